@@ -1,0 +1,73 @@
+"""Tools to judge a gradient: central differences, relative error, and the mistake that explains an error."""
+
+import numpy as np
+
+TOLERANCE = 1e-9  # against autograd: two float64 computations that differ in rounding only
+CENTRAL_TOLERANCE = 1e-6  # against central differences, whose own error is about 1e-9
+
+
+def central_differences(function, x, eps=1e-5):
+    """∂f/∂x_i ≈ (f(x + eps e_i) − f(x − eps e_i)) / (2 eps) for each element of x.
+
+    function: takes nothing, returns a float that depends on the float64 array x, which is changed
+    in place and restored. Returns: the gradient, of the shape of x.
+    """
+    grad = np.zeros(x.shape)
+    for index in np.ndindex(*x.shape):
+        value = x[index]
+        x[index] = value + eps
+        above = function()
+        x[index] = value - eps
+        below = function()
+        x[index] = value
+        grad[index] = (above - below) / (2 * eps)
+    return grad
+
+
+def relative_error(actual, expected):
+    """max |actual − expected| / max |expected|; infinite where the shapes differ or a number is not finite."""
+    actual, expected = np.asarray(actual, dtype=np.float64), np.asarray(expected, dtype=np.float64)
+    if actual.shape != expected.shape or not np.isfinite(actual).all():
+        return np.inf
+    # The checks' gradients are about 1; the lower bound keeps rounding beside an exact zero from counting.
+    return np.abs(actual - expected).max(initial=0) / max(np.abs(expected).max(initial=0), 1e-6)
+
+
+def gradient_fault(name, actual, expected, samples, tolerance, usual_cause):
+    """None where the gradient `actual` is right; otherwise what is off, by how much, and why, probably.
+
+    samples: the number S in the batch; usual_cause: what to suspect where no known mistake explains
+    the difference.
+    """
+    if actual is None:
+        return f'{name} is None: backward did not compute it'
+    actual, expected = np.asarray(actual), np.asarray(expected)
+    error = relative_error(actual, expected)
+    if error <= tolerance:
+        return None
+    if actual.shape == expected.shape:
+        extent = f'relative error {error:.2g}, allowed {tolerance:.0g}'
+    else:
+        extent = f'shape {actual.shape} instead of {expected.shape}'
+    return f'{name} is off: {extent}. Probable cause: {probable_cause(actual, expected, samples) or usual_cause}'
+
+
+def probable_cause(actual, expected, samples):
+    """The classic mistake that turns `expected` into `actual`, or None."""
+    suspects = [
+        ('a transpose (the result is that of the transposed matrix)', expected.T),
+        ('the sign', -expected),
+        ('the gradient was never filled', np.zeros_like(expected)),
+        ('the missing 1/S of the mean over the batch', expected * samples),
+        ('1/S applied twice, or a mean over the batch in place of the sum', expected / samples),
+        ('added to an earlier gradient, or counted twice', expected * 2),
+    ]
+    # A transpose of a symmetric shape first needs a matrix that differs from its transpose.
+    for cause, suspect in suspects:
+        if relative_error(suspect, expected) > 1e-6 and relative_error(actual, suspect) < 1e-6:
+            return cause
+    if actual.ndim == expected.ndim + 1 and relative_error(actual.sum(axis=0), expected) < 1e-6:
+        return 'the sum over the batch was forgotten'
+    if not np.isfinite(actual).all():
+        return 'a division by zero, or log or exp of a number too large or too small'
+    return None

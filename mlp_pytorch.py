@@ -1,0 +1,48 @@
+"""A multi-layer perceptron in PyTorch (Q2.1); its twin is mlp_numpy.py."""
+
+import torch
+from torch import nn
+
+from modules import kaiming_normal
+
+
+class MLP(nn.Module):
+    """Linear layers with a ReLU behind each, a last linear layer.
+
+    n_inputs features, n_hidden a list of the hidden layers' sizes, n_classes classes. An empty
+    list makes a multinomial logistic regression. With use_batch_norm a batch normalization stands
+    between each hidden linear layer and its ReLU.
+
+    The softmax is left to the loss (`torch.nn.functional.cross_entropy` takes logits). Weights are
+    drawn as in mlp_numpy.MLP, from NumPy's global random state: the same seed, the same start.
+    """
+
+    def __init__(self, n_inputs, n_hidden, n_classes, use_batch_norm=False):
+        super().__init__()
+        layers = []
+        in_features = n_inputs
+        for out_features in n_hidden:
+            layers.append(_linear(in_features, out_features, input_layer=not layers))
+            if use_batch_norm:
+                layers.append(nn.BatchNorm1d(out_features))
+            layers.append(nn.ReLU())
+            in_features = out_features
+        layers.append(_linear(in_features, n_classes, input_layer=not layers))
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, x):
+        """x: (S, n_inputs) or (S, channels, height, width) → logits (S, n_classes)."""
+        return self.layers(x.flatten(start_dim=1))
+
+    @property
+    def device(self):
+        """The device that holds the parameters."""
+        return next(self.parameters()).device
+
+
+def _linear(in_features, out_features, input_layer):
+    layer = nn.Linear(in_features, out_features)
+    with torch.no_grad():
+        layer.weight.copy_(torch.from_numpy(kaiming_normal(out_features, in_features, input_layer)))
+        layer.bias.zero_()
+    return layer
