@@ -1,0 +1,121 @@
+"""CIFAR-10 in memory: the course's split, and loaders that make a batch with array operations."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+import cifar10_sources
+from cifar10_sources import DataUnavailable  # noqa: F401 (what get_cifar10 raises)
+
+# Per channel, of the training images scaled to [0, 1].
+MEAN = np.array([0.491, 0.482, 0.447]).reshape(3, 1, 1)
+STD = np.array([0.247, 0.243, 0.262]).reshape(3, 1, 1)
+# (x / 255 − MEAN) / STD as one product and one difference.
+SCALE = (1 / (255 * STD)).astype(np.float32)
+SHIFT = (MEAN / STD).astype(np.float32)
+
+SPLIT_SEED = 42
+VALIDATION_SIZE = 5000
+
+
+class Dataset(NamedTuple):
+    """images: uint8 (n, 3, 32, 32); labels: int64 (n,)."""
+    images: np.ndarray
+    labels: np.ndarray
+
+
+def get_cifar10(data_dir='data/', validation_size=VALIDATION_SIZE):
+    """CIFAR-10 as {'train': Dataset, 'validation': Dataset, 'test': Dataset}.
+
+    It is fetched into data_dir where it isn't there yet, and verified each time. The validation
+    set is the course's own: the last `validation_size` of the 50,000 training images after a fixed
+    permutation.
+    Raises DataUnavailable where no copy can be had, ValueError for a size that can't be.
+    """
+    train_size = cifar10_sources.CIFAR10.train_size
+    if not 0 <= validation_size <= train_size:
+        raise ValueError(f'validation_size is {validation_size}: give a whole number from 0 to {train_size}')
+    train_images, train_labels, test_images, test_labels = cifar10_sources.load_content(data_dir)
+    order = torch_randperm(train_size, SPLIT_SEED)
+    train, validation = np.split(order, [train_size - validation_size])
+    return {
+        'train': Dataset(train_images[train], train_labels[train].astype(np.int64)),
+        'validation': Dataset(train_images[validation], train_labels[validation].astype(np.int64)),
+        # A copy, since a view would keep all of the content in memory.
+        'test': Dataset(test_images.copy(), test_labels.astype(np.int64)),
+    }
+
+
+def torch_randperm(n, seed):
+    """The permutation torch.randperm(n, generator=torch.Generator().manual_seed(seed)), without torch.
+
+    Torch swaps the elements i and i + raw_i % (n − i) for i = 0 … n − 2, where raw_i are the
+    outputs of a 32-bit Mersenne Twister.
+    """
+    raw = np.random.RandomState(seed).randint(0, 2**32, size=max(n - 1, 0), dtype=np.uint32).tolist()
+    order = list(range(n))
+    for i, value in enumerate(raw):
+        j = i + value % (n - i)
+        order[i], order[j] = order[j], order[i]
+    return np.array(order, dtype=np.int64)
+
+
+def get_dataloader(dataset, batch_size, return_numpy=False, device=None):
+    """Loaders of (images, labels) for the datasets of `get_cifar10`, under the same keys.
+
+    images: float32 (B, 3, 32, 32), normalized per channel; labels: int64 (B,). The training loader
+    shuffles each time it is iterated, by NumPy's global random state, and drops the last
+    incomplete batch; the others keep order and every sample. With return_numpy the batches are
+    NumPy arrays, otherwise torch tensors on `device` (default: the CPU), where the whole dataset
+    is then kept.
+    Raises ValueError for a batch_size below 1 or above the number of training images.
+    """
+    if not 1 <= batch_size <= len(dataset['train'].images):
+        raise ValueError(f'batch_size is {batch_size}: give a whole number from 1 to '
+                         f'{len(dataset["train"].images)}, the number of training images')
+    to_array, normalize = (np.asarray, normalize_numpy) if return_numpy else _torch_functions(device)
+    return {name: DataLoader(part, batch_size, name == 'train', to_array, normalize)
+            for name, part in dataset.items()}
+
+
+class DataLoader:
+    """Batches of a Dataset, each taken by one index into the images in memory.
+
+    With shuffle they come in random order, and only complete ones. to_array makes the arrays that
+    are indexed (NumPy's or torch's), normalize turns uint8 images into normalized float32.
+    """
+
+    def __init__(self, dataset, batch_size, shuffle, to_array, normalize):
+        self.dataset, self.batch_size, self.shuffle = dataset, batch_size, shuffle
+        self.to_array, self.normalize = to_array, normalize
+        self.images, self.labels = to_array(dataset.images), to_array(dataset.labels)
+
+    def __len__(self):
+        complete, rest = divmod(len(self.labels), self.batch_size)
+        return complete if self.shuffle else complete + bool(rest)
+
+    def __iter__(self):
+        size = len(self.labels)
+        order = self.to_array(np.random.permutation(size) if self.shuffle else np.arange(size))
+        for batch in range(len(self)):
+            index = order[batch * self.batch_size:(batch + 1) * self.batch_size]
+            yield self.normalize(self.images[index]), self.labels[index]
+
+
+def normalize_numpy(images):
+    """uint8 (B, 3, 32, 32) → float32: (images / 255 − MEAN) / STD."""
+    out = images.astype(np.float32)
+    out *= SCALE
+    out -= SHIFT
+    return out
+
+
+def _torch_functions(device):
+    """to_array and normalize of a DataLoader for torch tensors on `device`."""
+    import torch
+
+    def to_tensor(array):
+        return torch.as_tensor(array, device=device)
+
+    scale, shift = to_tensor(SCALE), to_tensor(SHIFT)
+    return to_tensor, lambda images: images.float().mul_(scale).sub_(shift)
