@@ -1,0 +1,75 @@
+"""Train the NumPy MLP on CIFAR-10 with mini-batch SGD (Q1.2); its twin is train_mlp_pytorch.py."""
+
+import copy
+import math
+import os
+
+import numpy as np
+
+import cifar10_utils
+import train_utils
+from mlp_numpy import MLP
+from modules import CrossEntropyModule
+
+
+def accuracy(predictions, targets):
+    """Share of the rows of predictions (S, C) that are largest at the target (S,): a float in [0, 1]."""
+    return float((predictions.argmax(axis=1) == targets).mean())
+
+
+def evaluate_model(model, data_loader):
+    """Average accuracy of the model over all samples of the loader; NaN where a prediction is not finite."""
+    correct = samples = 0
+    for images, labels in data_loader:
+        predictions = model.forward(images)
+        if not np.isfinite(predictions).all():
+            return math.nan
+        correct += accuracy(predictions, labels) * len(labels)
+        samples += len(labels)
+    model.clear_cache()
+    return correct / samples
+
+
+def sgd_step(model, lr):
+    """θ ← θ − lr · ∂L/∂θ for every parameter θ of the model."""
+    for layer in model.layers:
+        for name, grad in getattr(layer, 'grads', {}).items():
+            layer.params[name] -= lr * grad
+
+
+@np.errstate(over='ignore', invalid='ignore')  # where a run diverges, the log stops it and says so
+def train(hidden_dims, lr, batch_size, epochs, seed, data_dir, verbose=True):
+    """Train an MLP and keep the model of the epoch with the best validation accuracy.
+
+    Returns: that model, the validation accuracies per epoch, its test accuracy, and a dict with
+    the course of training (train_utils.TrainingLog.as_dict).
+    Raises ValueError for settings that make no sense, train_utils.Diverged,
+    cifar10_utils.DataUnavailable.
+    """
+    train_utils.check_settings(hidden_dims=hidden_dims, lr=lr, batch_size=batch_size, epochs=epochs, seed=seed)
+    np.random.seed(seed)
+    cifar10 = cifar10_utils.get_cifar10(data_dir)
+    loaders = cifar10_utils.get_dataloader(cifar10, batch_size, return_numpy=True)
+
+    model = MLP(n_inputs=3 * 32 * 32, n_hidden=hidden_dims, n_classes=10, dtype=np.float32)
+    loss_module = CrossEntropyModule()
+
+    log = train_utils.TrainingLog(epochs, lr, verbose=verbose)
+    for _ in range(epochs):
+        for images, labels in log.track(loaders['train']):
+            predictions = model.forward(images)
+            loss = loss_module.forward(predictions, labels)
+            model.backward(loss_module.backward(predictions, labels))
+            sgd_step(model, lr)
+            log.step(loss, accuracy(predictions, labels))
+        if log.end_epoch(evaluate_model(model, loaders['validation'])):
+            best_model = copy.deepcopy(model)
+
+    test_accuracy = evaluate_model(best_model, loaders['test'])
+    threads = int(os.environ.get('OPENBLAS_NUM_THREADS') or os.environ.get('OMP_NUM_THREADS') or os.cpu_count())
+    environment = train_utils.environment(['numpy'], threads, device='cpu')
+    return best_model, log.val_accuracies, test_accuracy, {**log.as_dict(), 'environment': environment}
+
+
+if __name__ == '__main__':
+    train_utils.main('mlp_numpy', train, train_utils.make_parser(__doc__))

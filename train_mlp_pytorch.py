@@ -1,0 +1,106 @@
+"""Train the PyTorch MLP on CIFAR-10 with mini-batch SGD (Q2.1); its twin is train_mlp_numpy.py."""
+
+import argparse
+import copy
+import math
+
+import numpy as np
+import torch
+from torch.nn.functional import cross_entropy
+
+import cifar10_utils
+import train_utils
+from mlp_pytorch import MLP
+
+
+def accuracy(predictions, targets):
+    """Share of the rows of predictions (S, C) that are largest at the target (S,): a float in [0, 1]."""
+    return float(batch_accuracy(predictions, targets))
+
+
+def batch_accuracy(predictions, targets):
+    """The accuracy as a tensor on the device of the predictions, which is not waited for."""
+    return (predictions.argmax(dim=1) == targets).float().mean()
+
+
+@torch.no_grad()
+def evaluate_model(model, data_loader):
+    """Average accuracy of the model over all samples of the loader; NaN where a prediction is not finite."""
+    was_training = model.training
+    model.eval()
+    correct = samples = 0
+    for images, labels in data_loader:
+        predictions = model(images)
+        if not predictions.isfinite().all():
+            return math.nan
+        correct += accuracy(predictions, labels) * len(labels)
+        samples += len(labels)
+    model.train(was_training)
+    return correct / samples
+
+
+def train(hidden_dims, lr, use_batch_norm, batch_size, epochs, seed, data_dir, device='auto', verbose=True):
+    """Train an MLP and keep the model of the epoch with the best validation accuracy.
+
+    Returns: that model, the validation accuracies per epoch, its test accuracy, and a dict with
+    the course of training (train_utils.TrainingLog.as_dict).
+    Raises ValueError for settings that make no sense, train_utils.Diverged,
+    cifar10_utils.DataUnavailable.
+    """
+    train_utils.check_settings(hidden_dims=hidden_dims, lr=lr, batch_size=batch_size, epochs=epochs, seed=seed)
+    device = find_device(device)
+    np.random.seed(seed)
+    cifar10 = cifar10_utils.get_cifar10(data_dir)
+    loaders = cifar10_utils.get_dataloader(cifar10, batch_size, device=device)
+
+    model = MLP(n_inputs=3 * 32 * 32, n_hidden=hidden_dims, n_classes=10, use_batch_norm=use_batch_norm).to(device)
+    optimizer = torch.optim.SGD(model.parameters(), lr)
+
+    log = train_utils.TrainingLog(epochs, lr, live=device.type == 'cpu', verbose=verbose)
+    for _ in range(epochs):
+        for images, labels in log.track(loaders['train']):
+            logits = model(images)
+            loss = cross_entropy(logits, labels)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            log.step(loss.detach(), batch_accuracy(logits, labels))
+        if log.end_epoch(evaluate_model(model, loaders['validation'])):
+            best_model = copy.deepcopy(model)
+
+    test_accuracy = evaluate_model(best_model, loaders['test'])
+    environment = train_utils.environment(['numpy', 'torch'], torch.get_num_threads(), device_name(device))
+    return best_model, log.val_accuracies, test_accuracy, {**log.as_dict(), 'environment': environment}
+
+
+def find_device(name):
+    """The torch device that 'auto', 'cpu' or 'cuda' means here. Raises ValueError where it can't be had."""
+    if name not in ('auto', 'cpu', 'cuda'):
+        raise ValueError(f'device is {name}: give auto, cpu or cuda')
+    if name == 'cuda' and not torch.cuda.is_available():
+        raise ValueError('device is cuda, but PyTorch finds no CUDA here: give auto or cpu')
+    if name == 'auto':
+        name = 'cuda' if torch.cuda.is_available() else 'cpu'
+    return torch.device(name)
+
+
+def device_name(device):
+    """What to call the device in a result."""
+    return torch.cuda.get_device_name(device) if device.type == 'cuda' else device.type
+
+
+def _device(text):
+    try:
+        find_device(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(error) from error
+    return text
+
+
+if __name__ == '__main__':
+    parser = train_utils.make_parser(__doc__)
+    parser.add_argument('--use_batch_norm', action='store_true',
+                        help='batch normalization between each hidden linear layer and its ReLU')
+    parser.add_argument('--device', type=_device, default='auto',
+                        help='auto, cpu or cuda; auto takes CUDA where there is one')
+    train_utils.main('mlp_pytorch', train, parser)
