@@ -159,7 +159,10 @@ def _routes(data_dir):
 def _reason(error):
     if isinstance(error, FileNotFoundError):
         return 'not there'
-    return getattr(error, 'strerror', None) or error.args[0] if error.args else repr(error)
+    if isinstance(error, RouteFailed):
+        return error.args[0]
+    cause = getattr(error, 'reason', None)  # urllib wraps the error of the socket
+    return str(cause if isinstance(cause, Exception) else error)
 
 
 def _verified(arrays):

@@ -1,0 +1,62 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import cifar10_sources
+from generated_data import GeneratedData
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope='session')
+def tiny():
+    """60 training and 12 test images, for the routes to the data."""
+    return GeneratedData(60, 12)
+
+
+@pytest.fixture
+def expect_tiny(tiny, monkeypatch, tmp_path):
+    """The project takes `tiny` for CIFAR-10, knows no address and finds no npm."""
+    monkeypatch.setattr(cifar10_sources, 'CIFAR10', tiny.content(archive_bytes=len(tiny.archive())))
+    monkeypatch.setattr(cifar10_sources, 'ADDRESSES', [])
+    monkeypatch.setenv('PATH', str(tmp_path / 'bin'))
+    return tiny
+
+
+@pytest.fixture(scope='session')
+def trainable():
+    """Enough images that 1,400 are left to train on beside the validation set of 5,000."""
+    return GeneratedData(6400, 300)
+
+
+@pytest.fixture(scope='session')
+def trainable_dir(trainable, tmp_path_factory):
+    """A data_dir with the verified cache of `trainable`."""
+    data_dir = tmp_path_factory.mktemp('data')
+    (data_dir / cifar10_sources.CACHE_NAME).write_bytes(trainable.content_bytes)
+    return data_dir
+
+
+@pytest.fixture
+def expect_trainable(trainable, monkeypatch, trainable_dir):
+    """The project takes `trainable` for CIFAR-10; gives the data_dir that has it."""
+    monkeypatch.setattr(cifar10_sources, 'CIFAR10', trainable.content())
+    return str(trainable_dir)
+
+
+@pytest.fixture(scope='session')
+def run_script(trainable, trainable_dir):
+    """Call run_script(SCRIPT, *arguments, **environment) for a process on the trainable data."""
+    def run(script, *arguments, cwd=ROOT, **environment):
+        command = [sys.executable, str(ROOT / 'tests' / 'run_script.py'), script, *map(str, arguments)]
+        if script.startswith('train'):
+            command += ['--data_dir', str(trainable_dir)]
+        return subprocess.run(
+            command, cwd=cwd, capture_output=True, encoding='utf-8', timeout=120, stdin=subprocess.DEVNULL,
+            env={**os.environ, 'GENERATED_CONTENT': json.dumps(trainable.content()), **environment})
+
+    return run

@@ -1,0 +1,83 @@
+"""A small CIFAR-10 look-alike in every format that the real one comes in."""
+
+import hashlib
+import io
+import json
+import pickle
+import tarfile
+
+import numpy as np
+from PIL import Image
+
+from cifar10_sources import Content
+
+BATCHES = [f'data_batch_{i}' for i in range(1, 6)]
+
+
+class GeneratedData:
+    """Images that show their class as a pattern under noise, five training batches and a test batch."""
+
+    def __init__(self, train_size, test_size):
+        rng = np.random.default_rng(0)
+        patterns = rng.integers(0, 200, size=(10, 3, 32, 32))
+        self.train_labels, self.test_labels = (rng.integers(10, size=size) for size in (train_size, test_size))
+        self.train_images, self.test_images = (
+            (patterns[labels] + rng.integers(0, 56, size=(len(labels), 3, 32, 32))).astype(np.uint8)
+            for labels in (self.train_labels, self.test_labels))
+
+    @property
+    def content_bytes(self):
+        arrays = (self.train_images, self.train_labels, self.test_images, self.test_labels)
+        return b''.join(array.astype(np.uint8).tobytes() for array in arrays)
+
+    def content(self, archive_bytes=0):
+        """What cifar10_sources.CIFAR10 must be for this data."""
+        return Content(len(self.train_labels), len(self.test_labels), archive_bytes, 10**6,
+                       hashlib.sha256(self.content_bytes).hexdigest())
+
+    def batches(self):
+        """Triples of a batch's name, images and labels."""
+        for name, images, labels in zip(BATCHES, np.split(self.train_images, 5), np.split(self.train_labels, 5)):
+            yield name, images, labels
+        yield 'test_batch', self.test_images, self.test_labels
+
+    def pickled_batches(self, protocol=2):
+        """name → the bytes of an official batch file."""
+        return {name: pickle.dumps({b'data': images.reshape(len(images), -1), b'labels': labels.tolist(),
+                                    b'batch_label': name.encode(), b'filenames': [b'image.png'] * len(labels)},
+                                   protocol=protocol)
+                for name, images, labels in self.batches()}
+
+    def write_folder(self, data_dir, protocol=2):
+        folder = data_dir / 'cifar-10-batches-py'
+        folder.mkdir(parents=True)
+        for name, data in self.pickled_batches(protocol).items():
+            (folder / name).write_bytes(data)
+        return folder
+
+    def archive(self):
+        """The bytes of cifar-10-python.tar.gz."""
+        return tar_gz({f'cifar-10-batches-py/{name}': data for name, data in self.pickled_batches().items()})
+
+    def npm_package(self):
+        """The bytes of the npm package."""
+        members = {}
+        for name, images, _ in self.batches():
+            rows = images.reshape(len(images), 3, 1024).transpose(0, 2, 1)  # (n, 1024, RGB)
+            png = io.BytesIO()
+            Image.fromarray(np.ascontiguousarray(rows)).save(png, format='PNG')
+            members[f'package/{name}.png'] = png.getvalue()
+        members['package/train_lables.json'] = json.dumps(self.train_labels.tolist()).encode()
+        members['package/test_lables.json'] = json.dumps(self.test_labels.tolist()).encode()
+        return tar_gz(members)
+
+
+def tar_gz(members):
+    """The bytes of a tar.gz archive of regular files: name → bytes."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode='w:gz') as archive:
+        for name, data in members.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+    return out.getvalue()

@@ -1,0 +1,100 @@
+"""The split is the course's own; loaders give normalized batches, the same for NumPy and torch."""
+
+import numpy as np
+import pytest
+import torch
+
+import cifar10_utils
+from cifar10_utils import Dataset, get_dataloader, torch_randperm
+
+
+@pytest.fixture
+def dataset():
+    rng = np.random.default_rng(0)
+    return {name: Dataset(rng.integers(0, 256, size=(size, 3, 32, 32), dtype=np.uint8), np.arange(size))
+            for name, size in (('train', 50), ('validation', 20), ('test', 23))}
+
+
+def labels_of(loader):
+    return np.concatenate([np.asarray(labels) for _, labels in loader]).tolist()
+
+
+def test_the_permutation_is_torchs():
+    for n in (0, 1, 2, 1000, 50_000):
+        expected = torch.randperm(n, generator=torch.Generator().manual_seed(42))
+        np.testing.assert_array_equal(torch_randperm(n, 42), expected)
+
+
+def test_the_split_is_the_courses():
+    order = torch_randperm(50_000, 42)
+    assert order[:4].tolist() == [37542, 44491, 216, 43688]
+    assert order[45_000:45_004].tolist() == [17408, 40845, 3378, 22188]
+
+
+def test_get_cifar10_splits_the_training_images(expect_tiny, tmp_path):
+    expect_tiny.write_folder(tmp_path)
+    cifar10 = cifar10_utils.get_cifar10(tmp_path, validation_size=10)
+    order = torch.randperm(60, generator=torch.Generator().manual_seed(42)).numpy()
+    for name, part in (('train', order[:50]), ('validation', order[50:])):
+        np.testing.assert_array_equal(cifar10[name].images, expect_tiny.train_images[part])
+        np.testing.assert_array_equal(cifar10[name].labels, expect_tiny.train_labels[part])
+    np.testing.assert_array_equal(cifar10['test'].images, expect_tiny.test_images)
+    np.testing.assert_array_equal(cifar10['test'].labels, expect_tiny.test_labels)
+
+
+def test_a_split_that_can_not_be_is_refused(expect_tiny, tmp_path):
+    for size in (-1, 61):
+        with pytest.raises(ValueError, match=f'validation_size is {size}'):
+            cifar10_utils.get_cifar10(tmp_path, validation_size=size)
+
+
+@pytest.mark.parametrize('return_numpy', [True, False])
+def test_batches_have_the_promised_types_and_shapes(dataset, return_numpy):
+    images, labels = next(iter(get_dataloader(dataset, 8, return_numpy=return_numpy)['train']))
+    assert isinstance(images, np.ndarray if return_numpy else torch.Tensor)
+    assert tuple(images.shape) == (8, 3, 32, 32) and tuple(labels.shape) == (8,)
+    assert np.asarray(images).dtype == np.float32 and np.asarray(labels).dtype == np.int64
+
+
+def test_images_are_normalized_per_channel(dataset):
+    images, _ = next(iter(get_dataloader(dataset, 20, return_numpy=True)['validation']))
+    mean, std = np.array([0.491, 0.482, 0.447]), np.array([0.247, 0.243, 0.262])
+    expected = (dataset['validation'].images / 255 - mean[:, None, None]) / std[:, None, None]
+    np.testing.assert_allclose(images, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_the_training_loader_shuffles_and_drops_the_incomplete_batch(dataset):
+    loader = get_dataloader(dataset, 8, return_numpy=True)['train']
+    first, second = labels_of(loader), labels_of(loader)
+    assert len(loader) == 6 and len(first) == 48 == len(set(first))
+    assert first != sorted(first) and first != second
+
+
+@pytest.mark.parametrize('name, size', [('validation', 20), ('test', 23)])
+def test_the_other_loaders_keep_order_and_every_sample(dataset, name, size):
+    loader = get_dataloader(dataset, 8, return_numpy=True)[name]
+    assert labels_of(loader) == list(range(size))
+    assert len(loader) == 3
+
+
+def test_images_and_labels_stay_together(dataset):
+    for images, labels in get_dataloader(dataset, 8, return_numpy=True)['train']:
+        expected = cifar10_utils.normalize_numpy(dataset['train'].images[labels])
+        np.testing.assert_array_equal(images, expected)
+
+
+def test_the_seed_alone_decides_the_order_for_numpy_and_torch(dataset):
+    orders = []
+    for return_numpy in (True, True, False):
+        np.random.seed(7)
+        orders.append(list(get_dataloader(dataset, 8, return_numpy=return_numpy)['train']))
+    for batches in zip(*orders, strict=True):
+        for images, labels in batches[1:]:
+            np.testing.assert_array_equal(images, batches[0][0])
+            np.testing.assert_array_equal(labels, batches[0][1])
+
+
+@pytest.mark.parametrize('batch_size', [0, 51])
+def test_a_batch_size_that_can_not_be_is_refused(dataset, batch_size):
+    with pytest.raises(ValueError, match=f'batch_size is {batch_size}: .*from 1 to 50'):
+        get_dataloader(dataset, batch_size)

@@ -1,0 +1,141 @@
+"""Training learns, repeats to the bit, keeps the best model, and stops where the loss is not finite."""
+
+import copy
+import math
+
+import numpy as np
+import pytest
+import torch
+
+import cifar10_utils
+import train_mlp_numpy
+import train_mlp_pytorch
+import train_utils
+
+SETTINGS = {'hidden_dims': [16], 'lr': 0.05, 'batch_size': 100, 'epochs': 3, 'seed': 42, 'verbose': False}
+VARIANTS = {
+    'numpy': lambda **settings: train_mlp_numpy.train(**settings),
+    'pytorch': lambda **settings: train_mlp_pytorch.train(use_batch_norm=False, device='cpu', **settings),
+    'pytorch_batch_norm': lambda **settings: train_mlp_pytorch.train(use_batch_norm=True, device='cpu', **settings),
+}
+
+
+@pytest.fixture(params=VARIANTS)
+def train(request, expect_trainable):
+    return lambda **changes: VARIANTS[request.param](**{**SETTINGS, 'data_dir': expect_trainable, **changes})
+
+
+def parameters_of(model):
+    if isinstance(model, torch.nn.Module):
+        return [tensor.numpy() for tensor in model.state_dict().values()]
+    return [param for layer in model.layers for param in getattr(layer, 'params', {}).values()]
+
+
+def test_the_loss_falls_and_the_net_learns(train):
+    _, val_accuracies, test_accuracy, info = train()
+    assert info['train_loss'][-1] < 0.5 * info['train_loss'][0]
+    assert test_accuracy > 0.8 and val_accuracies[-1] > 0.8
+
+
+def test_the_same_seed_gives_the_same_bits(train):
+    (model, val, test, info), (model2, val2, test2, info2) = train(), train()
+    for param, param2 in zip(parameters_of(model), parameters_of(model2), strict=True):
+        np.testing.assert_array_equal(param, param2)
+    assert (val, test, info['batch_loss']) == (val2, test2, info2['batch_loss'])
+
+
+def test_another_seed_gives_another_run(train):
+    assert train(epochs=1)[3]['batch_loss'] != train(epochs=1, seed=43)[3]['batch_loss']
+
+
+def test_parameters_are_float32(train):
+    params = [param for param in parameters_of(train(epochs=1)[0]) if param.ndim]
+    assert params and all(param.dtype == np.float32 for param in params)
+
+
+def test_an_empty_list_trains_a_logistic_regression(train):
+    model, _, test_accuracy, _ = train(hidden_dims=[], lr=0.01)
+    assert [param.shape for param in parameters_of(model)] == [(10, 3072), (10,)]
+    assert test_accuracy > 0.5
+
+
+@pytest.mark.parametrize('module', [train_mlp_numpy, train_mlp_pytorch])
+def test_the_best_model_is_kept_by_validation_accuracy(expect_trainable, monkeypatch, module):
+    # The loaders are told apart by their size; validation is best after the second of three epochs.
+    scripted = iter([0.3, 0.6, 0.6])
+    models = []
+
+    def evaluate(model, loader):
+        if len(loader.labels) == 5000:
+            models.append(copy.deepcopy(model))
+            return next(scripted)
+        return real_evaluate(model, loader)
+
+    real_evaluate = module.evaluate_model
+    monkeypatch.setattr(module, 'evaluate_model', evaluate)
+    train = VARIANTS['numpy' if module is train_mlp_numpy else 'pytorch']
+    model, val_accuracies, test_accuracy, info = train(**SETTINGS, data_dir=expect_trainable)
+    assert val_accuracies == [0.3, 0.6, 0.6] and info['best_epoch'] == 2
+    for param, best in zip(parameters_of(model), parameters_of(models[1]), strict=True):
+        np.testing.assert_array_equal(param, best)
+    assert not np.array_equal(parameters_of(models[1])[0], parameters_of(models[2])[0])
+    loaders = cifar10_utils.get_dataloader(cifar10_utils.get_cifar10(expect_trainable), 7,
+                                           return_numpy=module is train_mlp_numpy)
+    assert real_evaluate(model, loaders['test']) == pytest.approx(test_accuracy)
+
+
+def test_training_accuracy_and_loss_are_means_over_the_batches(train):
+    *_, info = train(epochs=2)
+    losses = np.array(info['batch_loss']).reshape(2, -1)
+    assert losses.shape == (2, 14)
+    np.testing.assert_allclose(info['train_loss'], losses.mean(axis=1))
+    assert len(info['train_accuracy']) == len(info['val_accuracy']) == 2
+
+
+@pytest.mark.parametrize('batch_size', [1, 7, 100, 300])
+@pytest.mark.parametrize('module', [train_mlp_numpy, train_mlp_pytorch])
+def test_evaluation_averages_over_samples_whatever_the_batches(module, batch_size):
+    targets = np.arange(300) % 10
+    predictions = np.eye(10, dtype=np.float32)[np.where(np.arange(300) < 120, targets, (targets + 1) % 10)]
+
+    class Identity(torch.nn.Module):
+        def forward(self, x):
+            return x
+
+        def clear_cache(self):
+            pass
+
+    to_array = torch.from_numpy if module is train_mlp_pytorch else np.asarray
+    batches = [(to_array(predictions[i:i + batch_size]), to_array(targets[i:i + batch_size]))
+               for i in range(0, 300, batch_size)]
+    assert module.accuracy(to_array(predictions), to_array(targets)) == pytest.approx(0.4)
+    assert module.evaluate_model(Identity(), batches) == pytest.approx(0.4)
+
+
+def test_evaluation_leaves_batch_norm_in_the_mode_it_was(expect_trainable):
+    model = train_mlp_pytorch.MLP(3072, [4], 10, use_batch_norm=True)
+    loader = cifar10_utils.get_dataloader(cifar10_utils.get_cifar10(expect_trainable), 100)['test']
+    before = copy.deepcopy(model.state_dict())
+    train_mlp_pytorch.evaluate_model(model, loader)
+    assert model.training
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, before[name]), name
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(train):
+    with pytest.raises(train_utils.Diverged, match=r'the loss is nan in epoch 1, step \d+, with learning rate 1e\+30'):
+        train(lr=1e30)
+
+
+def test_predictions_that_are_not_finite_stop_the_run(train):
+    # One batch an epoch: the loss is still fine when the parameters overflow.
+    with pytest.raises(train_utils.Diverged, match='the validation accuracy is nan in epoch 1, step 1, '):
+        train(lr=1e38, batch_size=1400, hidden_dims=[])
+
+
+@pytest.mark.parametrize('changes', [
+    {'hidden_dims': [16, 0]}, {'lr': math.nan}, {'lr': -1.0}, {'batch_size': 0}, {'epochs': 0}, {'seed': -1}])
+def test_settings_that_make_no_sense_are_refused_before_the_data_is_read(train, changes):
+    name, = changes
+    with pytest.raises(ValueError, match=f'{name} is .*: give '):
+        train(**changes, data_dir='/proc/no such folder')
