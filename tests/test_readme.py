@@ -1,0 +1,50 @@
+"""What the README says is what results/ and the code say."""
+
+import json
+import re
+
+from conftest import ROOT
+
+README = (ROOT / 'README.md').read_text(encoding='utf-8')
+STEMS = {
+    'python train_mlp_numpy.py': 'mlp_numpy',
+    'python train_mlp_pytorch.py': 'mlp_pytorch',
+    'python train_mlp_pytorch.py --use_batch_norm': 'mlp_pytorch_batch_norm',
+}
+
+
+def test_the_result_table_is_that_of_the_committed_results():
+    rows = re.findall(r'^\| `(python train.*)` \| (\d+) \| ([\d.]+) \| ([\d.]+) \|$', README, re.MULTILINE)
+    assert [row[0] for row in rows] == list(STEMS)
+    for command, *numbers in rows:
+        record = json.loads((ROOT / 'results' / f'{STEMS[command]}.json').read_text())
+        best = record['best_epoch']
+        assert numbers == [str(best), f'{record["val_accuracy"][best - 1]:.4f}', f'{record["test_accuracy"]:.4f}']
+
+
+def test_the_example_run_is_that_of_the_committed_results():
+    record = json.loads((ROOT / 'results' / 'mlp_numpy.json').read_text())
+    shown = re.findall(r'epoch +(\d+)/10  train loss ([\d.]+)  train accuracy ([\d.]+)  validation accuracy ([\d.]+)',
+                       README)
+    assert len(shown) >= 3
+    for epoch, *numbers in shown:
+        values = [record[key][int(epoch) - 1] for key in ('train_loss', 'train_accuracy', 'val_accuracy')]
+        assert numbers == [f'{value:.4f}' for value in values]
+
+
+def test_the_committed_results_ran_with_default_settings():
+    for stem in STEMS.values():
+        config = json.loads((ROOT / 'results' / f'{stem}.json').read_text())['config']
+        assert config.items() >= {'hidden_dims': [128], 'lr': 0.1, 'batch_size': 128, 'epochs': 10, 'seed': 42}.items()
+
+
+def test_every_file_is_described_and_every_picture_is_there():
+    for path in ROOT.glob('*.py'):
+        assert f'`{path.name}`' in README, path.name
+    for picture in re.findall(r'!\[.*?\]\((.*?)\)', README):
+        assert (ROOT / picture).exists(), picture
+
+
+def test_the_autograder_example_runs():
+    example = re.search(r'```python\n(.*?)```', README, re.DOTALL)[1]
+    exec(example[:example.index('\nmodel, val_accuracies')], {})  # up to the training on the real data
