@@ -2,25 +2,29 @@
 
 import numpy as np
 
-from modules import LinearModule, ReLUModule, SoftMaxModule
+from modules import BatchNormModule, LinearModule, ReLUModule, SoftMaxModule
 
 
 class MLP:
     """Linear layers with a ReLU behind each, a last linear layer, softmax.
 
     n_inputs features, n_hidden a list of the hidden layers' sizes, n_classes classes. An empty
-    list makes a multinomial logistic regression. Parameters are of type `dtype`.
+    list makes a multinomial logistic regression. With use_batch_norm a batch normalization stands
+    between each hidden linear layer and its ReLU. Parameters are of type `dtype`.
     """
 
-    def __init__(self, n_inputs, n_hidden, n_classes, dtype=np.float64):
+    def __init__(self, n_inputs, n_hidden, n_classes, use_batch_norm=False, dtype=np.float64):
         self.layers = []
         in_features = n_inputs
         for out_features in n_hidden:
             self.layers.append(LinearModule(in_features, out_features, input_layer=not self.layers, dtype=dtype))
+            if use_batch_norm:
+                self.layers.append(BatchNormModule(out_features, dtype=dtype))
             self.layers.append(ReLUModule())
             in_features = out_features
         self.layers.append(LinearModule(in_features, n_classes, input_layer=not self.layers, dtype=dtype))
         self.layers.append(SoftMaxModule())
+        self.training = True
 
     def forward(self, x):
         """x: (S, n_inputs) or (S, channels, height, width) → class probabilities (S, n_classes)."""
@@ -30,7 +34,7 @@ class MLP:
         return out
 
     def backward(self, dout):
-        """dout = ∂L/∂probabilities: (S, n_classes). Fills the `grads` of every linear layer."""
+        """dout = ∂L/∂probabilities: (S, n_classes). Fills the `grads` of every layer that has any."""
         first, *others = self.layers
         for layer in reversed(others):
             dout = layer.backward(dout)
@@ -40,3 +44,14 @@ class MLP:
         """Forget the last forward pass in every layer."""
         for layer in self.layers:
             layer.clear_cache()
+
+    def train(self, mode=True):
+        """Batch normalization takes the statistics of the batch (mode=True) or its running estimates."""
+        self.training = mode
+        for layer in self.layers:
+            if isinstance(layer, BatchNormModule):
+                layer.training = mode
+
+    def eval(self):
+        """The same as train(False)."""
+        self.train(False)

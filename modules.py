@@ -14,7 +14,7 @@ def kaiming_normal(out_features, in_features, input_layer=False):
     """Draw a weight matrix W ~ N(0, gain / in_features) from NumPy's global random state.
 
     The gain is 2 behind a ReLU, which passes on half of the second moment, and 1 for the input
-    layer, which has no ReLU before it (He et al. 2015, equation 10).
+    layer, which has no ReLU before it (He et al. 2015; derivations.md, section 7).
 
     Returns: (out_features, in_features), float64.
     """
@@ -23,7 +23,7 @@ def kaiming_normal(out_features, in_features, input_layer=False):
 
 
 class LinearModule:
-    """Affine map of each sample (Q1.1 a).
+    """Affine map of each sample (Q1.1 a; derivations.md, section 2).
 
         forward    Y     = X Wᵀ + B          X (S, M), W (N, M), B = b (N,) in each of the S rows
         backward   ∂L/∂W = (∂L/∂Y)ᵀ X        (N, M)
@@ -64,7 +64,7 @@ class LinearModule:
 
 
 class ReLUModule:
-    """Rectified linear unit, element by element (Q1.1 b).
+    """Rectified linear unit, element by element (Q1.1 b; derivations.md, section 3).
 
         forward    Y     = max(X, 0)
         backward   ∂L/∂X = ∂L/∂Y ∘ [X > 0]   (the subgradient at 0 is 0)
@@ -87,8 +87,61 @@ class ReLUModule:
         self._out = None
 
 
+class BatchNormModule:
+    """Batch normalization of each feature (Ioffe and Szegedy 2015; derivations.md, section 8).
+
+        forward    Y     = γ ∘ X̂ + β,  X̂ = (X − μ) / s,  s = √(σ² + eps)
+        backward   ∂L/∂γ = Σ_s ∂L/∂Y_s ∘ X̂_s     (N,)
+                   ∂L/∂β = Σ_s ∂L/∂Y_s           (N,)
+                   ∂L/∂X = γ / s ∘ (∂L/∂Y − (∂L/∂β + X̂ ∘ ∂L/∂γ) / S)    (S, N)
+
+    In training μ and σ² are mean and (biased) variance over the batch, and depend on X; running
+    estimates follow them with PyTorch's conventions. In evaluation (`training = False`) the running
+    estimates take their place, constants: ∂L/∂X = γ / s ∘ ∂L/∂Y.
+
+    `params` and `grads` have the keys 'weight' (γ, starts at 1) and 'bias' (β, starts at 0), all (N,).
+    """
+
+    def __init__(self, num_features, eps=1e-5, momentum=0.1, dtype=np.float64):
+        self.params = {'weight': np.ones(num_features, dtype), 'bias': np.zeros(num_features, dtype)}
+        self.grads = {name: np.zeros_like(param) for name, param in self.params.items()}
+        self.running_mean, self.running_var = np.zeros(num_features, dtype), np.ones(num_features, dtype)
+        self.eps, self.momentum = eps, momentum
+        self.training = True
+        self.clear_cache()
+
+    def forward(self, x):
+        """x: (S, N) → (S, N). Raises ValueError for a single sample in training: it has no variance."""
+        mean, var = self._batch_statistics(x) if self.training else (self.running_mean, self.running_var)
+        self._std = np.sqrt(var + self.eps)
+        self._x_hat = (x - mean) / self._std
+        return self.params['weight'] * self._x_hat + self.params['bias']
+
+    def _batch_statistics(self, x):
+        samples = len(x)
+        if samples < 2:
+            raise ValueError(f'batch normalization is training on a batch of {samples} sample: give at least 2')
+        mean, var = x.mean(axis=0), x.var(axis=0)
+        unbiased_var = var * (samples / (samples - 1))
+        self.running_mean = (1 - self.momentum) * self.running_mean + self.momentum * mean
+        self.running_var = (1 - self.momentum) * self.running_var + self.momentum * unbiased_var
+        return mean, var
+
+    def backward(self, dout):
+        """dout = ∂L/∂Y: (S, N) → ∂L/∂X: (S, N). Fills `grads`."""
+        x_hat = _cached(self._x_hat)
+        self.grads['weight'] = (dout * x_hat).sum(axis=0)
+        self.grads['bias'] = dout.sum(axis=0)
+        if self.training:
+            dout = dout - (self.grads['bias'] + x_hat * self.grads['weight']) / len(dout)
+        return self.params['weight'] / self._std * dout
+
+    def clear_cache(self):
+        self._x_hat = self._std = None
+
+
 class SoftMaxModule:
-    """Softmax over each row (Q1.1 c i).
+    """Softmax over each row (Q1.1 c i; derivations.md, section 4).
 
         forward    Y_ij      = exp(X_ij) / Σ_k exp(X_ik)
         backward   ∂L/∂X_ij  = Y_ij (∂L/∂Y_ij − Σ_k ∂L/∂Y_ik Y_ik)
@@ -96,7 +149,7 @@ class SoftMaxModule:
     The row's maximum is subtracted from X first, which changes nothing in Y and keeps exp finite.
     Y is kept at or above the smallest normal number of its type: so 1/Y, which cross-entropy
     sends back, is finite, Y · 1/Y is 1, and the gradient of the two modules together is
-    (Y − T)/S however far apart the logits are.
+    (Y − T)/S however far apart the logits are (derivations.md, section 6).
     """
 
     def __init__(self):
@@ -119,7 +172,7 @@ class SoftMaxModule:
 
 
 class CrossEntropyModule:
-    """Cross-entropy of target rows T against probabilities X, averaged over the S samples (Q1.1 c ii).
+    """Cross-entropy of target rows T against probabilities X, averaged over the S samples (Q1.1 c ii; derivations.md, section 5).
 
         forward    L         = −(1/S) Σ_i Σ_k T_ik log X_ik
         backward   ∂L/∂X_ij  = −(1/S) T_ij / X_ij

@@ -19,14 +19,15 @@ def accuracy(predictions, targets):
 
 def evaluate_model(model, data_loader):
     """Average accuracy of the model over all samples of the loader; NaN where a prediction is not finite."""
+    was_training = model.training
+    model.eval()
     correct = samples = 0
     for images, labels in data_loader:
         predictions = model.forward(images)
-        if not np.isfinite(predictions).all():
-            return math.nan
-        correct += accuracy(predictions, labels) * len(labels)
+        correct += accuracy(predictions, labels) * len(labels) if np.isfinite(predictions).all() else math.nan
         samples += len(labels)
     model.clear_cache()
+    model.train(was_training)
     return correct / samples
 
 
@@ -38,7 +39,7 @@ def sgd_step(model, lr):
 
 
 @np.errstate(over='ignore', invalid='ignore')  # where a run diverges, the log stops it and says so
-def train(hidden_dims, lr, batch_size, epochs, seed, data_dir, verbose=True):
+def train(hidden_dims, lr, batch_size, epochs, seed, data_dir, use_batch_norm=False, verbose=True):
     """Train an MLP and keep the model of the epoch with the best validation accuracy.
 
     Returns: that model, the validation accuracies per epoch, its test accuracy, and a dict with
@@ -51,7 +52,8 @@ def train(hidden_dims, lr, batch_size, epochs, seed, data_dir, verbose=True):
     cifar10 = cifar10_utils.get_cifar10(data_dir)
     loaders = cifar10_utils.get_dataloader(cifar10, batch_size, return_numpy=True)
 
-    model = MLP(n_inputs=3 * 32 * 32, n_hidden=hidden_dims, n_classes=10, dtype=np.float32)
+    model = MLP(n_inputs=3 * 32 * 32, n_hidden=hidden_dims, n_classes=10, use_batch_norm=use_batch_norm,
+                dtype=np.float32)
     loss_module = CrossEntropyModule()
 
     log = train_utils.TrainingLog(epochs, lr, verbose=verbose)
@@ -65,6 +67,7 @@ def train(hidden_dims, lr, batch_size, epochs, seed, data_dir, verbose=True):
         if log.end_epoch(evaluate_model(model, loaders['validation'])):
             best_model = copy.deepcopy(model)
 
+    best_model.eval()
     test_accuracy = evaluate_model(best_model, loaders['test'])
     threads = int(os.environ.get('OPENBLAS_NUM_THREADS') or os.environ.get('OMP_NUM_THREADS') or os.cpu_count())
     environment = train_utils.environment(['numpy'], threads, device='cpu')
@@ -72,4 +75,5 @@ def train(hidden_dims, lr, batch_size, epochs, seed, data_dir, verbose=True):
 
 
 if __name__ == '__main__':
-    train_utils.main('mlp_numpy', train, train_utils.make_parser(__doc__))
+    parser = train_utils.make_parser(__doc__)
+    train_utils.main('mlp_numpy', train, parser)

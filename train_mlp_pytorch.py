@@ -31,9 +31,7 @@ def evaluate_model(model, data_loader):
     correct = samples = 0
     for images, labels in data_loader:
         predictions = model(images)
-        if not predictions.isfinite().all():
-            return math.nan
-        correct += accuracy(predictions, labels) * len(labels)
+        correct += accuracy(predictions, labels) * len(labels) if predictions.isfinite().all() else math.nan
         samples += len(labels)
     model.train(was_training)
     return correct / samples
@@ -68,6 +66,7 @@ def train(hidden_dims, lr, use_batch_norm, batch_size, epochs, seed, data_dir, d
         if log.end_epoch(evaluate_model(model, loaders['validation'])):
             best_model = copy.deepcopy(model)
 
+    best_model.eval()
     test_accuracy = evaluate_model(best_model, loaders['test'])
     environment = train_utils.environment(['numpy', 'torch'], torch.get_num_threads(), device_name(device))
     return best_model, log.val_accuracies, test_accuracy, {**log.as_dict(), 'environment': environment}
@@ -99,8 +98,6 @@ def _device(text):
 
 if __name__ == '__main__':
     parser = train_utils.make_parser(__doc__)
-    parser.add_argument('--use_batch_norm', action='store_true',
-                        help='batch normalization between each hidden linear layer and its ReLU')
     parser.add_argument('--device', type=_device, default='auto',
                         help='auto, cpu or cuda; auto takes CUDA where there is one')
     train_utils.main('mlp_pytorch', train, parser)

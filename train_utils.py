@@ -56,6 +56,8 @@ def make_parser(description):
     parser.add_argument('--hidden_dims', type=_checked('hidden_dims'), nargs='*', metavar='N',
                         default=DEFAULTS['hidden_dims'],
                         help='sizes of the hidden layers; none: multinomial logistic regression')
+    parser.add_argument('--use_batch_norm', action='store_true',
+                        help='batch normalization between each hidden linear layer and its ReLU')
     parser.add_argument('--lr', type=_checked('lr'), default=DEFAULTS['lr'], help='learning rate')
     parser.add_argument('--batch_size', type=_checked('batch_size'), default=DEFAULTS['batch_size'],
                         help='samples per step')

@@ -73,9 +73,9 @@ class ModuleChecks(unittest.TestCase):
 
 class LinearModuleChecks(ModuleChecks):
     CAUSES = {
-        'weight': 'a transpose; ∂L/∂W = (∂L/∂Y)ᵀ X',
-        'bias': 'the sum over the batch; ∂L/∂b = Σ_s ∂L/∂Y_s',
-        'x': 'a transpose; ∂L/∂X = ∂L/∂Y W',
+        'weight': 'a transpose; ∂L/∂W = (∂L/∂Y)ᵀ X (derivations.md, Result 2.1)',
+        'bias': 'the sum over the batch; ∂L/∂b = Σ_s ∂L/∂Y_s (derivations.md, Result 2.2)',
+        'x': 'a transpose; ∂L/∂X = ∂L/∂Y W (derivations.md, Result 2.3)',
     }
 
     def setUp(self):
@@ -151,7 +151,7 @@ class LinearModuleChecks(ModuleChecks):
 
 
 class ReLUModuleChecks(ModuleChecks):
-    CAUSES = {'x': 'the mask X > 0 applied to the wrong array, or not at all'}
+    CAUSES = {'x': 'the mask X > 0 applied to the wrong array, or not at all (derivations.md, Result 3.2)'}
 
     def setUp(self):
         super().setUp()
@@ -189,8 +189,92 @@ class ReLUModuleChecks(ModuleChecks):
         self.assert_forgets(self.module, self.x)
 
 
+class BatchNormModuleChecks(ModuleChecks):
+    CAUSES = {
+        'weight': 'the sum over the batch of ∂L/∂Y ∘ X̂ (derivations.md, Result 8.1)',
+        'bias': 'the sum over the batch of ∂L/∂Y (derivations.md, Result 8.1)',
+        'x': 'the dependence of the batch mean or variance on X (derivations.md, Result 8.2)',
+    }
+
+    def setUp(self):
+        super().setUp()
+        self.module = modules.BatchNormModule(N)
+        self.module.params['weight'][:] = self.rng.normal(1, 0.5, size=N)
+        self.module.params['bias'][:] = self.rng.normal(size=N)
+        self.x = self.rng.normal(2, 3, size=(S, N))
+
+    def test_start(self):
+        """batch norm: weight 1, bias 0, running mean 0, running variance 1, gradients 0"""
+        module = modules.BatchNormModule(N)
+        for array, value in ((module.params['weight'], 1), (module.params['bias'], 0), (module.running_mean, 0),
+                             (module.running_var, 1), (module.grads['weight'], 0), (module.grads['bias'], 0)):
+            self.assert_close(array, np.full(N, value), 'start')
+
+    def test_forward_normalizes(self):
+        """batch norm: each feature of the output has mean β and standard deviation γ"""
+        out = self.module.forward(self.x)
+        self.assert_close(out.mean(axis=0), self.module.params['bias'], 'mean')
+        self.assert_close(out.std(axis=0), np.abs(self.module.params['weight']), 'deviation', 1e-4)
+
+    def test_gradients_numerically(self):
+        """batch norm: gradients of γ, β and input equal central differences, in training and in evaluation"""
+        for training in (True, False):
+            with self.subTest(training=training):
+                self.module.training = training
+                self.assert_matches_central_differences(self.module, self.x, self.CAUSES, ['weight', 'bias'])
+
+    @needs_torch
+    def test_everything_autograd(self):
+        """batch norm: output, gradients and running estimates equal PyTorch's, in training and in evaluation"""
+        twin = torch.nn.BatchNorm1d(N, dtype=torch.float64)
+        with torch.no_grad():
+            for name in ('weight', 'bias'):
+                getattr(twin, name).copy_(torch.from_numpy(self.module.params[name]))
+        for training in (True, True, False):  # twice, so that the running estimates have moved twice
+            dout = self.rng.normal(size=(S, N))
+            self.x = self.x + 1
+            self.module.training = training
+            twin.train(training)
+            twin.zero_grad()
+            x, = leaves(self.x)
+            expected = twin(x)
+            expected.backward(torch.from_numpy(dout))
+            self.assert_close(self.module.forward(self.x), expected.detach(), 'Y')
+            self.assert_gradient('∂L/∂X', self.module.backward(dout), x.grad, self.CAUSES['x'])
+            for name in ('weight', 'bias'):
+                self.assert_gradient(f'∂L/∂{name}', self.module.grads[name], getattr(twin, name).grad,
+                                     self.CAUSES[name])
+            self.assert_close(self.module.running_mean, twin.running_mean, 'running mean')
+            self.assert_close(self.module.running_var, twin.running_var, 'running variance: unbiased, momentum 0.1?')
+
+    def test_evaluation_leaves_the_running_estimates(self):
+        """batch norm: evaluation does not move the running estimates"""
+        self.module.forward(self.x)
+        mean, var = self.module.running_mean.copy(), self.module.running_var.copy()
+        self.module.training = False
+        self.module.forward(self.x)
+        self.assert_close(self.module.running_mean, mean, 'running mean', tolerance=0)
+        self.assert_close(self.module.running_var, var, 'running variance', tolerance=0)
+
+    def test_a_single_sample_is_refused_in_training(self):
+        """batch norm: a batch of one sample is refused in training, and fine in evaluation"""
+        with self.assertRaisesRegex(ValueError, 'at least 2'):
+            self.module.forward(self.x[:1])
+        self.module.training = False
+        self.assertEqual(self.module.forward(self.x[:1]).shape, (1, N))
+
+    def test_independent_results(self):
+        """batch norm: two forward results are independent"""
+        self.assert_independent(self.module, self.x)
+
+    def test_clear_cache(self):
+        """batch norm: clear_cache forgets the forward pass"""
+        self.assert_forgets(self.module, self.x)
+
+
 class SoftMaxModuleChecks(ModuleChecks):
-    CAUSES = {'x': 'the off-diagonal part of the Jacobian: −Y_ij Σ_k ∂L/∂Y_ik Y_ik, a sum over the classes'}
+    CAUSES = {'x': 'the off-diagonal part of the Jacobian: −Y_ij Σ_k ∂L/∂Y_ik Y_ik, a sum over the classes '
+                   '(derivations.md, Result 4.2)'}
 
     def setUp(self):
         super().setUp()
@@ -232,7 +316,7 @@ class SoftMaxModuleChecks(ModuleChecks):
 
 
 class CrossEntropyModuleChecks(ModuleChecks):
-    CAUSE = 'the sign, the missing 1/S, or X in place of 1/X; ∂L/∂X = −T / X / S'
+    CAUSE = 'the sign, the missing 1/S, or X in place of 1/X; ∂L/∂X = −T / X / S (derivations.md, Result 5.1)'
 
     def setUp(self):
         super().setUp()
@@ -277,7 +361,7 @@ class CrossEntropyModuleChecks(ModuleChecks):
 
 
 class SoftMaxWithCrossEntropyChecks(ModuleChecks):
-    CAUSE = 'either module alone, or 1/Y of a probability that became zero'
+    CAUSE = 'either module alone, or 1/Y of a probability that became zero (derivations.md, Result 6.1)'
 
     def gradient(self, logits, targets):
         softmax, cross_entropy = modules.SoftMaxModule(), modules.CrossEntropyModule()

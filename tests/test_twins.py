@@ -1,0 +1,86 @@
+"""The NumPy and the PyTorch MLP are the same net: same start, same steps, to rounding."""
+
+import numpy as np
+import pytest
+import torch
+
+import mlp_numpy
+import mlp_pytorch
+import train_mlp_numpy
+import train_mlp_pytorch
+from modules import CrossEntropyModule, LinearModule
+from train_mlp_numpy import sgd_step
+
+STEPS, BATCH_SIZE, FEATURES, LR = 50, 32, 20, 0.1
+
+
+def arrays_of(numpy_model, torch_model):
+    """Pairs of the same parameter or running statistic in both models."""
+    numpy_layers = [layer for layer in numpy_model.layers if hasattr(layer, 'params')]
+    torch_layers = [layer for layer in torch_model.layers if hasattr(layer, 'weight')]
+    for ours, theirs in zip(numpy_layers, torch_layers, strict=True):
+        yield ours.params['weight'], theirs.weight
+        yield ours.params['bias'], theirs.bias
+        if not isinstance(ours, LinearModule):
+            yield ours.running_mean, theirs.running_mean
+            yield ours.running_var, theirs.running_var
+
+
+def train_both(n_hidden, use_batch_norm, dtype):
+    """Train the twins on the same batches; return both models and their losses."""
+    rng = np.random.default_rng(0)
+    np.random.seed(0)
+    numpy_model = mlp_numpy.MLP(FEATURES, n_hidden, 10, use_batch_norm, dtype=dtype)
+    torch_model = mlp_pytorch.MLP(FEATURES, n_hidden, 10, use_batch_norm).to(getattr(torch, np.dtype(dtype).name))
+    with torch.no_grad():
+        for ours, theirs in arrays_of(numpy_model, torch_model):
+            theirs.copy_(torch.from_numpy(ours))
+    optimizer = torch.optim.SGD(torch_model.parameters(), LR)
+    loss_module = CrossEntropyModule()
+    losses = []
+    for _ in range(STEPS):
+        images = rng.normal(size=(BATCH_SIZE, FEATURES)).astype(dtype)
+        labels = (images[:, :10] + images[:, 10:]).argmax(axis=1)
+        probabilities = numpy_model.forward(images)
+        numpy_model.backward(loss_module.backward(probabilities, labels))
+        sgd_step(numpy_model, LR)
+        loss = torch.nn.functional.cross_entropy(torch_model(torch.from_numpy(images)), torch.from_numpy(labels))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append((loss_module.forward(probabilities, labels), loss.item()))
+    return numpy_model, torch_model, np.array(losses)
+
+
+@pytest.mark.parametrize('dtype, tolerance', [(np.float64, 1e-10), (np.float32, 1e-4)])
+@pytest.mark.parametrize('use_batch_norm', [False, True])
+@pytest.mark.parametrize('n_hidden', [[16], [16, 12, 8]])
+def test_after_50_steps_the_twins_agree(n_hidden, use_batch_norm, dtype, tolerance):
+    numpy_model, torch_model, losses = train_both(n_hidden, use_batch_norm, dtype)
+    assert losses[-10:].mean() < losses[:10].mean()
+    np.testing.assert_allclose(losses[:, 0], losses[:, 1], rtol=tolerance, atol=tolerance)
+    pairs = list(arrays_of(numpy_model, torch_model))
+    assert len(pairs) == 2 * (len(n_hidden) + 1) + 4 * len(n_hidden) * use_batch_norm
+    for ours, theirs in pairs:
+        assert ours.dtype == dtype
+        np.testing.assert_allclose(ours, theirs.detach().numpy(), rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize('use_batch_norm', [False, True])
+def test_the_same_seed_gives_both_the_same_start(use_batch_norm):
+    np.random.seed(3)
+    numpy_model = mlp_numpy.MLP(FEATURES, [16, 12], 10, use_batch_norm, dtype=np.float32)
+    np.random.seed(3)
+    torch_model = mlp_pytorch.MLP(FEATURES, [16, 12], 10, use_batch_norm)
+    for ours, theirs in arrays_of(numpy_model, torch_model):
+        np.testing.assert_array_equal(ours, theirs.detach().numpy())
+
+
+@pytest.mark.parametrize('use_batch_norm', [False, True])
+def test_both_scripts_start_alike_and_see_the_same_batches(expect_trainable, use_batch_norm):
+    settings = {'hidden_dims': [16], 'lr': 0.01, 'batch_size': 100, 'epochs': 1, 'seed': 5, 'verbose': False,
+                'data_dir': expect_trainable, 'use_batch_norm': use_batch_norm}
+    *_, numpy_info = train_mlp_numpy.train(**settings)
+    *_, torch_info = train_mlp_pytorch.train(**settings, device='cpu')
+    np.testing.assert_allclose(numpy_info['batch_loss'], torch_info['batch_loss'], rtol=1e-3)
+    np.testing.assert_allclose(numpy_info['val_accuracy'], torch_info['val_accuracy'], atol=0.002)
