@@ -43,7 +43,11 @@ def check_settings(**settings):
 
 
 class ArgumentParser(argparse.ArgumentParser):
-    """Ends with exit code 2 and one line on standard error for what it can't take."""
+    """Shows defaults, and ends with exit code 2 and one line on standard error for what it can't take."""
+
+    def __init__(self, description):
+        super().__init__(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+                         allow_abbrev=False)
 
     def error(self, message):
         self.exit(2, f'{self.prog}: error: {message}\n')
@@ -51,19 +55,18 @@ class ArgumentParser(argparse.ArgumentParser):
 
 def make_parser(description):
     """A parser with the flags that both scripts have."""
-    parser = ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-                            allow_abbrev=False)
-    parser.add_argument('--hidden_dims', type=_checked('hidden_dims'), nargs='*', metavar='N',
+    parser = ArgumentParser(description)
+    parser.add_argument('--hidden_dims', type=argument_type(*CHECKS['hidden_dims']), nargs='*', metavar='N',
                         default=DEFAULTS['hidden_dims'],
                         help='sizes of the hidden layers; none: multinomial logistic regression')
     parser.add_argument('--use_batch_norm', action='store_true',
                         help='batch normalization between each hidden linear layer and its ReLU')
-    parser.add_argument('--lr', type=_checked('lr'), default=DEFAULTS['lr'], help='learning rate')
-    parser.add_argument('--batch_size', type=_checked('batch_size'), default=DEFAULTS['batch_size'],
+    parser.add_argument('--lr', type=argument_type(*CHECKS['lr']), default=DEFAULTS['lr'], help='learning rate')
+    parser.add_argument('--batch_size', type=argument_type(*CHECKS['batch_size']), default=DEFAULTS['batch_size'],
                         help='samples per step')
-    parser.add_argument('--epochs', type=_checked('epochs'), default=DEFAULTS['epochs'],
+    parser.add_argument('--epochs', type=argument_type(*CHECKS['epochs']), default=DEFAULTS['epochs'],
                         help='passes over the training set')
-    parser.add_argument('--seed', type=_checked('seed'), default=DEFAULTS['seed'],
+    parser.add_argument('--seed', type=argument_type(*CHECKS['seed']), default=DEFAULTS['seed'],
                         help='of initialization and shuffling')
     parser.add_argument('--data_dir', type=_data_dir, default='data/', help='folder that has or gets CIFAR-10')
     parser.add_argument('--results_dir', type=_results_dir, default='results/',
@@ -71,9 +74,8 @@ def make_parser(description):
     return parser
 
 
-def _checked(name):
-    read, allowed, is_allowed = CHECKS[name]
-
+def argument_type(read, allowed, is_allowed):
+    """A type for argparse: reads a text, and refuses what is not allowed with the words that say what is."""
     def parse(text):
         try:
             value = read(text)

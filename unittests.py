@@ -1,12 +1,15 @@
 """Checks of the NumPy modules and MLP: every gradient against central differences and PyTorch's autograd.
 
-    python unittests.py            a readable report; exit code 1 where a check fails
-    python -m pytest unittests.py  the same checks under pytest
+    python unittests.py                  a readable report; exit code 1 where a check fails
+    python unittests.py --solution DIR   the same checks on the modules.py and mlp_numpy.py in DIR
+    python -m pytest unittests.py        the same checks under pytest
 
 Where a check fails, the message says which gradient is off, by how much, and the probable cause.
 """
 
+import sys
 import unittest
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -19,7 +22,17 @@ try:
 except ImportError:  # the NumPy half of the project works without it, and so do most checks
     torch = None
 
+# What is judged: this project, or somebody else's solution behind solution_adapter.py, which says what it found.
+INTERFACE = getattr(modules, 'INTERFACE', SimpleNamespace(own=True, input_layer=True, labels=True, rows=True,
+                                                          relu=True))
+
 needs_torch = unittest.skipIf(torch is None, 'PyTorch is not installed')
+only_here = unittest.skipUnless(INTERFACE.own, 'beyond the interfaces that every solution has')
+needs_input_layer = unittest.skipUnless(INTERFACE.input_layer, 'LinearModule takes no input_layer')
+needs_labels = unittest.skipUnless(INTERFACE.labels, 'CrossEntropyModule takes no integer labels')
+needs_rows = unittest.skipUnless(INTERFACE.rows, 'CrossEntropyModule takes no target rows')
+
+FORGOTTEN = RuntimeError if INTERFACE.own else Exception  # what backward raises after clear_cache
 
 S, M, N, C = 7, 5, 4, 3  # samples, inputs, outputs, classes: all different, so that a wrong axis shows
 
@@ -49,10 +62,10 @@ class ModuleChecks(unittest.TestCase):
         def loss():
             return float((module.forward(x) * dout).sum())
 
+        grads = {name: module.grads[name].copy() for name in params}  # before loss() runs forward again
         for name in params:
-            grad = module.grads[name].copy()
             expected = central_differences(loss, module.params[name])
-            self.assert_gradient(f'∂L/∂{name}', grad, expected, causes[name], tolerance=CENTRAL_TOLERANCE)
+            self.assert_gradient(f'∂L/∂{name}', grads[name], expected, causes[name], tolerance=CENTRAL_TOLERANCE)
         self.assert_gradient('∂L/∂X', dx, central_differences(loss, x), causes['x'], tolerance=CENTRAL_TOLERANCE)
 
     def assert_independent(self, module, x):
@@ -67,7 +80,7 @@ class ModuleChecks(unittest.TestCase):
         """After clear_cache there is nothing to go back from."""
         out = module.forward(x)
         module.clear_cache()
-        with self.assertRaises(RuntimeError, msg='backward after clear_cache used the cleared forward pass'):
+        with self.assertRaises(FORGOTTEN, msg='backward after clear_cache used the cleared forward pass'):
             module.backward(out)
 
 
@@ -107,10 +120,11 @@ class LinearModuleChecks(ModuleChecks):
 
     def test_second_backward_replaces_the_gradients(self):
         """linear: a second backward replaces the gradients of the first"""
-        self.module.forward(self.x)
-        self.module.backward(np.ones((S, N)))
-        self.module.forward(self.x)
-        self.module.backward(np.ones((S, N)))
+        for _ in range(2):
+            self.module.forward(self.x)
+            self.module.backward(np.ones((S, N)))
+        expected = np.ones((N, S)) @ self.x
+        self.assert_gradient('∂L/∂weight', self.module.grads['weight'], expected, 'gradients added up')
         self.assert_gradient('∂L/∂bias', self.module.grads['bias'], np.full(N, float(S)), 'gradients added up')
 
     def test_initial_shapes(self):
@@ -123,6 +137,7 @@ class LinearModuleChecks(ModuleChecks):
             self.assertFalse(module.grads[name].any(), f'the gradient of the {name} does not start at zero')
         self.assertFalse(module.params['bias'].any(), 'the bias does not start at zero')
 
+    @needs_input_layer
     def test_initialization_statistics(self):
         """linear: Kaiming initialization, mean 0, standard deviation √(gain / M), gain 2 or, at the input, 1"""
         in_features, out_features = 400, 500
@@ -135,6 +150,7 @@ class LinearModuleChecks(ModuleChecks):
                             f'standard deviation with input_layer={input_layer}: {weight.std():.4f} for {std:.4f}; '
                             f'the gain should be {gain}')
 
+    @only_here
     def test_input_gradient_can_be_left_out(self):
         """linear: without needs_input_grad only ∂L/∂X is left out"""
         self.module.forward(self.x)
@@ -150,25 +166,43 @@ class LinearModuleChecks(ModuleChecks):
         self.assert_forgets(self.module, self.x)
 
 
-class ReLUModuleChecks(ModuleChecks):
-    CAUSES = {'x': 'the mask X > 0 applied to the wrong array, or not at all (derivations.md, Result 3.2)'}
+class ActivationChecks:
+    """What holds for every element-wise activation; mixed into the checks of one, which give make_module."""
+
+    CAUSES = {'x': 'the slope h′(X) taken at the wrong place, or not multiplied with ∂L/∂Y (derivations.md, Result 3.1)'}
 
     def setUp(self):
         super().setUp()
-        self.module = modules.ReLUModule()
         self.x = self.rng.normal(size=(S, M))
+        self.module = self.make_module()
+
+    def test_gradient_numerically(self):
+        """activation: gradient equals central differences"""
+        self.assert_matches_central_differences(self.module, self.x, self.CAUSES)
+
+    def test_independent_results(self):
+        """activation: two forward results are independent"""
+        self.assert_independent(self.module, self.x)
+
+    def test_clear_cache(self):
+        """activation: clear_cache forgets the forward pass"""
+        self.assert_forgets(self.module, self.x)
+
+
+class ReLUModuleChecks(ActivationChecks, ModuleChecks):
+    CAUSES = {'x': 'the mask X > 0 applied to the wrong array, or not at all (derivations.md, Result 3.2)'}
+
+    def make_module(self):
+        return modules.ReLUModule()
 
     def test_forward(self):
         """relu: forward is max(X, 0)"""
         self.assert_close(self.module.forward(np.array([[-2.0, 0.0, 3.0]])), [[0, 0, 3]], 'Y = max(X, 0)')
 
+    @only_here
     def test_nan_passes(self):
         """relu: a NaN stays a NaN"""
         self.assertTrue(np.isnan(self.module.forward(np.array([np.nan]))).all(), 'a NaN was hidden')
-
-    def test_gradient_numerically(self):
-        """relu: gradient equals central differences"""
-        self.assert_matches_central_differences(self.module, self.x, self.CAUSES)
 
     @needs_torch
     def test_gradient_autograd(self):
@@ -179,14 +213,6 @@ class ReLUModuleChecks(ModuleChecks):
         x, = leaves(self.x)
         torch.relu(x).backward(torch.from_numpy(dout))
         self.assert_gradient('∂L/∂X', self.module.backward(dout), x.grad, self.CAUSES['x'])
-
-    def test_independent_results(self):
-        """relu: two forward results are independent"""
-        self.assert_independent(self.module, self.x)
-
-    def test_clear_cache(self):
-        """relu: clear_cache forgets the forward pass"""
-        self.assert_forgets(self.module, self.x)
 
 
 class BatchNormModuleChecks(ModuleChecks):
@@ -331,6 +357,8 @@ class CrossEntropyModuleChecks(ModuleChecks):
         self.assertIsInstance(loss, float)
         self.assert_close(loss, -np.log([row[label] for row, label in zip(self.x, self.labels)]).mean(), 'L')
 
+    @needs_labels
+    @needs_rows
     def test_labels_and_one_hot_rows_agree(self):
         """cross-entropy: labels and one-hot rows mean the same"""
         rows = np.eye(C)[self.labels]
@@ -339,12 +367,13 @@ class CrossEntropyModuleChecks(ModuleChecks):
 
     def test_gradient_numerically(self):
         """cross-entropy: gradient equals central differences, for labels and soft targets"""
-        for targets in (self.labels, self.soft_targets):
+        for targets in (self.labels, self.soft_targets) if INTERFACE.rows else (self.labels,):
             expected = central_differences(lambda y=targets: self.module.forward(self.x, y), self.x)
             self.assert_gradient('∂L/∂X', self.module.backward(self.x, targets), expected, self.CAUSE,
                                  tolerance=CENTRAL_TOLERANCE)
 
     @needs_torch
+    @needs_rows
     def test_loss_and_gradient_autograd(self):
         """cross-entropy: loss and gradient equal autograd's for soft targets"""
         x, = leaves(self.x)
@@ -353,6 +382,7 @@ class CrossEntropyModuleChecks(ModuleChecks):
         self.assert_close(self.module.forward(self.x, self.soft_targets), loss.item(), 'L')
         self.assert_gradient('∂L/∂X', self.module.backward(self.x, self.soft_targets), x.grad, self.CAUSE)
 
+    @only_here
     def test_wrong_targets_are_refused(self):
         """cross-entropy: labels outside of the classes and targets of a wrong shape are refused"""
         for targets in (np.full(S, C), np.full(S, -1), np.zeros(S), np.zeros((S, C + 1)), np.zeros(S - 1, int)):
@@ -370,11 +400,14 @@ class SoftMaxWithCrossEntropyChecks(ModuleChecks):
         return probabilities, loss, softmax.backward(cross_entropy.backward(probabilities, targets))
 
     def test_gradient_collapses(self):
-        """softmax + cross-entropy: the gradient of the logits is (Y − T) / S for soft targets"""
-        targets = self.rng.dirichlet(np.ones(C), size=S)
-        probabilities, _, grad = self.gradient(self.rng.normal(size=(S, C)), targets)
-        self.assert_gradient('∂L/∂logits', grad, (probabilities - targets) / S, self.CAUSE)
+        """softmax + cross-entropy: the gradient of the logits is (Y − T) / S, for soft targets too"""
+        labels = self.rng.integers(C, size=S)
+        soft_targets = self.rng.dirichlet(np.ones(C), size=S)
+        for targets, rows in ((labels, np.eye(C)[labels]), (soft_targets, soft_targets))[:1 + INTERFACE.rows]:
+            probabilities, _, grad = self.gradient(self.rng.normal(size=(S, C)), targets)
+            self.assert_gradient('∂L/∂logits', grad, (probabilities - rows) / S, self.CAUSE)
 
+    @only_here
     def test_extreme_logits(self):
         """softmax + cross-entropy: logits of ±1e4 give a finite loss and the gradient (Y − T) / S"""
         labels = np.arange(S) % C
@@ -396,29 +429,31 @@ class MLPChecks(ModuleChecks):
     def setUp(self):
         super().setUp()
         self.x = self.rng.normal(size=(S, M))
-        self.labels = self.rng.integers(C, size=S)
+        self.dout = self.rng.normal(size=(S, C))  # ∂L/∂probabilities of L = Σ probabilities ∘ dout
 
-    def backward(self, model, x):
-        cross_entropy = modules.CrossEntropyModule()
-        probabilities = model.forward(x)
-        model.backward(cross_entropy.backward(probabilities, self.labels))
-        return probabilities, cross_entropy.forward(probabilities, self.labels)
+    def linear_layers(self, model, sizes):
+        """The linear layers in order; `sizes` are those of the net from input to output."""
+        linears = [layer for layer in model.layers if isinstance(layer, modules.LinearModule)]
+        shapes = [linear.params['weight'].shape for linear in linears]
+        self.assertEqual(shapes, list(zip(sizes[1:], sizes)), 'the linear layers of the MLP have other weights')
+        return linears
 
     @needs_torch
+    @unittest.skipUnless(INTERFACE.relu, 'the activation is not ReLU')
     def test_gradients_autograd(self):
-        """mlp: loss and all gradients equal autograd's with 0, 1 and 3 hidden layers"""
+        """mlp: probabilities and all gradients equal autograd's with 0, 1 and 3 hidden layers"""
         for hidden in self.HIDDEN:
             with self.subTest(n_hidden=hidden):
                 model = mlp_numpy.MLP(M, hidden, C)
-                _, loss = self.backward(model, self.x)
-                linears = linear_layers(model)
+                linears = self.linear_layers(model, [M, *hidden, C])
                 params = leaves(*(linear.params[name] for linear in linears for name in ('weight', 'bias')))
                 out = torch.from_numpy(self.x)
                 for i in range(0, len(params), 2):
                     out = torch.nn.functional.linear(torch.relu(out) if i else out, params[i], params[i + 1])
-                expected_loss = torch.nn.functional.cross_entropy(out, torch.from_numpy(self.labels))
-                expected_loss.backward()
-                self.assert_close(loss, expected_loss.item(), 'L')
+                expected = torch.softmax(out, dim=1)
+                expected.backward(torch.from_numpy(self.dout))
+                self.assert_close(model.forward(self.x), expected.detach(), 'the probabilities are off', TOLERANCE)
+                model.backward(self.dout)
                 for i, linear in enumerate(linears):
                     for name, param in zip(('weight', 'bias'), params[2 * i:2 * i + 2]):
                         self.assert_gradient(f'∂L/∂{name} of linear layer {i + 1}', linear.grads[name], param.grad,
@@ -429,22 +464,25 @@ class MLPChecks(ModuleChecks):
         for hidden in self.HIDDEN:
             with self.subTest(n_hidden=hidden):
                 model = mlp_numpy.MLP(M, hidden, C)
-                self.backward(model, self.x)
-                cross_entropy = modules.CrossEntropyModule()
-                for i, linear in enumerate(linear_layers(model), start=1):
+                linears = self.linear_layers(model, [M, *hidden, C])
+                model.forward(self.x)
+                model.backward(self.dout)
+                grads = [{name: grad.copy() for name, grad in linear.grads.items()} for linear in linears]
+                for i, linear in enumerate(linears):
                     for name, param in linear.params.items():
-                        grad = linear.grads[name].copy()
                         expected = central_differences(
-                            lambda m=model: cross_entropy.forward(m.forward(self.x), self.labels), param)
-                        self.assert_gradient(f'∂L/∂{name} of linear layer {i}', grad, expected, self.CAUSE,
-                                             tolerance=CENTRAL_TOLERANCE)
+                            lambda m=model: float((m.forward(self.x) * self.dout).sum()), param)
+                        self.assert_gradient(f'∂L/∂{name} of linear layer {i + 1}', grads[i][name], expected,
+                                             self.CAUSE, tolerance=CENTRAL_TOLERANCE)
 
+    @needs_input_layer
     def test_input_layer_has_gain_1(self):
         """mlp: the first layer starts with gain 1, the others with gain 2"""
-        linears = linear_layers(mlp_numpy.MLP(300, [200, 250], 200))
-        for linear, gain in zip(linears, (1, 2, 2)):
+        linears = self.linear_layers(mlp_numpy.MLP(300, [200, 250], 200), [300, 200, 250, 200])
+        for layer, (linear, gain) in enumerate(zip(linears, (1, 2, 2)), start=1):
             weight = linear.params['weight']
-            self.assertLess(abs(weight.std() / np.sqrt(gain / weight.shape[1]) - 1), 5 / np.sqrt(2 * weight.size))
+            self.assertLess(abs(weight.std() / np.sqrt(gain / weight.shape[1]) - 1), 5 / np.sqrt(2 * weight.size),
+                            f'the standard deviation of the weights of linear layer {layer} is not √({gain} / M)')
 
     def test_probabilities(self):
         """mlp: forward gives rows that sum to 1"""
@@ -456,19 +494,23 @@ class MLPChecks(ModuleChecks):
         """mlp: images (S, channels, height, width) give what their flattened rows give, gradients too"""
         model = mlp_numpy.MLP(2 * 3 * 4, [6], C)
         images = self.rng.normal(size=(S, 2, 3, 4))
-        from_images, _ = self.backward(model, images)
-        grads = [linear.grads['weight'].copy() for linear in linear_layers(model)]
-        from_rows, _ = self.backward(model, images.reshape(S, -1))
-        self.assert_close(from_images, from_rows, 'forward', tolerance=0)
-        for grad, linear in zip(grads, linear_layers(model)):
-            self.assert_close(grad, linear.grads['weight'], '∂L/∂weight', tolerance=0)
+        linears = self.linear_layers(model, [24, 6, C])
+        outs, grads = [], []
+        for x in (images, images.reshape(S, -1)):
+            outs.append(model.forward(x))
+            model.backward(self.dout)
+            grads.append(linears[0].grads['weight'].copy())
+        self.assert_close(outs[0], outs[1], 'forward', tolerance=0)
+        self.assert_close(grads[0], grads[1], '∂L/∂weight', tolerance=0)
 
+    @only_here
     def test_dtype(self):
         """mlp: a float32 model stays float32 in parameters, results and gradients"""
         model = mlp_numpy.MLP(M, [6], C, dtype=np.float32)
-        out, _ = self.backward(model, self.x.astype(np.float32))
+        out = model.forward(self.x.astype(np.float32))
         self.assertEqual(out.dtype, np.float32)
-        for linear in linear_layers(model):
+        model.backward(out)
+        for linear in self.linear_layers(model, [M, 6, C]):
             for name in ('weight', 'bias'):
                 self.assertEqual((linear.params[name].dtype, linear.grads[name].dtype), (np.float32, np.float32))
 
@@ -481,18 +523,16 @@ class MLPChecks(ModuleChecks):
         model = mlp_numpy.MLP(M, [6], C)
         out = model.forward(self.x)
         model.clear_cache()
-        for layer, dout in zip(model.layers, (np.ones((S, 6)), np.ones((S, 6)), out, out)):
-            with self.assertRaises(RuntimeError):
-                layer.backward(dout)
+        with self.assertRaises(FORGOTTEN, msg='backward after clear_cache used the cleared forward pass'):
+            model.backward(out)
+        for linear in self.linear_layers(model, [M, 6, C]):
+            with self.assertRaises(FORGOTTEN, msg='clear_cache did not reach a linear layer'):
+                linear.backward(np.ones((S, len(linear.params['bias']))))
 
 
 def leaves(*arrays):
     """Copies of NumPy arrays as float64 tensors whose gradients autograd computes."""
     return [torch.tensor(array, dtype=torch.float64, requires_grad=True) for array in arrays]
-
-
-def linear_layers(model):
-    return [layer for layer in model.layers if isinstance(layer, modules.LinearModule)]
 
 
 class Report(unittest.TextTestResult):
@@ -511,5 +551,19 @@ class Report(unittest.TextTestResult):
             self.failures[-1] = (subtest, f'{err[1]}\n')
 
 
+def main():
+    from train_utils import CHECKS, ArgumentParser, argument_type
+
+    parser = ArgumentParser('Check the NumPy modules and MLP of this project or of a solution.')
+    parser.add_argument('--solution', metavar='DIR', help='check the modules.py and mlp_numpy.py in DIR instead')
+    parser.add_argument('--timeout', type=argument_type(*CHECKS['lr']), default=20, metavar='SECONDS',
+                        help='how long one check of a solution may take')
+    arguments = parser.parse_args()
+    if arguments.solution is not None:
+        import solution_check
+        sys.exit(solution_check.main(arguments.solution, arguments.timeout))
+    unittest.main(argv=sys.argv[:1], testRunner=unittest.TextTestRunner(resultclass=Report, verbosity=2))
+
+
 if __name__ == '__main__':
-    unittest.main(testRunner=unittest.TextTestRunner(resultclass=Report, verbosity=2))
+    main()
