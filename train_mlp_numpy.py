@@ -32,10 +32,11 @@ def evaluate_model(model, data_loader):
 
 
 def sgd_step(model, lr):
-    """θ ← θ − lr · ∂L/∂θ for every parameter θ of the model."""
+    """θ ← θ − lr · ∂L/∂θ for every parameter θ of the model. Leaves lr · ∂L/∂θ in `grads`."""
     for layer in model.layers:
         for name, grad in getattr(layer, 'grads', {}).items():
-            layer.params[name] -= lr * grad
+            grad *= lr  # in place: another array of the size of the weights costs twice the time of the update
+            layer.params[name] -= grad
 
 
 @np.errstate(over='ignore', invalid='ignore')  # where a run diverges, the log stops it and says so

@@ -52,7 +52,7 @@ def train(hidden_dims, lr, use_batch_norm, batch_size, epochs, seed, data_dir, d
     loaders = cifar10_utils.get_dataloader(cifar10, batch_size, device=device)
 
     model = MLP(n_inputs=3 * 32 * 32, n_hidden=hidden_dims, n_classes=10, use_batch_norm=use_batch_norm).to(device)
-    optimizer = torch.optim.SGD(model.parameters(), lr)
+    optimizer = torch.optim.SGD(model.parameters(), lr, foreach=True)
 
     log = train_utils.TrainingLog(epochs, lr, live=device.type == 'cpu', verbose=verbose)
     for _ in range(epochs):
