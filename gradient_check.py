@@ -33,14 +33,14 @@ def relative_error(actual, expected):
     return np.abs(actual - expected).max(initial=0) / max(np.abs(expected).max(initial=0), 1e-6)
 
 
-def gradient_fault(name, actual, expected, samples, tolerance, usual_cause):
+def gradient_fault(name, actual, expected, samples, tolerance, usual_cause, result):
     """None where the gradient `actual` is right; otherwise what is off, by how much, and why, probably.
 
     samples: the number S in the batch; usual_cause: what to suspect where no known mistake explains
     the difference.
     """
     if actual is None:
-        return f'{name} is None: backward did not compute it'
+        return f'{name} is None: backward did not compute it (derivations.md, Result {result})'
     actual, expected = np.asarray(actual), np.asarray(expected)
     error = relative_error(actual, expected)
     if error <= tolerance:
@@ -49,7 +49,8 @@ def gradient_fault(name, actual, expected, samples, tolerance, usual_cause):
         extent = f'relative error {error:.2g}, allowed {tolerance:.0g}'
     else:
         extent = f'shape {actual.shape} instead of {expected.shape}'
-    return f'{name} is off: {extent}. Probable cause: {probable_cause(actual, expected, samples) or usual_cause}'
+    cause = probable_cause(actual, expected, samples) or usual_cause
+    return f'{name} is off: {extent}. Probable cause: {cause} (derivations.md, Result {result})'
 
 
 def probable_cause(actual, expected, samples):

@@ -1,6 +1,7 @@
 """What the two training scripts share: arguments and their checks, the log of a run, results, curves."""
 
 import argparse
+import contextlib
 import io
 import json
 import math
@@ -68,10 +69,14 @@ def make_parser(description):
                         help='passes over the training set')
     parser.add_argument('--seed', type=argument_type(*CHECKS['seed']), default=DEFAULTS['seed'],
                         help='of initialization and shuffling')
-    parser.add_argument('--data_dir', type=_data_dir, default='data/', help='folder that has or gets CIFAR-10')
-    parser.add_argument('--results_dir', type=_results_dir, default='results/',
-                        help='folder for the JSON and PNG of the run')
+    add_folders(parser)
     return parser
+
+
+def add_folders(parser):
+    """Add the flags for the two folders."""
+    parser.add_argument('--data_dir', type=_data_dir, default='data/', help='folder that has or gets CIFAR-10')
+    parser.add_argument('--results_dir', type=_results_dir, default='results/', help='folder for JSON and PNG files')
 
 
 def argument_type(read, allowed, is_allowed):
@@ -188,19 +193,26 @@ def _mean(values):
     return sum(values) / len(values)
 
 
+@contextlib.contextmanager
+def user_errors(parser):
+    """End the script with one message and no traceback for what is not a defect of the program."""
+    try:
+        yield
+    except (DataUnavailable, Diverged, OSError) as error:
+        parser.exit(1, f'{parser.prog}: error: {error}\n')
+    except KeyboardInterrupt:
+        parser.exit(130, f'\n{parser.prog}: interrupted; what was in the results folder is as it was\n')
+
+
 def main(model_name, train, parser):
     """The command line of a training script: train, write the results, say what was reached."""
     arguments = vars(parser.parse_args())
     settings = {name: value for name, value in arguments.items() if name != 'results_dir'}
     stem = Path(arguments['results_dir']) / result_stem(model_name, settings)
-    try:
+    with user_errors(parser):
         _, _, test_accuracy, logging_info = train(**settings)
         record = {'config': arguments, **logging_info, 'test_accuracy': test_accuracy}
         paths = write_results(stem, record)
-    except (DataUnavailable, Diverged, OSError) as error:
-        parser.exit(1, f'{parser.prog}: error: {error}\n')
-    except KeyboardInterrupt:
-        parser.exit(130, f'\n{parser.prog}: interrupted; no result was written, earlier results are as they were\n')
     best = record['best_epoch']
     print(f'best epoch {best} of {len(record["val_accuracy"])}: '
           f'validation accuracy {record["val_accuracy"][best - 1]:.4f}, test accuracy {test_accuracy:.4f}')

@@ -44,10 +44,11 @@ class ModuleChecks(unittest.TestCase):
         np.random.seed(42)
         self.rng = np.random.default_rng(42)
 
-    def assert_gradient(self, name, actual, expected, usual_cause, samples=S, tolerance=TOLERANCE):
+    def assert_gradient(self, name, actual, expected, cause, tolerance=TOLERANCE):
+        """cause: what to suspect, and the number of the result in derivations.md."""
         if torch is not None and isinstance(expected, torch.Tensor):
             expected = expected.numpy()
-        fault = gradient_fault(name, actual, expected, samples, tolerance, usual_cause)
+        fault = gradient_fault(name, actual, expected, S, tolerance, *cause)
         if fault:
             self.fail(fault)
 
@@ -86,9 +87,9 @@ class ModuleChecks(unittest.TestCase):
 
 class LinearModuleChecks(ModuleChecks):
     CAUSES = {
-        'weight': 'a transpose; ∂L/∂W = (∂L/∂Y)ᵀ X (derivations.md, Result 2.1)',
-        'bias': 'the sum over the batch; ∂L/∂b = Σ_s ∂L/∂Y_s (derivations.md, Result 2.2)',
-        'x': 'a transpose; ∂L/∂X = ∂L/∂Y W (derivations.md, Result 2.3)',
+        'weight': ('a transpose; ∂L/∂W = (∂L/∂Y)ᵀ X', '2.1'),
+        'bias': ('the sum over the batch; ∂L/∂b = Σ_s ∂L/∂Y_s', '2.2'),
+        'x': ('a transpose; ∂L/∂X = ∂L/∂Y W', '2.3'),
     }
 
     def setUp(self):
@@ -124,8 +125,8 @@ class LinearModuleChecks(ModuleChecks):
             self.module.forward(self.x)
             self.module.backward(np.ones((S, N)))
         expected = np.ones((N, S)) @ self.x
-        self.assert_gradient('∂L/∂weight', self.module.grads['weight'], expected, 'gradients added up')
-        self.assert_gradient('∂L/∂bias', self.module.grads['bias'], np.full(N, float(S)), 'gradients added up')
+        self.assert_gradient('∂L/∂weight', self.module.grads['weight'], expected, self.CAUSES['weight'])
+        self.assert_gradient('∂L/∂bias', self.module.grads['bias'], np.full(N, float(S)), self.CAUSES['bias'])
 
     def test_initial_shapes(self):
         """linear: weight (N, M) and bias (N,); bias and gradients start at zero, in float64"""
@@ -169,7 +170,7 @@ class LinearModuleChecks(ModuleChecks):
 class ActivationChecks:
     """What holds for every element-wise activation; mixed into the checks of one, which give make_module."""
 
-    CAUSES = {'x': 'the slope h′(X) taken at the wrong place, or not multiplied with ∂L/∂Y (derivations.md, Result 3.1)'}
+    CAUSES = {'x': ('the slope h′(X) taken at the wrong place, or not multiplied with ∂L/∂Y', '3.1')}
 
     def setUp(self):
         super().setUp()
@@ -190,7 +191,7 @@ class ActivationChecks:
 
 
 class ReLUModuleChecks(ActivationChecks, ModuleChecks):
-    CAUSES = {'x': 'the mask X > 0 applied to the wrong array, or not at all (derivations.md, Result 3.2)'}
+    CAUSES = {'x': ('the mask X > 0 applied to the wrong array, or not at all', '3.2')}
 
     def make_module(self):
         return modules.ReLUModule()
@@ -217,9 +218,9 @@ class ReLUModuleChecks(ActivationChecks, ModuleChecks):
 
 class BatchNormModuleChecks(ModuleChecks):
     CAUSES = {
-        'weight': 'the sum over the batch of ∂L/∂Y ∘ X̂ (derivations.md, Result 8.1)',
-        'bias': 'the sum over the batch of ∂L/∂Y (derivations.md, Result 8.1)',
-        'x': 'the dependence of the batch mean or variance on X (derivations.md, Result 8.2)',
+        'weight': ('the sum over the batch of ∂L/∂Y ∘ X̂', '8.1'),
+        'bias': ('the sum over the batch of ∂L/∂Y', '8.1'),
+        'x': ('the dependence of the batch mean or variance on X', '8.2'),
     }
 
     def setUp(self):
@@ -299,8 +300,7 @@ class BatchNormModuleChecks(ModuleChecks):
 
 
 class SoftMaxModuleChecks(ModuleChecks):
-    CAUSES = {'x': 'the off-diagonal part of the Jacobian: −Y_ij Σ_k ∂L/∂Y_ik Y_ik, a sum over the classes '
-                   '(derivations.md, Result 4.2)'}
+    CAUSES = {'x': ('the off-diagonal part of the Jacobian: −Y_ij Σ_k ∂L/∂Y_ik Y_ik, a sum over the classes', '4.2')}
 
     def setUp(self):
         super().setUp()
@@ -342,7 +342,7 @@ class SoftMaxModuleChecks(ModuleChecks):
 
 
 class CrossEntropyModuleChecks(ModuleChecks):
-    CAUSE = 'the sign, the missing 1/S, or X in place of 1/X; ∂L/∂X = −T / X / S (derivations.md, Result 5.1)'
+    CAUSE = ('the sign, the missing 1/S, or X in place of 1/X; ∂L/∂X = −T / X / S', '5.1')
 
     def setUp(self):
         super().setUp()
@@ -391,7 +391,7 @@ class CrossEntropyModuleChecks(ModuleChecks):
 
 
 class SoftMaxWithCrossEntropyChecks(ModuleChecks):
-    CAUSE = 'either module alone, or 1/Y of a probability that became zero (derivations.md, Result 6.1)'
+    CAUSE = ('either module alone, or 1/Y of a probability that became zero', '6.1')
 
     def gradient(self, logits, targets):
         softmax, cross_entropy = modules.SoftMaxModule(), modules.CrossEntropyModule()
@@ -424,7 +424,7 @@ class SoftMaxWithCrossEntropyChecks(ModuleChecks):
 
 class MLPChecks(ModuleChecks):
     HIDDEN = ([], [6], [6, 5, 4])
-    CAUSE = 'the order of the layers in backward, or one of the modules (see its own checks)'
+    CAUSE = ('the order of the layers in backward, or one of the modules (see its own checks)', '1.3')
 
     def setUp(self):
         super().setUp()

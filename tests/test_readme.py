@@ -3,12 +3,16 @@
 import json
 import re
 
+import numpy as np
+
+import compare_twins
 from conftest import ROOT
 
 README = (ROOT / 'README.md').read_text(encoding='utf-8')
 STEMS = {
     'python train_mlp_numpy.py': 'mlp_numpy',
     'python train_mlp_pytorch.py': 'mlp_pytorch',
+    'python train_mlp_numpy.py --use_batch_norm': 'mlp_numpy_batch_norm',
     'python train_mlp_pytorch.py --use_batch_norm': 'mlp_pytorch_batch_norm',
 }
 
@@ -20,6 +24,16 @@ def test_the_result_table_is_that_of_the_committed_results():
         record = json.loads((ROOT / 'results' / f'{STEMS[command]}.json').read_text())
         best = record['best_epoch']
         assert numbers == [str(best), f'{record["val_accuracy"][best - 1]:.4f}', f'{record["test_accuracy"]:.4f}']
+
+
+def test_the_table_of_the_twins_is_that_of_the_committed_results():
+    pairs = compare_twins.compare(json.loads((ROOT / 'results' / 'twins.json').read_text())['runs'])
+    assert '\n'.join(compare_twins.table(pairs)) in README
+    for pair in pairs:  # what the README says below the table
+        ours, theirs = (np.mean(run['first_epoch_loss']) for run in pair)
+        assert abs(ours - theirs) / theirs < 1e-3
+    apart = [pair[0] for pair in pairs if abs(pair[0]['test_accuracy'] - pair[1]['test_accuracy']) > 0.01]
+    assert [(run['seed'], run['use_batch_norm']) for run in apart] == [(42, False)]
 
 
 def test_the_example_run_is_that_of_the_committed_results():
