@@ -37,9 +37,11 @@ def evaluate_model(model, data_loader):
     return correct / samples
 
 
-def train(hidden_dims, lr, use_batch_norm, batch_size, epochs, seed, data_dir, device='auto', verbose=True):
+def train(hidden_dims, lr, use_batch_norm, batch_size, epochs, seed, data_dir, device='auto', verbose=True,
+          after_epoch=None):
     """Train an MLP and keep the model of the epoch with the best validation accuracy.
 
+    after_epoch: a function that is called with the model after each epoch.
     Returns: that model, the validation accuracies per epoch, its test accuracy, and a dict with
     the course of training (train_utils.TrainingLog.as_dict).
     Raises ValueError for settings that make no sense, train_utils.Diverged,
@@ -65,6 +67,8 @@ def train(hidden_dims, lr, use_batch_norm, batch_size, epochs, seed, data_dir, d
             log.step(loss.detach(), batch_accuracy(logits, labels))
         if log.end_epoch(evaluate_model(model, loaders['validation'])):
             best_model = copy.deepcopy(model)
+        if after_epoch:
+            after_epoch(model)
 
     best_model.eval()
     test_accuracy = evaluate_model(best_model, loaders['test'])

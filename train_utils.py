@@ -194,14 +194,14 @@ def _mean(values):
 
 
 @contextlib.contextmanager
-def user_errors(parser):
+def user_errors(parser, *more_errors):
     """End the script with one message and no traceback for what is not a defect of the program."""
     try:
         yield
-    except (DataUnavailable, Diverged, OSError) as error:
+    except (DataUnavailable, Diverged, OSError, *more_errors) as error:
         parser.exit(1, f'{parser.prog}: error: {error}\n')
     except KeyboardInterrupt:
-        parser.exit(130, f'\n{parser.prog}: interrupted; what was in the results folder is as it was\n')
+        parser.exit(130, f'\n{parser.prog}: interrupted; finished results are kept\n')
 
 
 def main(model_name, train, parser):

@@ -1,0 +1,162 @@
+"""Figures and table of the batch-normalization study, from the runs in results/batch_norm.json."""
+
+import io
+import statistics
+
+from files import atomic_write
+
+# Okabe and Ito's colours, which colour-blind readers can tell apart; markers tell the nets apart in print.
+COLORS = ['#0072B2', '#D55E00', '#009E73']
+MARKERS = ['o', 's', '^']
+THRESHOLD = 0.5
+
+
+def write_report(results_filename, results):
+    """Write STEM_train.png, STEM_validation.png, STEM_explained.png and STEM.md; return the paths and the table."""
+    table = make_table(results['runs'])
+    contents = {
+        '_train.png': _draw_accuracy(results, 'train_accuracy', 'training accuracy (mean over the batches of the epoch)'),
+        '_validation.png': _draw_accuracy(results, 'val_accuracy', 'validation accuracy (after the epoch)'),
+        '_explained.png': _draw_explanation(results),
+        '.md': f'{table}\n'.encode(),
+    }
+    paths = []
+    for ending, content in contents.items():
+        paths.append(results_filename.with_name(results_filename.stem + ending))
+        with atomic_write(paths[-1]) as file:
+            file.write(content)
+    return paths, table
+
+
+def configurations(runs):
+    """Runs by configuration: (hidden_dims, use_batch_norm) → list of runs, small nets first."""
+    groups = {}
+    for run in sorted(runs, key=lambda run: (len(run['hidden_dims']), run['use_batch_norm'], run['seed'])):
+        groups.setdefault((tuple(run['hidden_dims']), run['use_batch_norm']), []).append(run)
+    return groups
+
+
+def name_of(hidden_dims):
+    return '-'.join(map(str, hidden_dims))
+
+
+def make_table(runs):
+    """The study as a Markdown table: mean ± standard deviation over the seeds."""
+    columns = {
+        'best validation accuracy': lambda run: max(run['val_accuracy']),
+        'its epoch': lambda run: run['best_epoch'],
+        'test accuracy there': lambda run: run['test_accuracy'],
+        'final training accuracy': lambda run: run['train_accuracy'][-1],
+        'final gap, training − validation': lambda run: run['train_accuracy'][-1] - run['val_accuracy'][-1],
+        'epochs to pass 50 % validation': epochs_to_pass,
+        'seconds per epoch': lambda run: run['seconds_per_epoch'],
+    }
+    lines = ['| hidden layers | batch normalization | seeds | ' + ' | '.join(columns) + ' |',
+             '| --- ' * (len(columns) + 3) + '|']
+    for (hidden_dims, use_batch_norm), group in configurations(runs).items():
+        cells = [_mean_and_deviation([column(run) for run in group], 1 if 'epoch' in name else 4)
+                 for name, column in columns.items()]
+        lines.append(f'| {name_of(hidden_dims)} | {"yes" if use_batch_norm else "no"} | {len(group)} | '
+                     + ' | '.join(cells) + ' |')
+    return '\n'.join(lines)
+
+
+def epochs_to_pass(run):
+    """The first epoch, counted from 1, whose validation accuracy is above THRESHOLD; None where there is none."""
+    return next((epoch for epoch, value in enumerate(run['val_accuracy'], start=1) if value > THRESHOLD), None)
+
+
+def _mean_and_deviation(values, digits):
+    if None in values:
+        reached = sum(value is not None for value in values)
+        return f'reached by {reached} of {len(values)}'
+    text = f'{statistics.mean(values):.{digits}f}'
+    return f'{text} ± {statistics.stdev(values):.{digits}f}' if len(values) > 1 else text
+
+
+def _mean_and_band(runs, key):
+    """Per epoch, mean and standard deviation (0 for a single seed) over the runs."""
+    epochs = list(zip(*(run[key] for run in runs)))
+    return ([statistics.mean(values) for values in epochs],
+            [statistics.stdev(values) if len(values) > 1 else 0 for values in epochs])
+
+
+def _plot_band(axes, x, means, deviations, **style):
+    axes.plot(x, means, **style)
+    axes.fill_between(x, [mean - deviation for mean, deviation in zip(means, deviations)],
+                      [mean + deviation for mean, deviation in zip(means, deviations)],
+                      color=style['color'], alpha=0.15, linewidth=0)
+
+
+def _draw_accuracy(results, key, label):
+    """PNG bytes: one colour per net, solid with and dashed without batch normalization, mean and deviation."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 5), layout='constrained')
+    axes = figure.subplots()
+    groups = configurations(results['runs'])
+    nets = list(dict.fromkeys(hidden_dims for hidden_dims, _ in groups))
+    for (hidden_dims, use_batch_norm), runs in groups.items():
+        net = nets.index(hidden_dims)
+        means, deviations = _mean_and_band(runs, key)
+        _plot_band(axes, range(1, len(means) + 1), means, deviations, color=COLORS[net], marker=MARKERS[net],
+                   markersize=4, linestyle='-' if use_batch_norm else '--',
+                   label=f'{name_of(hidden_dims)}, {"with" if use_batch_norm else "without"} batch normalization')
+    seeds = len({run['seed'] for run in results['runs']})
+    axes.set(xlabel='epoch', ylabel=label,
+             title=f'CIFAR-10, learning rate {results["config"]["lr"]}: '
+                   + (f'mean and standard deviation over {seeds} seeds' if seeds > 1 else 'one seed'))
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize='small', handlelength=3.5)
+    return _png(figure)
+
+
+def _draw_explanation(results):
+    """PNG bytes: sensitivity to the learning rate, and the spread of the activations, of the largest net."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(12, 4.5), layout='constrained')
+    left, right = figure.subplots(1, 2)
+    groups = configurations(results['runs'])
+    largest = max((hidden_dims for hidden_dims, _ in groups), key=len)
+    sweep = results['learning_rate_runs']
+    epochs = max((run['epochs'] for run in sweep), default=results['config']['epochs'])
+    for use_batch_norm, color in ((True, COLORS[0]), (False, COLORS[1])):
+        by_rate = {results['config']['lr']: groups[largest, use_batch_norm]}
+        for run in sweep:
+            if run['use_batch_norm'] == use_batch_norm:
+                by_rate.setdefault(run['lr'], []).append(run)
+        rates = sorted(by_rate)
+        # A run that diverged knows nothing: the accuracy of guessing.
+        best = [[max(run['val_accuracy'][:epochs]) if 'val_accuracy' in run else 0.1 for run in by_rate[rate]]
+                for rate in rates]
+        _plot_band(left, rates, [statistics.mean(values) for values in best],
+                   [statistics.stdev(values) if len(values) > 1 else 0 for values in best], color=color, marker='o',
+                   linestyle='-' if use_batch_norm else '--',
+                   label=f'{"with" if use_batch_norm else "without"} batch normalization')
+        for layer in range(len(largest)):
+            runs = [{'spread': [epoch[layer] for epoch in run['activation_spread']]}
+                    for run in groups[largest, use_batch_norm]]
+            means, deviations = _mean_and_band(runs, 'spread')
+            _plot_band(right, range(1, len(means) + 1), means, deviations, color=COLORS[layer], marker=MARKERS[layer],
+                       markersize=4, linestyle='-' if use_batch_norm else '--',
+                       label=f'layer {layer + 1}, {"with" if use_batch_norm else "without"} batch normalization')
+    left.set(xscale='log', xlabel='learning rate', ylabel=f'best validation accuracy within {epochs} epochs',
+             title=f'{name_of(largest)}: sensitivity to the learning rate')
+    rates = sorted({run['lr'] for run in sweep} | {results['config']['lr']})
+    left.set_xticks(rates, [f'{rate:g}' for rate in rates])
+    left.minorticks_off()
+    right.set(yscale='log', xlabel='epoch', ylabel='standard deviation of the inputs of the ReLUs',
+              title=f'{name_of(largest)}: spread of the activations at learning rate {results["config"]["lr"]}')
+    right.xaxis.get_major_locator().set_params(integer=True)
+    for axes in (left, right):
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize='small', handlelength=3.5)
+    return _png(figure)
+
+
+def _png(figure):
+    image = io.BytesIO()
+    figure.savefig(image, format='png', dpi=110)
+    return image.getvalue()
