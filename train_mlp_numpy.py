@@ -75,6 +75,10 @@ def train(hidden_dims, lr, batch_size, epochs, seed, data_dir, use_batch_norm=Fa
     return best_model, log.val_accuracies, test_accuracy, {**log.as_dict(), 'environment': environment}
 
 
-if __name__ == '__main__':
+def main():
     parser = train_utils.make_parser(__doc__)
     train_utils.main('mlp_numpy', train, parser)
+
+
+if __name__ == '__main__':
+    main()

@@ -100,8 +100,12 @@ def _device(text):
     return text
 
 
-if __name__ == '__main__':
+def main():
     parser = train_utils.make_parser(__doc__)
     parser.add_argument('--device', type=_device, default='auto',
                         help='auto, cpu or cuda; auto takes CUDA where there is one')
     train_utils.main('mlp_pytorch', train, parser)
+
+
+if __name__ == '__main__':
+    main()

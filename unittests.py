@@ -562,7 +562,7 @@ def main():
     if arguments.solution is not None:
         import solution_check
         sys.exit(solution_check.main(arguments.solution, arguments.timeout))
-    unittest.main(argv=sys.argv[:1], testRunner=unittest.TextTestRunner(resultclass=Report, verbosity=2))
+    unittest.main(__name__, argv=sys.argv[:1], testRunner=unittest.TextTestRunner(resultclass=Report, verbosity=2))
 
 
 if __name__ == '__main__':

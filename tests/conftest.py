@@ -51,12 +51,15 @@ def expect_trainable(trainable, monkeypatch, trainable_dir):
 @pytest.fixture(scope='session')
 def run_script(trainable, trainable_dir):
     """Call run_script(SCRIPT, *arguments, **environment) for a process on the trainable data."""
-    def run(script, *arguments, cwd=ROOT, **environment):
+    def run(script, *arguments, cwd=ROOT, start_only=False, **environment):
         command = [sys.executable, str(ROOT / 'tests' / 'run_script.py'), script, *map(str, arguments)]
-        if script.startswith('train'):
+        if script.startswith(('train', 'compare')):
             command += ['--data_dir', str(trainable_dir)]
-        return subprocess.run(
-            command, cwd=cwd, capture_output=True, encoding='utf-8', timeout=120, stdin=subprocess.DEVNULL,
-            env={**os.environ, 'GENERATED_CONTENT': json.dumps(trainable.content()), **environment})
+        environment = {**os.environ, 'GENERATED_CONTENT': json.dumps(trainable.content()), **environment}
+        if start_only:
+            return subprocess.Popen(command, cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                    stderr=subprocess.DEVNULL, env=environment)
+        return subprocess.run(command, cwd=cwd, capture_output=True, encoding='utf-8', timeout=120,
+                              stdin=subprocess.DEVNULL, env=environment)
 
     return run

@@ -3,23 +3,28 @@
     python run_script.py SCRIPT ARGUMENT …
 
 The environment variable GENERATED_CONTENT holds the cifar10_sources.Content to expect, as JSON;
-with WITHOUT_TORCH set, torch can't be imported.
+PATCHES, as JSON, other values to set: {"module.name": value}. With WITHOUT_TORCH set, torch can't be imported.
 """
 
+import importlib
 import json
 import os
-import runpy
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).parent.parent))
 if os.environ.get('WITHOUT_TORCH'):
     sys.modules['torch'] = None
 
 import cifar10_sources  # noqa: E402
 
+# On import too: the processes that the script starts import this file, and need the same.
 cifar10_sources.CIFAR10 = cifar10_sources.Content(*json.loads(os.environ['GENERATED_CONTENT']))
-cifar10_sources.ADDRESSES = json.loads(os.environ.get('GENERATED_ADDRESSES', '[]'))
-sys.argv = sys.argv[1:]
-runpy.run_path(str(ROOT / sys.argv[0]), run_name='__main__')
+cifar10_sources.ADDRESSES = []
+for path, value in json.loads(os.environ.get('PATCHES', '{}')).items():
+    module, name = path.split('.')
+    setattr(importlib.import_module(module), name, value)
+
+if __name__ == '__main__':
+    sys.argv = sys.argv[1:]
+    importlib.import_module(Path(sys.argv[0]).stem).main()
