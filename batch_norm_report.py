@@ -15,7 +15,7 @@ def write_report(results_filename, results):
     """Write STEM_train.png, STEM_validation.png, STEM_explained.png and STEM.md; return the paths and the table."""
     table = '\n\n'.join([make_table(results['runs']), make_learning_rate_table(results), make_spread_table(results)])
     contents = {
-        '_train.png': _draw_accuracy(results, 'train_accuracy', 'training accuracy (mean over the batches of the epoch)'),
+        '_train.png': _draw_accuracy(results, 'train_accuracy', 'training accuracy (mean over the epoch)'),
         '_validation.png': _draw_accuracy(results, 'val_accuracy', 'validation accuracy (after the epoch)'),
         '_explained.png': _draw_explanation(results),
         '.md': f'{table}\n'.encode(),

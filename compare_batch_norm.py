@@ -89,6 +89,7 @@ def default_jobs():
 
 def _start_worker(threads):
     torch.set_num_threads(threads)
+    tqdm.set_lock(threading.RLock())  # its own is one between processes, which a worker that is ended leaves behind
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process ends the workers
 
     def end_with_parent():
@@ -185,6 +186,8 @@ def main():
     parser.add_argument('--plot_only', action='store_true', help='train nothing, draw what is in the results file')
     train_utils.add_folders(parser)
     arguments = parser.parse_args()
+    if arguments.batch_size == 1:
+        parser.error("argument --batch_size: '1' is not allowed: give at least 2, a single sample has no variance")
     results_filename = Path(arguments.results_dir) / RESULTS_NAME
     settings = {name: getattr(arguments, name) for name in SETTINGS}
     with train_utils.user_errors(parser, ResultsError):

@@ -19,7 +19,8 @@ import train_mlp_pytorch
 import train_utils
 from files import atomic_write
 
-TWINS = {'NumPy': train_mlp_numpy.train, 'PyTorch': lambda **settings: train_mlp_pytorch.train(**settings, device='cpu')}
+TWINS = {'NumPy': train_mlp_numpy.train,
+         'PyTorch': lambda **settings: train_mlp_pytorch.train(**settings, device='cpu')}
 SETTINGS = {name: train_utils.DEFAULTS[name] for name in ('hidden_dims', 'lr', 'batch_size', 'epochs')}
 
 
@@ -55,7 +56,8 @@ def table(pairs):
     for pair in pairs:
         ours, theirs = (np.mean(run['first_epoch_loss']) for run in pair)
         a, b = (run['test_accuracy'] for run in pair)
-        lines.append(f'| {pair[0]["seed"]} | {"yes" if pair[0]["use_batch_norm"] else "no"} | {ours:.4f} | {theirs:.4f} '
+        seed, batch_norm = pair[0]['seed'], 'yes' if pair[0]['use_batch_norm'] else 'no'
+        lines.append(f'| {seed} | {batch_norm} | {ours:.4f} | {theirs:.4f} '
                      f'| {abs(ours - theirs) / theirs:.1e} | {a:.4f} | {b:.4f} | {abs(a - b):.4f} |')
     return lines
 

@@ -172,7 +172,7 @@ class SoftMaxModule:
 
 
 class CrossEntropyModule:
-    """Cross-entropy of target rows T against probabilities X, averaged over the S samples (Q1.1 c ii; derivations.md, section 5).
+    """Cross-entropy of targets against probabilities, a mean over the samples (Q1.1 c ii; derivations.md, section 5).
 
         forward    L         = −(1/S) Σ_i Σ_k T_ik log X_ik
         backward   ∂L/∂X_ij  = −(1/S) T_ij / X_ij

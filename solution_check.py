@@ -45,7 +45,7 @@ def main(folder, timeout):
 
 
 class Findings:
-    """interface: what was met, in words; missing: problems with the files; checks: group → [(name, message or None)]."""
+    """interface: what was met; missing: problems with the files; checks: group → [(name, message or None)]."""
 
     def __init__(self):
         self.interface, self.missing, self.checks = [], [], {}

@@ -7,7 +7,6 @@ import json
 import math
 import os
 import platform
-import sys
 import tempfile
 import time
 from importlib.metadata import version
@@ -207,6 +206,9 @@ def user_errors(parser, *more_errors):
 def main(model_name, train, parser):
     """The command line of a training script: train, write the results, say what was reached."""
     arguments = vars(parser.parse_args())
+    if arguments['use_batch_norm'] and arguments['hidden_dims'] and arguments['batch_size'] == 1:
+        parser.error("argument --batch_size: '1' is not allowed with --use_batch_norm: give at least 2, "
+                     'a single sample has no variance')
     settings = {name: value for name, value in arguments.items() if name != 'results_dir'}
     stem = Path(arguments['results_dir']) / result_stem(model_name, settings)
     with user_errors(parser):

@@ -300,7 +300,9 @@ class BatchNormModuleChecks(ModuleChecks):
 
 
 class SoftMaxModuleChecks(ModuleChecks):
-    CAUSES = {'x': ('the off-diagonal part of the Jacobian: −Y_ij Σ_k ∂L/∂Y_ik Y_ik, a sum over the classes', '4.2')}
+    CAUSES = {
+        'x': ('the off-diagonal part of the Jacobian: −Y_ij Σ_k ∂L/∂Y_ik Y_ik, a sum over the classes', '4.2'),
+    }
 
     def setUp(self):
         super().setUp()

@@ -57,8 +57,8 @@ def run_script(trainable, trainable_dir):
             command += ['--data_dir', str(trainable_dir)]
         environment = {**os.environ, 'GENERATED_CONTENT': json.dumps(trainable.content()), **environment}
         if start_only:
-            return subprocess.Popen(command, cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                                    stderr=subprocess.DEVNULL, env=environment)
+            return subprocess.Popen(command, cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                    stderr=subprocess.PIPE, encoding='utf-8', env=environment)
         return subprocess.run(command, cwd=cwd, capture_output=True, encoding='utf-8', timeout=120,
                               stdin=subprocess.DEVNULL, env=environment)
 

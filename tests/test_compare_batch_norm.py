@@ -2,6 +2,7 @@
 
 import json
 import re
+import signal
 
 import pytest
 from PIL import Image
@@ -11,7 +12,7 @@ import compare_batch_norm
 from conftest import ROOT
 
 SETTINGS = {'lr': 0.1, 'batch_size': 200, 'epochs': 2}
-FLAGS = ['--epochs', '2', '--batch_size', '200', '--jobs', '2']
+FLAGS = ['--epochs', '2', '--batch_size', '200', '--jobs', '1']
 PATCHES = json.dumps({'compare_batch_norm.NETS': [[4], [5, 4], [6, 5, 4]], 'compare_batch_norm.SWEEP_RATES': [0.5]})
 FIGURES = ['batch_norm_train.png', 'batch_norm_validation.png', 'batch_norm_explained.png']
 
@@ -55,7 +56,8 @@ def command_line(monkeypatch, capsys):
 def test_all_configurations_are_trained_and_drawn(study):
     results = read(study)
     assert [(run['hidden_dims'], run['use_batch_norm'], run['seed']) for run in results['runs']] == [
-        (hidden_dims, use_batch_norm, 42) for hidden_dims in ([4], [5, 4], [6, 5, 4]) for use_batch_norm in (False, True)]
+        (hidden_dims, use_batch_norm, 42)
+        for hidden_dims in ([4], [5, 4], [6, 5, 4]) for use_batch_norm in (False, True)]
     for run in results['runs']:
         assert len(run['train_accuracy']) == len(run['val_accuracy']) == len(run['activation_spread']) == 2
         assert run['best_epoch'] in (1, 2) and 0 <= run['test_accuracy'] <= 1
@@ -72,7 +74,7 @@ def test_a_killed_study_goes_on_and_repeats_nothing(study, run_script, tmp_path)
             assert process.poll() is None, 'the study ended before its first run was written'
     finally:
         process.kill()
-        process.wait()
+        process.communicate()
     kept = read(tmp_path)['runs']
     assert 1 <= len(kept) < 8
     run = run_script('compare_batch_norm.py', *FLAGS, '--results_dir', tmp_path, PATCHES=PATCHES)
@@ -80,6 +82,17 @@ def test_a_killed_study_goes_on_and_repeats_nothing(study, run_script, tmp_path)
     assert without_seconds(read(tmp_path)) == without_seconds(read(study))
     for finished in kept:  # with the very seconds it took: it was not trained again
         assert finished in read(tmp_path)['runs']
+
+
+def test_ctrl_c_keeps_the_finished_runs(run_script, tmp_path):
+    process = run_script('compare_batch_norm.py', *FLAGS, '--jobs', '2', '--results_dir', tmp_path, PATCHES=PATCHES, start_only=True)
+    while not (tmp_path / 'batch_norm.json').exists():
+        assert process.poll() is None, 'the study ended before its first run was written'
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err == '\ncompare_batch_norm.py: interrupted; finished results are kept\n'
+    assert read(tmp_path)['runs']
 
 
 def test_plot_only_draws_without_training(study, command_line, tmp_path):
@@ -127,7 +140,8 @@ def test_nothing_to_plot_is_said(command_line, tmp_path):
 
 
 @pytest.mark.parametrize('arguments', [['--seeds', '-1'], ['--seeds', '1', 'x'], ['--jobs', '0'], ['--epochs', '0'],
-                                       ['--lr', 'nan'], ['--batch_size', '0'], ['--results_dir', 'README.md']])
+                                       ['--lr', 'nan'], ['--batch_size', '0'], ['--batch_size', '1'],
+                                       ['--results_dir', 'README.md']])
 def test_arguments_that_make_no_sense_are_refused(command_line, arguments):
     code, out, err = command_line(*arguments)
     assert (code, out) == (2, '')
@@ -153,8 +167,8 @@ def test_the_table_shows_mean_and_deviation():
                 'test_accuracy': 0.5, 'seconds_per_epoch': 2.0}
 
     row = batch_norm_report.make_table([run(1, [0.4, 0.6]), run(2, [0.55, 0.5])]).splitlines()[2]
-    assert row == ('| 4 | yes | 2 | 0.4750 ± 0.1061 | 0.5750 ± 0.0354 | 1.5 ± 0.7 | 0.5000 ± 0.0000 | 0.9000 ± 0.0000 | 0.3500 ± 0.0707 '
-                   '| 1.5 ± 0.7 | 2.0 ± 0.0 |')
+    assert row == ('| 4 | yes | 2 | 0.4750 ± 0.1061 | 0.5750 ± 0.0354 | 1.5 ± 0.7 | 0.5000 ± 0.0000 '
+                   '| 0.9000 ± 0.0000 | 0.3500 ± 0.0707 | 1.5 ± 0.7 | 2.0 ± 0.0 |')
     row = batch_norm_report.make_table([run(1, [0.4, 0.6]), run(2, [0.4, 0.5])]).splitlines()[2]
     assert '| reached by 1 of 2 |' in row
     row = batch_norm_report.make_table([run(1, [0.4, 0.6])]).splitlines()[2]
@@ -170,7 +184,8 @@ def test_the_committed_study_is_complete_and_its_table_follows_from_it():
         for run in runs:
             assert any(run.items() <= finished.items() for finished in results[kind]), run
     tables = (ROOT / 'results' / 'batch_norm.md').read_text().split('\n\n')
-    assert tables == [batch_norm_report.make_table(results['runs']), batch_norm_report.make_learning_rate_table(results),
+    assert tables == [batch_norm_report.make_table(results['runs']),
+                      batch_norm_report.make_learning_rate_table(results),
                       batch_norm_report.make_spread_table(results) + '\n']
     for name in FIGURES:
         assert (ROOT / 'results' / name).exists()

