@@ -7,6 +7,7 @@ import sys
 import pytest
 
 import solution_check
+import unittests
 from conftest import ROOT
 
 # A solution as the course hands it out: weights (out, in), bias (N,), labels, ReLU.
@@ -242,7 +243,9 @@ def test_an_endless_loop_is_a_finding_and_the_other_modules_are_still_judged(che
     (['--solution', 'no/such/folder'], "argument --solution: 'no/such/folder' is not a folder"),
     (['--solution', '.', '--timeout', '0'], "argument --timeout: '0' is not allowed"),
 ])
-def test_bad_arguments_are_refused(arguments, named):
-    process = subprocess.run([sys.executable, str(ROOT / 'unittests.py'), *arguments], capture_output=True,
-                             encoding='utf-8', timeout=60)
-    assert process.returncode == 2 and named in process.stderr and process.stderr.count('\n') == 1
+def test_bad_arguments_are_refused(arguments, named, monkeypatch, capsys):
+    monkeypatch.setattr(sys, 'argv', ['unittests.py', *arguments])
+    with pytest.raises(SystemExit) as ended:
+        unittests.main()
+    err = capsys.readouterr().err
+    assert ended.value.code == 2 and named in err and err.count('\n') == 1
