@@ -18,7 +18,7 @@ def serve():
     """Start a local HTTP server: serve({path: bytes or status}) → (base address, list of requested paths)."""
     servers = []
 
-    def start(pages):
+    def start(pages, resumes=True):
         requested = []
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -28,7 +28,7 @@ def serve():
                 if isinstance(page, int):
                     self.send_error(page)
                     return
-                start = int(self.headers.get('Range', 'bytes=0-')[6:-1])
+                start = int(self.headers.get('Range', 'bytes=0-')[6:-1]) if resumes else 0
                 self.send_response(206 if start else 200)
                 if start:
                     self.send_header('Content-Range', f'bytes {start}-{len(page) - 1}/{len(page)}')
@@ -97,12 +97,14 @@ def test_an_address_is_read(expect_tiny, tmp_path, serve, monkeypatch):
     assert not list(tmp_path.glob('*.part'))
 
 
-def test_a_download_goes_on_where_it_stopped(expect_tiny, tmp_path, serve, monkeypatch):
+@pytest.mark.parametrize('resumes', [True, False], ids=['the server resumes', 'the server starts over'])
+def test_a_download_goes_on_where_it_stopped(expect_tiny, tmp_path, serve, monkeypatch, resumes):
     archive = expect_tiny.archive()
     (tmp_path / 'cifar-10-python.tar.gz.part').write_bytes(archive[:1000])
-    address, _ = serve({'/archive': archive})
+    address, requested = serve({'/archive': archive}, resumes)
     monkeypatch.setattr(cifar10_sources, 'ADDRESSES', [f'{address}/archive'])
     assert_is(load(tmp_path), expect_tiny)
+    assert requested == ['/archive']
 
 
 def test_what_arrived_damaged_is_fetched_anew(expect_tiny, tmp_path, serve, monkeypatch):
