@@ -1,5 +1,6 @@
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -58,7 +59,9 @@ def run_script(trainable, trainable_dir):
         environment = {**os.environ, 'GENERATED_CONTENT': json.dumps(trainable.content()), **environment}
         if start_only:
             return subprocess.Popen(command, cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                    stderr=subprocess.PIPE, encoding='utf-8', env=environment)
+                                    stderr=subprocess.PIPE, encoding='utf-8', env=environment,
+                                    # A job in the background starts with SIGINT ignored, and would pass that on.
+                                    preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
         return subprocess.run(command, cwd=cwd, capture_output=True, encoding='utf-8', timeout=120,
                               stdin=subprocess.DEVNULL, env=environment)
 
