@@ -61,34 +61,36 @@ def torch_randperm(n, seed):
     return np.array(order, dtype=np.int64)
 
 
-def get_dataloader(dataset, batch_size, return_numpy=False, device=None):
+def get_dataloader(dataset, batch_size, return_numpy=False, device=None, share=(0, 1)):
     """Loaders of (images, labels) for the datasets of `get_cifar10`, under the same keys.
 
     images: float32 (B, 3, 32, 32), normalized per channel; labels: int64 (B,). The training loader
     shuffles each time it is iterated, by NumPy's global random state, and drops the last
     incomplete batch; the others keep order and every sample. With return_numpy the batches are
     NumPy arrays, otherwise torch tensors on `device` (default: the CPU), where the whole dataset
-    is then kept.
+    is then kept. share = (i, n): of each training batch only the samples i, i + n, i + 2n, …, for
+    the i-th of n processes that have the same seed.
     Raises ValueError for a batch_size below 1 or above the number of training images.
     """
     if not 1 <= batch_size <= len(dataset['train'].images):
         raise ValueError(f'batch_size is {batch_size}: give a whole number from 1 to '
                          f'{len(dataset["train"].images)}, the number of training images')
-    to_array, normalize = (np.asarray, normalize_numpy) if return_numpy else _torch_functions(device)
-    return {name: DataLoader(part, batch_size, name == 'train', to_array, normalize)
+    functions = _numpy_functions() if return_numpy else _torch_functions(device)
+    return {name: DataLoader(part, batch_size, name == 'train', share if name == 'train' else (0, 1), *functions)
             for name, part in dataset.items()}
 
 
 class DataLoader:
     """Batches of a Dataset, each taken by one index into the images in memory.
 
-    With shuffle they come in random order, and only complete ones. to_array makes the arrays that
-    are indexed (NumPy's or torch's), normalize turns uint8 images into normalized float32.
+    With shuffle they come in random order, and only complete ones. to_array makes NumPy's or
+    torch's arrays, take picks the samples of an index, normalize turns uint8 images into
+    normalized float32.
     """
 
-    def __init__(self, dataset, batch_size, shuffle, to_array, normalize):
-        self.dataset, self.batch_size, self.shuffle = dataset, batch_size, shuffle
-        self.to_array, self.normalize = to_array, normalize
+    def __init__(self, dataset, batch_size, shuffle, share, to_array, take, normalize):
+        self.dataset, self.batch_size, self.shuffle, self.share = dataset, batch_size, shuffle, share
+        self.to_array, self.take, self.normalize = to_array, take, normalize
         self.images, self.labels = to_array(dataset.images), to_array(dataset.labels)
 
     def __len__(self):
@@ -98,9 +100,10 @@ class DataLoader:
     def __iter__(self):
         size = len(self.labels)
         order = self.to_array(np.random.permutation(size) if self.shuffle else np.arange(size))
-        for batch in range(len(self)):
-            index = order[batch * self.batch_size:(batch + 1) * self.batch_size]
-            yield self.normalize(self.images[index]), self.labels[index]
+        first, step = self.share
+        for start in range(0, len(self) * self.batch_size, self.batch_size):
+            index = order[start + first:start + self.batch_size:step]
+            yield self.normalize(self.take(self.images, index)), self.take(self.labels, index)
 
 
 def normalize_numpy(images):
@@ -111,12 +114,20 @@ def normalize_numpy(images):
     return out
 
 
+def _numpy_functions():
+    """to_array, take and normalize of a DataLoader for NumPy arrays."""
+    return np.asarray, lambda array, index: array.take(index, axis=0), normalize_numpy
+
+
 def _torch_functions(device):
-    """to_array and normalize of a DataLoader for torch tensors on `device`."""
+    """The same for torch tensors on `device`."""
     import torch
 
     def to_tensor(array):
         return torch.as_tensor(array, device=device)
 
     scale, shift = to_tensor(SCALE), to_tensor(SHIFT)
-    return to_tensor, lambda images: images.float().mul_(scale).sub_(shift)
+    def take(tensor, index):
+        return tensor.index_select(0, index)  # copies whole images, nine times as fast as tensor[index]
+
+    return to_tensor, take, lambda images: images.float().mul_(scale).sub_(shift)

@@ -39,6 +39,17 @@ def sgd_step(model, lr):
             layer.params[name] -= grad
 
 
+def train_epoch(model, data_loader, lr, log):
+    """One pass over the training data, noted in the log (train_utils.TrainingLog)."""
+    loss_module = CrossEntropyModule()
+    for images, labels in log.track(data_loader):
+        predictions = model.forward(images)
+        loss = loss_module.forward(predictions, labels)
+        model.backward(loss_module.backward(predictions, labels))
+        sgd_step(model, lr)
+        log.step(loss, accuracy(predictions, labels))
+
+
 @np.errstate(over='ignore', invalid='ignore')  # where a run diverges, the log stops it and says so
 def train(hidden_dims, lr, batch_size, epochs, seed, data_dir, use_batch_norm=False, verbose=True):
     """Train an MLP and keep the model of the epoch with the best validation accuracy.
@@ -55,16 +66,10 @@ def train(hidden_dims, lr, batch_size, epochs, seed, data_dir, use_batch_norm=Fa
 
     model = MLP(n_inputs=3 * 32 * 32, n_hidden=hidden_dims, n_classes=10, use_batch_norm=use_batch_norm,
                 dtype=np.float32)
-    loss_module = CrossEntropyModule()
 
     log = train_utils.TrainingLog(epochs, lr, verbose=verbose)
     for _ in range(epochs):
-        for images, labels in log.track(loaders['train']):
-            predictions = model.forward(images)
-            loss = loss_module.forward(predictions, labels)
-            model.backward(loss_module.backward(predictions, labels))
-            sgd_step(model, lr)
-            log.step(loss, accuracy(predictions, labels))
+        train_epoch(model, loaders['train'], lr, log)
         if log.end_epoch(evaluate_model(model, loaders['validation'])):
             best_model = copy.deepcopy(model)
 

@@ -3,12 +3,14 @@
 import argparse
 import copy
 import math
+import os
 
 import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
 
 import cifar10_utils
+import data_parallel
 import train_utils
 from mlp_pytorch import MLP
 
@@ -31,10 +33,22 @@ def evaluate_model(model, data_loader):
     correct = samples = 0
     for images, labels in data_loader:
         predictions = model(images)
-        correct += accuracy(predictions, labels) * len(labels) if predictions.isfinite().all() else math.nan
+        finite = predictions.isfinite().all()
+        correct += torch.where(finite, (predictions.argmax(dim=1) == labels).sum(), math.nan)
         samples += len(labels)
     model.train(was_training)
-    return correct / samples
+    return float(correct) / samples  # the device is waited for here, not in each batch
+
+
+def train_epoch(model, data_loader, optimizer, log):
+    """One pass over the training data, noted in the log (train_utils.TrainingLog)."""
+    for images, labels in log.track(data_loader):
+        logits = model(images)
+        loss = cross_entropy(logits, labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        log.step(loss.detach(), batch_accuracy(logits, labels))
 
 
 def train(hidden_dims, lr, use_batch_norm, batch_size, epochs, seed, data_dir, device='auto', verbose=True,
@@ -48,23 +62,24 @@ def train(hidden_dims, lr, use_batch_norm, batch_size, epochs, seed, data_dir, d
     cifar10_utils.DataUnavailable.
     """
     train_utils.check_settings(hidden_dims=hidden_dims, lr=lr, batch_size=batch_size, epochs=epochs, seed=seed)
+    rank, size = data_parallel.rank_and_size()
+    if batch_size % size:
+        raise train_utils.SettingsError(f'batch_size is {batch_size}, which {size} processes can not share equally: '
+                                        f'give a multiple of {size}')
     device = find_device(device)
     np.random.seed(seed)
     cifar10 = cifar10_utils.get_cifar10(data_dir)
-    loaders = cifar10_utils.get_dataloader(cifar10, batch_size, device=device)
+    loaders = cifar10_utils.get_dataloader(cifar10, batch_size, device=device, share=(rank, size))
 
     model = MLP(n_inputs=3 * 32 * 32, n_hidden=hidden_dims, n_classes=10, use_batch_norm=use_batch_norm).to(device)
+    replica = data_parallel.replica(model)
     optimizer = torch.optim.SGD(model.parameters(), lr, foreach=True)
 
-    log = train_utils.TrainingLog(epochs, lr, live=device.type == 'cpu', verbose=verbose)
+    # One process on a CPU can look at each loss as it comes, and stop at once where the run diverges.
+    fetch = None if device.type == 'cpu' and size == 1 else data_parallel.fetch
+    log = train_utils.TrainingLog(epochs, lr, fetch, verbose and rank == 0)
     for _ in range(epochs):
-        for images, labels in log.track(loaders['train']):
-            logits = model(images)
-            loss = cross_entropy(logits, labels)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            log.step(loss.detach(), batch_accuracy(logits, labels))
+        train_epoch(replica, loaders['train'], optimizer, log)
         if log.end_epoch(evaluate_model(model, loaders['validation'])):
             best_model = copy.deepcopy(model)
         if after_epoch:
@@ -82,9 +97,15 @@ def find_device(name):
         raise ValueError(f'device is {name}: give auto, cpu or cuda')
     if name == 'cuda' and not torch.cuda.is_available():
         raise ValueError('device is cuda, but PyTorch finds no CUDA here: give auto or cpu')
-    if name == 'auto':
-        name = 'cuda' if torch.cuda.is_available() else 'cpu'
-    return torch.device(name)
+    if name == 'cpu' or not torch.cuda.is_available():
+        return torch.device('cpu')
+    # torchrun numbers and counts the processes of a machine; each takes a GPU of its own.
+    index, processes = int(os.environ.get('LOCAL_RANK', 0)), int(os.environ.get('LOCAL_WORLD_SIZE', 1))
+    if processes > torch.cuda.device_count():
+        raise ValueError(f'device is {name}, but for {processes} processes there are {torch.cuda.device_count()} GPUs '
+                         'here: start fewer or give cpu')
+    torch.cuda.set_device(index)  # which nccl goes by
+    return torch.device('cuda', index)
 
 
 def device_name(device):
@@ -104,7 +125,10 @@ def main():
     parser = train_utils.make_parser(__doc__)
     parser.add_argument('--device', type=_device, default='auto',
                         help='auto, cpu or cuda; auto takes CUDA where there is one')
-    train_utils.main('mlp_pytorch', train, parser)
+    with data_parallel.joined_processes():
+        rank, size = data_parallel.rank_and_size()
+        name = 'mlp_pytorch' if size == 1 else f'mlp_pytorch_processes{size}'
+        train_utils.main(name, train, parser, writes=rank == 0)
 
 
 if __name__ == '__main__':

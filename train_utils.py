@@ -33,13 +33,17 @@ class Diverged(Exception):
     """The loss or the predictions are no longer finite; the message says since when."""
 
 
+class SettingsError(ValueError):
+    """A setting whose value makes no sense; the message names it, its value and what is allowed."""
+
+
 def check_settings(**settings):
-    """Raise ValueError for the first setting whose value makes no sense."""
+    """Raise SettingsError for the first setting whose value makes no sense."""
     for name, value in settings.items():
         _, allowed, is_allowed = CHECKS[name]
         for one in value if name == 'hidden_dims' else [value]:
             if not is_allowed(one):
-                raise ValueError(f'{name} is {one}: give {allowed}')
+                raise SettingsError(f'{name} is {one}: give {allowed}')
 
 
 class ArgumentParser(argparse.ArgumentParser):
@@ -114,12 +118,12 @@ def _results_dir(text):
 class TrainingLog:
     """Keeps loss and accuracy of each step and epoch, shows them, and stops a run that diverged.
 
-    Losses and accuracies may be floats or tensors of one element. With live=False they are not
-    looked at before the end of the epoch, so that a GPU is not kept waiting.
+    Losses and accuracies are looked at in each step. With fetch, a function that turns a list of
+    them to floats, they are only collected until the end of the epoch: a GPU is waited for once.
     """
 
-    def __init__(self, epochs, lr, live=True, verbose=True):
-        self.epochs, self.lr, self.live, self.verbose = epochs, lr, live, verbose
+    def __init__(self, epochs, lr, fetch=None, verbose=True):
+        self.epochs, self.lr, self.fetch, self.verbose = epochs, lr, fetch, verbose
         self.epoch = 0
         self.batch_losses, self.train_losses, self.train_accuracies, self.val_accuracies = [], [], [], []
         self.seconds = []
@@ -134,9 +138,9 @@ class TrainingLog:
         with tqdm(loader, f'epoch {self.epoch}/{self.epochs}', unit='batch', leave=False, dynamic_ncols=True,
                   disable=None if self.verbose else True) as self._bar:
             yield from self._bar
-        if not self.live:
-            self._losses, self._accuracies = [[float(value) for value in values]
-                                              for values in (self._losses, self._accuracies)]
+        if self.fetch:
+            values = self.fetch(self._losses + self._accuracies)
+            self._losses, self._accuracies = values[:len(self._losses)], values[len(self._losses):]
             for step, loss in enumerate(self._losses, start=1):
                 self._check(loss, step)
         self.seconds.append(time.perf_counter() - start)
@@ -146,12 +150,12 @@ class TrainingLog:
 
     def step(self, loss, accuracy):
         """Take note of one batch. Raises Diverged."""
-        if self.live:
+        if not self.fetch:
             loss, accuracy = float(loss), float(accuracy)
             self._check(loss, len(self._losses) + 1)
         self._losses.append(loss)
         self._accuracies.append(accuracy)
-        if self.live and not self._bar.disable and len(self._losses) % 25 == 0:
+        if not self.fetch and not self._bar.disable and len(self._losses) % 25 == 0:
             self._bar.set_postfix_str(f'loss {_mean(self._losses):.4f}, accuracy {_mean(self._accuracies):.4f}',
                                       refresh=False)
 
@@ -199,12 +203,14 @@ def user_errors(parser, *more_errors):
         yield
     except (DataUnavailable, Diverged, OSError, *more_errors) as error:
         parser.exit(1, f'{parser.prog}: error: {error}\n')
+    except SettingsError as error:
+        parser.error(error)
     except KeyboardInterrupt:
         parser.exit(130, f'\n{parser.prog}: interrupted; finished results are kept\n')
 
 
-def main(model_name, train, parser):
-    """The command line of a training script: train, write the results, say what was reached."""
+def main(model_name, train, parser, writes=True):
+    """The command line of a training script: train, write the results (unless writes=False), say what was reached."""
     arguments = vars(parser.parse_args())
     if arguments['use_batch_norm'] and arguments['hidden_dims'] and arguments['batch_size'] == 1:
         parser.error("argument --batch_size: '1' is not allowed with --use_batch_norm: give at least 2, "
@@ -213,6 +219,8 @@ def main(model_name, train, parser):
     stem = Path(arguments['results_dir']) / result_stem(model_name, settings)
     with user_errors(parser):
         _, _, test_accuracy, logging_info = train(**settings)
+        if not writes:
+            return
         record = {'config': arguments, **logging_info, 'test_accuracy': test_accuracy}
         paths = write_results(stem, record)
     best = record['best_epoch']

@@ -52,8 +52,10 @@ def expect_trainable(trainable, monkeypatch, trainable_dir):
 @pytest.fixture(scope='session')
 def run_script(trainable, trainable_dir):
     """Call run_script(SCRIPT, *arguments, **environment) for a process on the trainable data."""
-    def run(script, *arguments, cwd=ROOT, start_only=False, **environment):
+    def run(script, *arguments, cwd=ROOT, start_only=False, processes=1, **environment):
         command = [sys.executable, str(ROOT / 'tests' / 'run_script.py'), script, *map(str, arguments)]
+        if processes > 1:  # as the command torchrun does
+            command[1:1] = ['-m', 'torch.distributed.run', '--standalone', f'--nproc_per_node={processes}']
         if script.startswith(('train', 'compare')):
             command += ['--data_dir', str(trainable_dir)]
         environment = {**os.environ, 'GENERATED_CONTENT': json.dumps(trainable.content()), **environment}

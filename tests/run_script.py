@@ -1,12 +1,14 @@
 """Run a script of the project in a process of its own, on generated data in place of CIFAR-10.
 
-    python run_script.py SCRIPT ARGUMENT …
+    python run_script.py SCRIPT ARGUMENT … [then SCRIPT ARGUMENT …]
 
 The environment variable GENERATED_CONTENT holds the cifar10_sources.Content to expect, as JSON;
 PATCHES, as JSON, other values to set: {"module.name": value}. With WITHOUT_TORCH set, torch can't be imported.
 """
 
+import contextlib
 import importlib
+import itertools
 import json
 import os
 import sys
@@ -26,5 +28,9 @@ for path, value in json.loads(os.environ.get('PATCHES', '{}')).items():
     setattr(importlib.import_module(module), name, value)
 
 if __name__ == '__main__':
-    sys.argv = sys.argv[1:]
-    importlib.import_module(Path(sys.argv[0]).stem).main()
+    commands = [list(group) for is_command, group in itertools.groupby(sys.argv[1:], 'then'.__ne__) if is_command]
+    with contextlib.ExitStack() as stack:
+        if len(commands) > 1:  # in one group of processes, since to leave it and join again may hang
+            stack.enter_context(importlib.import_module('data_parallel').joined_processes())
+        for sys.argv in commands:
+            importlib.import_module(Path(sys.argv[0]).stem).main()

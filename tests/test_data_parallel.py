@@ -1,0 +1,116 @@
+"""Several processes train the model that one trains, and no device is waited for within an epoch."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+import cifar10_utils
+import data_parallel
+import train_mlp_pytorch
+import train_utils
+
+SETTINGS = {'hidden_dims': [16], 'lr': 0.02, 'batch_size': 100, 'epochs': 1, 'seed': 42, 'device': 'cpu',
+            'verbose': False}
+STEM = 'mlp_pytorch_processes2_hidden_dims16_lr0.02_batch_size100_epochs1_devicecpu'
+BATCH_NORM_STEM = STEM.replace('processes2', 'processes2_batch_norm')
+FLAGS = '--hidden_dims 16 --lr 0.02 --batch_size 100 --epochs 1 --device cpu'.split()
+
+
+@pytest.fixture(scope='module')
+def two_processes(run_script, trainable_dir, tmp_path_factory):
+    """torchrun with two processes: a run, one with batch normalization, one whose batches can't be shared equally."""
+    results = tmp_path_factory.mktemp('results')
+    command = ['train_mlp_pytorch.py', *FLAGS, '--results_dir', results, '--data_dir', trainable_dir]
+    run = run_script(*command, 'then', *command, '--use_batch_norm', 'then', *command, '--batch_size', '101',
+                     processes=2)
+    return run, {path.name: path for path in results.iterdir()}
+
+
+def test_two_processes_train_the_model_that_one_trains(two_processes, expect_trainable):
+    _, written = two_processes
+    *_, test_accuracy, alone = train_mlp_pytorch.train(**SETTINGS, use_batch_norm=False, data_dir=expect_trainable)
+    together = json.loads(written[f'{STEM}.json'].read_text())
+    np.testing.assert_allclose(together['batch_loss'], alone['batch_loss'], rtol=1e-5)
+    np.testing.assert_allclose(together['train_accuracy'], alone['train_accuracy'], atol=1e-3)
+    assert together['test_accuracy'] == pytest.approx(test_accuracy, abs=0.004)
+
+
+def test_of_two_processes_the_first_alone_writes_and_prints(two_processes):
+    run, written = two_processes
+    assert sorted(written) == sorted(f'{stem}.{ending}' for stem in (STEM, BATCH_NORM_STEM)
+                                     for ending in ('json', 'png'))
+    assert [line.split(' ')[0] for line in run.stdout.splitlines()] == ['epoch', 'best', 'written:'] * 2
+
+
+def test_two_processes_train_with_batch_normalization(two_processes):
+    assert json.loads(two_processes[1][f'{BATCH_NORM_STEM}.json'].read_text())['test_accuracy'] > 0.8
+
+
+def test_a_batch_that_can_not_be_shared_equally_is_refused(two_processes):
+    run, _ = two_processes
+    assert run.returncode != 0
+    assert 'error: batch_size is 101, which 2 processes can not share equally: give a multiple of 2\n' in run.stderr
+
+
+def test_the_shares_of_the_processes_make_up_each_batch():
+    rng = np.random.default_rng(0)
+    dataset = {'train': cifar10_utils.Dataset(rng.integers(0, 256, (50, 3, 32, 32), dtype=np.uint8), np.arange(50))}
+
+    def labels_per_batch(share):
+        np.random.seed(1)
+        return [labels for _, labels in cifar10_utils.get_dataloader(dataset, 8, True, share=share)['train']]
+
+    for whole, *shares in zip(labels_per_batch((0, 1)), *(labels_per_batch((i, 3)) for i in range(3)), strict=True):
+        assert sorted(np.concatenate(shares)) == sorted(whole)
+
+
+class CountedReads(TorchDispatchMode):
+    """Counts how often a tensor's value is brought to Python."""
+
+    reads = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.reads += function is torch.ops.aten._local_scalar_dense.default
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize('use_batch_norm', [False, True])
+def test_no_step_waits_for_the_device_or_copies_from_it(expect_trainable, use_batch_norm):
+    # Tensors on the device 'meta' have no values: who reads one, or copies it to the CPU, fails.
+    loader = cifar10_utils.get_dataloader(cifar10_utils.get_cifar10(expect_trainable), 100, device='meta')['train']
+    model = train_mlp_pytorch.MLP(3072, [16], 10, use_batch_norm).to('meta')
+    optimizer = torch.optim.SGD(model.parameters(), 0.1, foreach=True)
+    fetched = []
+
+    def fetch(values):
+        fetched.append(len(values))
+        return [0.0] * len(values)
+
+    log = train_utils.TrainingLog(1, 0.1, fetch, verbose=False)
+    with CountedReads() as counted:
+        train_mlp_pytorch.train_epoch(model, loader, optimizer, log)
+    assert counted.reads == 0
+    assert fetched == [2 * len(loader)], 'losses and accuracies of an epoch, all at once'
+
+
+def test_an_evaluation_waits_for_the_device_once(expect_trainable):
+    loader = cifar10_utils.get_dataloader(cifar10_utils.get_cifar10(expect_trainable), 100)['validation']
+    with CountedReads() as counted:
+        train_mlp_pytorch.evaluate_model(train_mlp_pytorch.MLP(3072, [16], 10), loader)
+    assert counted.reads == 1
+
+
+def test_what_is_fetched_at_the_end_of_an_epoch_is_what_a_live_log_sees(expect_trainable, monkeypatch):
+    settings = {**SETTINGS, 'use_batch_norm': False, 'data_dir': expect_trainable}
+    live = train_mlp_pytorch.train(**settings)[3]
+    log = train_utils.TrainingLog
+    monkeypatch.setattr(train_utils, 'TrainingLog',
+                        lambda epochs, lr, fetch, verbose: log(epochs, lr, data_parallel.fetch, verbose))
+    fetched = train_mlp_pytorch.train(**settings)[3]
+    for key in ('batch_loss', 'train_loss', 'train_accuracy', 'val_accuracy'):
+        assert live[key] == fetched[key]
+    with pytest.raises(train_utils.Diverged, match=r'the loss is nan in epoch 1, step \d+,'):
+        train_mlp_pytorch.train(**{**settings, 'lr': 1e30})
