@@ -50,6 +50,8 @@ def _batch_names():
 
 
 def _read_file(path):
+    if path.parent.exists() and not path.exists():
+        raise FormatError(f'{path.name} is missing in the folder')
     size = path.stat().st_size
     if size > LARGEST_MEMBER:
         raise FormatError(f'{path.name} has {size} bytes, more than a batch can have')

@@ -176,6 +176,8 @@ def _write_cache(cache, content):
     try:
         if cache.is_dir():
             raise IsADirectoryError('a folder of that name is in the way')
+        for stale in cache.parent.glob(f'.{cache.name}.*.tmp'):  # of a process that was killed; the lock is held
+            stale.unlink(missing_ok=True)
         with atomic_write(cache) as file:
             content.tofile(file)
     except OSError as error:  # the data is good all the same

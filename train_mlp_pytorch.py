@@ -40,6 +40,11 @@ def evaluate_model(model, data_loader):
     return float(correct) / samples  # the device is waited for here, not in each batch
 
 
+def make_optimizer(model, lr):
+    """Plain SGD; foreach takes all parameters in one go."""
+    return torch.optim.SGD(model.parameters(), lr, foreach=True)
+
+
 def train_epoch(model, data_loader, optimizer, log):
     """One pass over the training data, noted in the log (train_utils.TrainingLog)."""
     for images, labels in log.track(data_loader):
@@ -73,7 +78,7 @@ def train(hidden_dims, lr, use_batch_norm, batch_size, epochs, seed, data_dir, d
 
     model = MLP(n_inputs=3 * 32 * 32, n_hidden=hidden_dims, n_classes=10, use_batch_norm=use_batch_norm).to(device)
     replica = data_parallel.replica(model)
-    optimizer = torch.optim.SGD(model.parameters(), lr, foreach=True)
+    optimizer = make_optimizer(model, lr)
 
     # One process on a CPU can look at each loss as it comes, and stop at once where the run diverges.
     fetch = None if device.type == 'cpu' and size == 1 else data_parallel.fetch

@@ -1,3 +1,4 @@
+import contextlib
 import json
 import os
 import signal
@@ -9,6 +10,7 @@ import pytest
 
 import cifar10_sources
 from generated_data import GeneratedData
+from local_server import serving
 
 ROOT = Path(__file__).parent.parent
 
@@ -26,6 +28,13 @@ def expect_tiny(tiny, monkeypatch, tmp_path):
     monkeypatch.setattr(cifar10_sources, 'ADDRESSES', [])
     monkeypatch.setenv('PATH', str(tmp_path / 'bin'))
     return tiny
+
+
+@pytest.fixture
+def serve():
+    """Start a local HTTP server: serve(pages, resumes=True) → its address, and the paths and ranges requested so far."""
+    with contextlib.ExitStack() as servers:
+        yield lambda *args, **kwargs: servers.enter_context(serving(*args, **kwargs))
 
 
 @pytest.fixture(scope='session')
@@ -52,12 +61,13 @@ def expect_trainable(trainable, monkeypatch, trainable_dir):
 @pytest.fixture(scope='session')
 def run_script(trainable, trainable_dir):
     """Call run_script(SCRIPT, *arguments, **environment) for a process on the trainable data."""
-    def run(script, *arguments, cwd=ROOT, start_only=False, processes=1, **environment):
+    def run(script, *arguments, cwd=ROOT, start_only=False, processes=1, data_dir=trainable_dir, before=None,
+            **environment):
         command = [sys.executable, str(ROOT / 'tests' / 'run_script.py'), script, *map(str, arguments)]
         if processes > 1:  # as the command torchrun does
             command[1:1] = ['-m', 'torch.distributed.run', '--standalone', f'--nproc_per_node={processes}']
         if script.startswith(('train', 'compare')):
-            command += ['--data_dir', str(trainable_dir)]
+            command += ['--data_dir', str(data_dir)]
         environment = {**os.environ, 'GENERATED_CONTENT': json.dumps(trainable.content()), **environment}
         if start_only:
             return subprocess.Popen(command, cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
@@ -65,6 +75,6 @@ def run_script(trainable, trainable_dir):
                                     # A job in the background starts with SIGINT ignored, and would pass that on.
                                     preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
         return subprocess.run(command, cwd=cwd, capture_output=True, encoding='utf-8', timeout=120,
-                              stdin=subprocess.DEVNULL, env=environment)
+                              stdin=subprocess.DEVNULL, env=environment, preexec_fn=before)
 
     return run

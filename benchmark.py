@@ -1,0 +1,224 @@
+"""Measure how fast the MLPs train, beside the matrix products they need and beside other libraries.
+
+    python -m pip install -r requirements-benchmark.txt && python benchmark.py
+
+In each round every contender trains one epoch of each net, one after the other in one process; what is
+compared are the ratios within a round, and their median over the rounds. Then the time and memory of the
+script itself, and how the time per epoch grows with the net, the batch and the threads.
+Writes results/benchmark.json, results/benchmark.png and results/benchmark_scaling.png.
+"""
+
+import cProfile
+import importlib.util
+import os
+import pstats
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+import benchmark_contenders
+import benchmark_report
+import benchmark_scaling
+import cifar10_sources
+import cifar10_utils
+import modules
+import train_mlp_numpy
+import train_mlp_pytorch
+import train_utils
+from benchmark_contenders import COURSE, Data
+
+NETS = [[128], [512, 256, 128]]
+BATCH_SIZE = 128
+EPOCHS = train_utils.DEFAULTS['epochs']
+# The course's way is timed on this share of an epoch, and multiplied up: it does the same for each batch.
+COURSE_SHARE = 1 / 9
+STARTS = 5
+SCRIPT = Path(__file__).parent / 'train_mlp_numpy.py'
+# Package and module names of what is optional.
+PEERS = {'scikit-learn': 'sklearn', 'jax': 'jax'}
+
+
+def load_data(data_dir):
+    """CIFAR-10 where it is at hand, otherwise random images of its shape; and a name for it."""
+    if (Path(data_dir) / cifar10_sources.CACHE_NAME).exists():
+        return cifar10_utils.get_cifar10(data_dir), 'CIFAR-10'
+    rng = np.random.default_rng(0)
+    sizes = {'train': cifar10_sources.CIFAR10.train_size - cifar10_utils.VALIDATION_SIZE,
+             'validation': cifar10_utils.VALIDATION_SIZE, 'test': cifar10_sources.CIFAR10.test_size}
+    return {name: cifar10_utils.Dataset(rng.integers(0, 256, (size, 3, 32, 32), np.uint8), rng.integers(10, size=size))
+            for name, size in sizes.items()}, 'generated images of the same shape'
+
+
+def net_name(hidden_dims, use_batch_norm):
+    return ' '.join(map(str, hidden_dims)) + (', batch normalization' if use_batch_norm else '')
+
+
+def measure_epochs(dataset, rounds):
+    """Seconds per training epoch: {net: {contender: a list, one entry for each round}}."""
+    whole = Data.of(dataset)
+    part = dataset['train'].images[:round(len(whole.labels) * COURSE_SHARE)]
+    part = Data({**dataset, 'train': cifar10_utils.Dataset(part, whole.labels[:len(part)])}, None, None)
+    seconds = {}
+    for hidden_dims in NETS:
+        for use_batch_norm in (False, True):
+            epochs = {}
+            for name, prepare in benchmark_contenders.contenders().items():
+                epoch = prepare(part if name == COURSE else whole, hidden_dims, use_batch_norm, BATCH_SIZE)
+                if epoch:
+                    epochs[name] = epoch
+            net = net_name(hidden_dims, use_batch_norm)
+            seconds[net] = {name: [] for name in epochs}
+            for _ in tqdm(range(rounds), net, unit='round', disable=None):
+                for name, epoch in epochs.items():
+                    start = time.perf_counter()
+                    epoch()
+                    elapsed = time.perf_counter() - start
+                    seconds[net][name].append(elapsed / COURSE_SHARE if name == COURSE else elapsed)
+    return seconds
+
+
+def measure_evaluation(dataset, rounds):
+    """Time of a default run's evaluations (each epoch's validation, one test) over that of its training."""
+    ratios = {}
+    for name, train_module, model in [
+            ('NumPy', train_mlp_numpy, train_mlp_numpy.MLP(3072, NETS[0], 10, dtype=np.float32)),
+            ('PyTorch', train_mlp_pytorch, train_mlp_pytorch.MLP(3072, NETS[0], 10))]:
+        prepare = benchmark_contenders.OURS[f'{name} MLP (this project)']
+        epoch = prepare(Data(dataset, None, None), NETS[0], False, BATCH_SIZE)
+        loaders = cifar10_utils.get_dataloader(dataset, BATCH_SIZE, return_numpy=name == 'NumPy')
+        ratios[name] = []
+        for _ in range(rounds):
+            times = []
+            for part in (epoch, lambda: train_module.evaluate_model(model, loaders['validation']),
+                         lambda: train_module.evaluate_model(model, loaders['test'])):
+                start = time.perf_counter()
+                part()
+                times.append(time.perf_counter() - start)
+            ratios[name].append((EPOCHS * times[1] + times[2]) / (EPOCHS * times[0]))
+    return ratios
+
+
+def profile_numpy_epoch(dataset):
+    """Where the time of a NumPy epoch goes, by Python's own profiler: {net: {part: share}}."""
+    parts = {'loader': cifar10_utils.DataLoader.__iter__, 'linear, forward': modules.LinearModule.forward,
+             'linear, backward': modules.LinearModule.backward, 'weight update': train_mlp_numpy.sgd_step}
+    shares = {}
+    for hidden_dims in NETS:
+        epoch = benchmark_contenders.our_numpy(Data(dataset, None, None), hidden_dims, False, BATCH_SIZE)
+        epoch()
+        profile = cProfile.Profile()
+        profile.runcall(epoch)
+        stats = pstats.Stats(profile)
+        codes = {part: function.__code__ for part, function in parts.items()}
+        found = {part: stats.stats[code.co_filename, code.co_firstlineno, code.co_name][3] / stats.total_tt
+                 for part, code in codes.items()}
+        shares[net_name(hidden_dims, False)] = {**found, 'everything else': 1 - sum(found.values())}
+    return shares
+
+
+FIRST_STEP = """
+import os, sys, time
+import train_mlp_numpy, train_utils
+def first_step(*_):
+    print(time.time())
+    sys.stdout.flush()
+    os._exit(0)
+train_utils.TrainingLog.step = first_step
+sys.argv = ['train_mlp_numpy.py', '--data_dir', sys.argv[1]]
+train_mlp_numpy.main()
+"""
+
+
+def measure_start(data_dir):
+    """Seconds from the command to the end of the first training step, of several starts."""
+    seconds = []
+    for _ in range(STARTS):
+        start = time.time()
+        out = subprocess.run([sys.executable, '-c', FIRST_STEP, data_dir], check=True, capture_output=True,
+                             env={**os.environ, 'PYTHONPATH': str(SCRIPT.parent)}).stdout
+        seconds.append(float(out) - start)
+    return seconds
+
+
+# A process counts what its parent had in memory when it was started: so a small one stands in between.
+PEAK_MEMORY = """
+import os, subprocess, sys
+process = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL)
+_, status, usage = os.wait4(process.pid, 0)
+print(usage.ru_maxrss)
+sys.exit(status != 0)
+"""
+
+
+def measure_peak_memory(data_dir):
+    """Peak resident memory of a default run of train_mlp_numpy.py, in MB (10⁶ bytes)."""
+    with tempfile.TemporaryDirectory() as results:
+        command = [sys.executable, str(SCRIPT), '--data_dir', data_dir, '--results_dir', results]
+        out = subprocess.run([sys.executable, '-c', PEAK_MEMORY, *command], check=True, capture_output=True).stdout
+    return int(out) * (1 if sys.platform == 'darwin' else 1024) / 1e6
+
+
+def ratios(seconds, net, name, other):
+    """name's time over other's, in each round."""
+    return [a / b for a, b in zip(seconds[net][name], seconds[net][other])]
+
+
+def judge(record):
+    """The targets: a list of dicts with what is measured, its values, their median, the limit, and whether it is met."""
+    numpy_floor = list(benchmark_contenders.FLOORS)[0]
+    limits = [(ours, net_name(net, False), numpy_floor, limit)
+              for ours, limits in zip(benchmark_contenders.OURS, [(1.25, 1.15), (1.5, 1.3)])
+              for net, limit in zip(NETS, limits)]
+    limits += [(ours, net_name(NETS[0], False), COURSE, 0.1) for ours in benchmark_contenders.OURS]
+    peers = ['PyTorch, plain', *(name for name, _ in benchmark_contenders.OPTIONAL.values())]
+    limits += [(ours, net_name(net, False), peer, 1) for ours in benchmark_contenders.OURS for net in NETS
+               for peer in peers if peer in record['seconds'][net_name(net, False)]]
+    rows = [(f'{name} / {other}, net {net}', ratios(record['seconds'], net, name, other), limit)
+            for name, net, other, limit in limits]
+    rows += [(f'{name}: evaluation / training', values, 0.1) for name, values in record['evaluation'].items()]
+    if record['start']:
+        rows += [('seconds from a second start to the first training step', record['start'], 1),
+                 ('peak memory of a default run of train_mlp_numpy.py, MB', [record['peak_memory']], 700)]
+    return [{'target': name, 'median': statistics.median(values), 'smallest': min(values), 'largest': max(values),
+             'limit': limit, 'met': statistics.median(values) <= limit} for name, values, limit in rows]
+
+
+def measure(data_dir, rounds):
+    """Everything that benchmark.json holds."""
+    dataset, data_name = load_data(data_dir)
+    record = {'config': {'rounds': rounds, 'batch_size': BATCH_SIZE}, 'data': data_name,
+              'seconds': measure_epochs(dataset, rounds), 'evaluation': measure_evaluation(dataset, rounds),
+              'profile': profile_numpy_epoch(dataset), 'start': [], 'peak_memory': None}
+    del dataset
+    if data_name == 'CIFAR-10':
+        record['start'] = measure_start(data_dir)
+        record['peak_memory'] = measure_peak_memory(data_dir)
+    record['targets'] = judge(record)
+    record['scaling'] = benchmark_scaling.measure(rounds)
+    packages = ['numpy', 'torch', *(package for package in PEERS if importlib.util.find_spec(PEERS[package]))]
+    record['environment'] = train_utils.environment(packages, torch.get_num_threads(), 'cpu')
+    return record
+
+
+def main():
+    parser = train_utils.ArgumentParser(__doc__.splitlines()[0])
+    parser.add_argument('--rounds', type=train_utils.argument_type(*train_utils.CHECKS['epochs']), default=5,
+                        metavar='N', help='epochs of each contender and net')
+    train_utils.add_folders(parser)
+    arguments = parser.parse_args()
+    with train_utils.user_errors(parser):
+        record = measure(arguments.data_dir, arguments.rounds)
+        paths = benchmark_report.write(Path(arguments.results_dir) / 'benchmark.json', record)
+    print('\n'.join(benchmark_report.text(record)))
+    print('written:', *paths)
+
+
+if __name__ == '__main__':
+    main()

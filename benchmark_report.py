@@ -1,0 +1,119 @@
+"""The tables and figures of benchmark.py."""
+
+import io
+import json
+import statistics
+
+from files import atomic_write
+
+COLORS = {'NumPy, matrix products only': '0.6', 'PyTorch, matrix products only': '0.75',
+          'NumPy MLP (this project)': 'C0', 'PyTorch MLP (this project)': 'C1'}
+OTHERS_COLOR = 'C7'
+
+
+def text(record):
+    """Lines of Markdown tables: seconds and ratios, where the time goes, the targets."""
+    nets = list(record['seconds'])
+    floor = next(iter(record['seconds'][nets[0]]))
+    lines = [f'Seconds per training epoch (median of {record["config"]["rounds"]} rounds; smallest to largest), '
+             f'and the median ratio to the first row. Data: {record["data"]}.', '',
+             '| | ' + ' | '.join(nets) + ' |', '| --- ' * (len(nets) + 1) + '|']
+    for name in record['seconds'][nets[0]]:
+        cells = [_cell(record['seconds'][net], name, floor) for net in nets]
+        lines.append(f'| {name} | ' + ' | '.join(cells) + ' |')
+    profile = record['profile']
+    lines += ['', 'Where the time of a NumPy epoch goes:', '',
+              '| net | ' + ' | '.join(next(iter(profile.values()))) + ' |',
+              '| --- ' * (1 + len(next(iter(profile.values())))) + '|']
+    lines += [f'| {net} | ' + ' | '.join(f'{share:.0%}' for share in shares.values()) + ' |'
+              for net, shares in profile.items()]
+    lines += ['', '| target | median | smallest to largest | at most | met |', '| --- ' * 5 + '|']
+    lines += [f'| {row["target"]} | {row["median"]:.3g} | {row["smallest"]:.3g} to {row["largest"]:.3g} '
+              f'| {row["limit"]:g} | {"yes" if row["met"] else "NO"} |' for row in record['targets']]
+    met = sum(row['met'] for row in record['targets'])
+    return [*lines, '', f'{met} of {len(record["targets"])} targets are met.']
+
+
+def _cell(seconds, name, floor):
+    if name not in seconds:
+        return '–'
+    values = seconds[name]
+    ratio = statistics.median(a / b for a, b in zip(values, seconds[floor]))
+    return f'{statistics.median(values):.2f} s ({min(values):.2f} to {max(values):.2f}), {ratio:.2f} ×'
+
+
+def write(path, record):
+    """Write the record as JSON and the two figures beside it; return the three paths."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = ',\n'.join(f'  {json.dumps(key)}: {json.dumps(value, allow_nan=False)}' for key, value in record.items())
+    contents = {path: f'{{\n{lines}\n}}\n'.encode(), path.with_suffix('.png'): _png(draw_epochs(record)),
+                path.with_name(f'{path.stem}_scaling.png'): _png(draw_scaling(record))}
+    for target, content in contents.items():
+        with atomic_write(target) as file:
+            file.write(content)
+    return list(contents)
+
+
+def _png(figure):
+    image = io.BytesIO()
+    figure.savefig(image, format='png', dpi=110)
+    return image.getvalue()
+
+
+def draw_epochs(record):
+    """A bar for each contender, with and without batch normalization: seconds per training epoch."""
+    from matplotlib.figure import Figure
+
+    plain_nets = list(record['seconds'])[::2]
+    names = list(record['seconds'][plain_nets[0]])
+    figure = Figure(figsize=(13, 5), layout='constrained')
+    figure.suptitle(f'one training epoch of 45,000 images, batches of {record["config"]["batch_size"]}, '
+                    f'{record["environment"]["threads"]} threads')
+    for axes, net in zip(figure.subplots(1, 2, sharey=True), plain_nets):
+        for offset, key, height in ((-0.2, net, 0.4), (0.2, f'{net}, batch normalization', 0.34)):
+            for row, name in enumerate(names):
+                values = record['seconds'][key].get(name)
+                if not values or offset > 0 and 'matrix products' in name:
+                    continue
+                median = statistics.median(values)
+                axes.barh(row + offset, median, height, color=COLORS.get(name, OTHERS_COLOR),
+                          hatch='///' if offset > 0 else None, edgecolor='white')
+                axes.plot([min(values), max(values)], [row + offset] * 2, color='black', linewidth=1)
+                axes.annotate(f' {median:.2f}', (max(values), row + offset), va='center', fontsize=8)
+        axes.set(title=f'hidden layers: {net}', xlabel='seconds (bar: median; black line: smallest to largest)')
+        axes.margins(x=0.12)
+        axes.grid(axis='x', alpha=0.3)
+        axes.set_axisbelow(True)
+    axes.set_yticks(range(len(names)), names)
+    axes.invert_yaxis()
+    axes.barh([0], [0], color='white', edgecolor='black', hatch='///', label='with batch normalization')
+    axes.legend(loc='upper right')
+    return figure
+
+
+def draw_scaling(record):
+    """Seconds per epoch over batch size, width and depth, for each number of threads, beside the floor."""
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import NullFormatter
+
+    scaling = record['scaling']
+    figure = Figure(figsize=(13, 4.8), layout='constrained')
+    figure.suptitle('seconds per training epoch of 45,000 images (otherwise: one hidden layer of 128, batches of 128)')
+    for axes, (axis, results) in zip(figure.subplots(1, len(scaling)), scaling.items()):
+        for threads, marker, width in (('1', 'o', 1), ('2', 's', 2)):
+            for name, seconds in results[threads].items():
+                floor = 'products' in name
+                color = 'C1' if 'PyTorch' in name else 'C0'
+                axes.plot(results['values'], seconds, ':' if floor else '-', color=color, marker=marker, markersize=4,
+                          linewidth=width, label=f'{name}, {threads} thread{"s" * (threads != "1")}')
+        axes.set_xscale('log', base=2)
+        axes.set_yscale('log')
+        axes.set_xticks(results['values'], results['values'])
+        ticks = [tick for tick in (0.2, 0.5, 1, 2, 5, 10, 20) if axes.get_ylim()[0] <= tick <= axes.get_ylim()[1]]
+        axes.set_yticks(ticks, [f'{tick:g}' for tick in ticks])
+        axes.yaxis.set_minor_formatter(NullFormatter())
+        axes.set(xlabel=axis, ylabel='seconds per epoch (log scale)')
+        axes.grid(alpha=0.3)
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc='outside lower center', ncols=4, fontsize=8)
+    return figure

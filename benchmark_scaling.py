@@ -1,0 +1,76 @@
+"""How the time of a training epoch grows with the batch, the width and depth of the net, and the threads."""
+
+import concurrent.futures
+import multiprocessing
+import os
+import statistics
+import time
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+import benchmark_contenders
+import cifar10_sources
+import cifar10_utils
+from benchmark_contenders import Data
+
+THREADS = [1, 2]
+# What varies: its values, and (hidden_dims, batch_size) for a value.
+AXES = {
+    'batch size': ([32, 64, 128, 256, 512, 1024, 2048, 4096], lambda value: ([128], value)),
+    'width of the hidden layer': ([64, 128, 256, 512, 1024, 2048], lambda value: ([value], 128)),
+    'hidden layers of 128': ([1, 2, 4, 8], lambda value: ([128] * value, 128)),
+}
+IMAGES = 4096  # in the data that a point trains on; the time is given for a whole epoch
+CONTENDERS = {**benchmark_contenders.FLOORS, **benchmark_contenders.OURS}
+
+
+def measure(rounds):
+    """{axis: {'values': […], threads: {contender: [median seconds per epoch of each value]}}}"""
+    points = [(threads, axis, value) for threads in THREADS for axis, (values, _) in AXES.items() for value in values]
+    results = {axis: {'values': values, **{str(threads): {name: [] for name in CONTENDERS} for threads in THREADS}}
+               for axis, (values, _) in AXES.items()}
+    with tqdm(total=len(points), desc='scaling', unit='net', disable=None) as bar:
+        for threads in THREADS:
+            with _process(threads) as executor:
+                for _, axis, value in (point for point in points if point[0] == threads):
+                    for name, seconds in executor.submit(measure_point, axis, value, rounds).result().items():
+                        results[axis][str(threads)][name].append(seconds)
+                    bar.update()
+    return results
+
+
+def _process(threads):
+    """An executor of one new process: OpenBLAS reads its number of threads when it is loaded."""
+    names = ('OPENBLAS_NUM_THREADS', 'OMP_NUM_THREADS')
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update(dict.fromkeys(names, str(threads)))
+    executor = concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context('spawn'), torch.set_num_threads,
+                                                      [threads])
+    executor.submit(time.time).result()  # starts the process, with that environment
+    for name, value in before.items():
+        if value is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = value
+    return executor
+
+
+def measure_point(axis, value, rounds):
+    """The median seconds per epoch of each contender, over the rounds."""
+    hidden_dims, batch_size = AXES[axis][1](value)
+    rng = np.random.default_rng(0)
+    train = cifar10_utils.Dataset(rng.integers(0, 256, (IMAGES, 3, 32, 32), np.uint8), rng.integers(10, size=IMAGES))
+    data = Data({'train': train}, None, train.labels)
+    epochs = {name: prepare(data, hidden_dims, False, batch_size) for name, prepare in CONTENDERS.items()}
+    seconds = {name: [] for name in epochs}
+    for epoch in epochs.values():
+        epoch()  # warms up caches, threads and the memory allocator
+    for _ in range(rounds):
+        for name, epoch in epochs.items():
+            start = time.perf_counter()
+            epoch()
+            seconds[name].append(time.perf_counter() - start)
+    scale = (cifar10_sources.CIFAR10.train_size - cifar10_utils.VALIDATION_SIZE) / IMAGES
+    return {name: statistics.median(values) * scale for name, values in seconds.items()}

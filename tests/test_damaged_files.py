@@ -1,0 +1,213 @@
+"""Files that are damaged, hostile or in the way are refused by name, and nothing in them is executed or unpacked."""
+
+import contextlib
+import io
+import os
+import pickle
+import shutil
+import tarfile
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cifar10_utils import DataUnavailable
+from test_data_routes import assert_is, load
+
+ARCHIVE, FOLDER = 'cifar-10-python.tar.gz', 'cifar-10-batches-py'
+
+
+def batch(images, labels):
+    return pickle.dumps({b'data': np.asarray(images), b'labels': labels}, protocol=2)
+
+
+IMAGES, LABELS = np.zeros((12, 3072), np.uint8), [0] * 12
+BAD_BATCHES = {
+    'empty': (b'', 'EOFError'),
+    'truncated': (batch(IMAGES, LABELS)[:1000], 'is damaged'),
+    'not a pickle': (b'<html></html>', 'is damaged'),
+    'a pickle of something else': (pickle.dumps([1, 2, 3]), 'is damaged'),
+    'without labels': (pickle.dumps({b'data': IMAGES}, protocol=2), "KeyError: 'labels'"),
+    'images of another shape': (batch(IMAGES[:, :3000], LABELS), 'cannot reshape'),
+    'images of another type': (batch(IMAGES.astype(np.float32), LABELS), 'the images are not rows of bytes'),
+    'a label of 10': (batch(IMAGES, [10] * 12), 'the labels are not a list of numbers from 0 to 9'),
+    'a label of −1': (batch(IMAGES, [-1] * 12), 'the labels are not a list of numbers from 0 to 9'),
+    'labels that are no numbers': (batch(IMAGES, ['cat'] * 12), 'is damaged'),
+    'too few images': (batch(IMAGES[:11], LABELS[:11]), '59 images and 59 labels where 60 were expected'),
+    'a label too many': (batch(IMAGES, LABELS + [1]), '60 images and 61 labels where 60 were expected'),
+}
+
+
+@pytest.mark.parametrize('packed', [False, True], ids=['in the folder', 'in the archive'])
+@pytest.mark.parametrize('fault', BAD_BATCHES)
+def test_a_damaged_batch_is_refused(expect_tiny, tmp_path, fault, packed):
+    content, complaint = BAD_BATCHES[fault]
+    folder = expect_tiny.write_folder(tmp_path)
+    (folder / 'data_batch_2').write_bytes(content)
+    if packed:
+        with tarfile.open(tmp_path / ARCHIVE, 'w:gz') as archive:
+            archive.add(folder, FOLDER)
+        shutil.rmtree(folder)
+    with pytest.raises(DataUnavailable) as failure:
+        load(tmp_path)
+    assert complaint in str(failure.value) and (ARCHIVE if packed else FOLDER) in str(failure.value)
+    assert not (tmp_path / 'cifar10.bin').exists()
+
+
+def test_a_missing_batch_is_named(expect_tiny, tmp_path):
+    (expect_tiny.write_folder(tmp_path) / 'data_batch_4').unlink()
+    with pytest.raises(DataUnavailable, match=f'{FOLDER}: data_batch_4 is missing in the folder'):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize('damage', [lambda data: b'', lambda data: data[:len(data) // 2],
+                                    lambda data: data[:5000] + bytes([data[5000] ^ 8]) + data[5001:],
+                                    lambda data: b'\0' * len(data)],
+                         ids=['empty', 'half', 'a flipped bit', 'zeros'])
+def test_a_damaged_archive_is_refused(expect_tiny, tmp_path, damage):
+    (tmp_path / ARCHIVE).write_bytes(damage(expect_tiny.archive()))
+    with pytest.raises(DataUnavailable, match=f'{ARCHIVE}: .*(damaged|missing|not that of CIFAR-10)'):
+        load(tmp_path)
+    assert not (tmp_path / 'cifar10.bin').exists()
+
+
+@pytest.mark.parametrize('name', [ARCHIVE, f'{FOLDER}/data_batch_1', 'cifar10.bin'])
+def test_a_directory_in_place_of_a_file_is_refused(expect_tiny, tmp_path, name, capsys):
+    expect_tiny.write_folder(tmp_path)
+    (tmp_path / name).unlink(missing_ok=True)
+    (tmp_path / name).mkdir()
+    if name == 'cifar10.bin':  # the data is there all the same
+        assert_is(load(tmp_path), expect_tiny)
+        err = capsys.readouterr().err
+        assert 'cifar10.bin is damaged' in err and 'cifar10.bin could not be written' in err
+        return
+    if name == ARCHIVE:
+        shutil.rmtree(tmp_path / FOLDER)
+    with pytest.raises(DataUnavailable, match='Is a directory'):
+        load(tmp_path)
+
+
+@contextlib.contextmanager
+def as_nobody(folder):
+    """Give up root's right to read everything, where the tests run as root; `folder` becomes nobody's."""
+    if os.geteuid() != 0:
+        yield
+        return
+    for path in [folder, *folder.rglob('*')]:
+        os.chown(path, 65534, 65534)
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+@pytest.mark.parametrize('name', [ARCHIVE, f'{FOLDER}/data_batch_1', 'cifar10.bin'])
+def test_a_file_that_may_not_be_read_is_named(expect_tiny, name, capsys):
+    with tempfile.TemporaryDirectory(dir='/tmp') as folder:  # pytest's own folders are closed to nobody
+        folder = Path(folder)
+        expect_tiny.write_folder(folder)
+        (folder / ARCHIVE).write_bytes(expect_tiny.archive())
+        (folder / 'cifar10.bin').write_bytes(expect_tiny.content_bytes)
+        (folder / name).chmod(0)
+        if name != 'cifar10.bin':
+            (folder / 'cifar10.bin').unlink()
+        if name == ARCHIVE:
+            shutil.rmtree(folder / FOLDER)
+        else:
+            (folder / ARCHIVE).unlink()
+        with as_nobody(folder):
+            if name == 'cifar10.bin':
+                assert_is(load(folder), expect_tiny)
+                assert 'Permission denied' in capsys.readouterr().err
+            else:
+                with pytest.raises(DataUnavailable, match=f'{name}.*Permission denied|Permission denied.*{name}'):
+                    load(folder)
+
+
+class Calls:
+    """Its pickle calls `function` when it is read by a trusting unpickler."""
+
+    def __init__(self, function, *arguments):
+        self.call = function, arguments
+
+    def __reduce__(self):
+        return self.call
+
+
+def attacks(target):
+    yield 'os.system', pickle.dumps(Calls(os.system, f'touch {target}'), protocol=2)
+    yield 'builtins.eval', pickle.dumps(Calls(eval, f'open({str(target)!r}, "w")'), protocol=2)
+    yield 'builtins.exec', pickle.dumps(Calls(exec, f'open({str(target)!r}, "w")'), protocol=4)
+    yield 'Path.touch', pickle.dumps(Calls(Path.touch, target), protocol=4)
+    yield 'numpy.save', pickle.dumps(Calls(np.save, str(target), IMAGES), protocol=2)
+    yield 'getattr', b'cbuiltins\ngetattr\n(cos\npath\nS"exists"\ntR.'
+    yield 'a known name as a path', b'\x80\x04\x8c\x05numpy\x8c\x0endarray.tofile\x93.'
+
+
+@pytest.mark.parametrize('attack', range(7))
+@pytest.mark.parametrize('packed', [False, True], ids=['in the folder', 'in the archive'])
+def test_a_pickle_that_tries_to_run_code_is_refused_and_nothing_runs(expect_tiny, tmp_path, attack, packed):
+    target = tmp_path / 'executed'
+    name, hostile = list(attacks(target))[attack]
+    folder = expect_tiny.write_folder(tmp_path / 'data')
+    (folder / 'data_batch_1').write_bytes(hostile)
+    if packed:
+        with tarfile.open(tmp_path / 'data' / ARCHIVE, 'w:gz') as archive:
+            archive.add(folder, FOLDER)
+        shutil.rmtree(folder)
+    with pytest.raises(DataUnavailable, match='UnpicklingError: refused to load '):
+        load(tmp_path / 'data')
+    assert not list(tmp_path.glob('executed*')), name
+
+
+def hostile_members(outside):
+    """Archive members that would write outside the folder if they were unpacked."""
+    for name in ['../evil', '../../evil', f'{outside}/evil', f'{FOLDER}/../../evil']:
+        yield tarfile.TarInfo(name)
+    for kind in (tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE):
+        member = tarfile.TarInfo(f'{FOLDER}/link')
+        member.type, member.linkname = kind, str(outside / 'evil')
+        yield member
+
+
+def test_an_archive_with_names_that_lead_outside_writes_nothing_there(expect_tiny, tmp_path):
+    outside = tmp_path / 'outside'
+    outside.mkdir()
+    data_dir = tmp_path / 'data' / 'inner'
+    data_dir.mkdir(parents=True)
+    with tarfile.open(data_dir / ARCHIVE, 'w:gz') as archive:
+        for member in hostile_members(outside):
+            member.size = 4 if member.isreg() else 0
+            archive.addfile(member, io.BytesIO(b'evil'))
+        for name, content in expect_tiny.pickled_batches().items():
+            member = tarfile.TarInfo(f'{FOLDER}/{name}')
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    assert_is(load(data_dir), expect_tiny)
+    assert sorted(path.name for path in tmp_path.rglob('*')) == sorted(
+        ['outside', 'data', 'inner', ARCHIVE, 'cifar10.bin', 'cifar10.lock'])
+
+
+@pytest.mark.parametrize('kind', [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE])
+def test_a_batch_that_is_a_link_or_a_device_is_not_followed(expect_tiny, tmp_path, kind):
+    secret = tmp_path / 'secret'
+    secret.write_bytes(expect_tiny.pickled_batches()['data_batch_1'])
+    with tarfile.open(tmp_path / ARCHIVE, 'w:gz') as archive:
+        for name, content in expect_tiny.pickled_batches().items():
+            member = tarfile.TarInfo(f'{FOLDER}/{name}')
+            if name == 'data_batch_1':
+                member.type, member.linkname = kind, str(secret)
+            else:
+                member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    with pytest.raises(DataUnavailable, match='data_batch_1 is missing in the archive'):
+        load(tmp_path)
+
+
+def test_what_a_killed_writer_of_the_cache_left_behind_is_cleared(expect_tiny, tmp_path):
+    expect_tiny.write_folder(tmp_path)
+    (tmp_path / '.cifar10.bin.4711.tmp').write_bytes(b'half of it')
+    load(tmp_path)
+    assert not list(tmp_path.glob('.*'))
