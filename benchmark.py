@@ -77,9 +77,7 @@ def measure_epochs(dataset, rounds):
             seconds[net] = {name: [] for name in epochs}
             for _ in tqdm(range(rounds), net, unit='round', disable=None):
                 for name, epoch in epochs.items():
-                    start = time.perf_counter()
-                    epoch()
-                    elapsed = time.perf_counter() - start
+                    elapsed = benchmark_contenders.seconds_of(epoch)
                     seconds[net][name].append(elapsed / COURSE_SHARE if name == COURSE else elapsed)
     return seconds
 
@@ -95,12 +93,9 @@ def measure_evaluation(dataset, rounds):
         loaders = cifar10_utils.get_dataloader(dataset, BATCH_SIZE, return_numpy=name == 'NumPy')
         ratios[name] = []
         for _ in range(rounds):
-            times = []
-            for part in (epoch, lambda: train_module.evaluate_model(model, loaders['validation']),
-                         lambda: train_module.evaluate_model(model, loaders['test'])):
-                start = time.perf_counter()
-                part()
-                times.append(time.perf_counter() - start)
+            times = [benchmark_contenders.seconds_of(part) for part in (
+                epoch, lambda: train_module.evaluate_model(model, loaders['validation']),
+                lambda: train_module.evaluate_model(model, loaders['test']))]
             ratios[name].append((EPOCHS * times[1] + times[2]) / (EPOCHS * times[0]))
     return ratios
 
@@ -201,7 +196,7 @@ def measure(data_dir, rounds):
         record['start'] = measure_start(data_dir)
         record['peak_memory'] = measure_peak_memory(data_dir)
     record['targets'] = judge(record)
-    record['scaling'] = benchmark_scaling.measure(rounds)
+    record['scaling'] = benchmark_scaling.measure()
     packages = ['numpy', 'torch', *(package for package in PEERS if importlib.util.find_spec(PEERS[package]))]
     record['environment'] = train_utils.environment(packages, torch.get_num_threads(), 'cpu')
     return record

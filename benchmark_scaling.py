@@ -23,10 +23,11 @@ AXES = {
     'hidden layers of 128': ([1, 2, 4, 8], lambda value: ([128] * value, 128)),
 }
 IMAGES = 4096  # in the data that a point trains on; the time is given for a whole epoch
+ROUNDS = 5
 CONTENDERS = {**benchmark_contenders.FLOORS, **benchmark_contenders.OURS}
 
 
-def measure(rounds):
+def measure():
     """{axis: {'values': […], threads: {contender: [median seconds per epoch of each value]}}}"""
     points = [(threads, axis, value) for threads in THREADS for axis, (values, _) in AXES.items() for value in values]
     results = {axis: {'values': values, **{str(threads): {name: [] for name in CONTENDERS} for threads in THREADS}}
@@ -35,7 +36,7 @@ def measure(rounds):
         for threads in THREADS:
             with _process(threads) as executor:
                 for _, axis, value in (point for point in points if point[0] == threads):
-                    for name, seconds in executor.submit(measure_point, axis, value, rounds).result().items():
+                    for name, seconds in executor.submit(measure_point, axis, value).result().items():
                         results[axis][str(threads)][name].append(seconds)
                     bar.update()
     return results
@@ -57,8 +58,8 @@ def _process(threads):
     return executor
 
 
-def measure_point(axis, value, rounds):
-    """The median seconds per epoch of each contender, over the rounds."""
+def measure_point(axis, value):
+    """The median seconds per epoch of each contender."""
     hidden_dims, batch_size = AXES[axis][1](value)
     rng = np.random.default_rng(0)
     train = cifar10_utils.Dataset(rng.integers(0, 256, (IMAGES, 3, 32, 32), np.uint8), rng.integers(10, size=IMAGES))
@@ -67,10 +68,8 @@ def measure_point(axis, value, rounds):
     seconds = {name: [] for name in epochs}
     for epoch in epochs.values():
         epoch()  # warms up caches, threads and the memory allocator
-    for _ in range(rounds):
+    for _ in range(ROUNDS):
         for name, epoch in epochs.items():
-            start = time.perf_counter()
-            epoch()
-            seconds[name].append(time.perf_counter() - start)
+            seconds[name].append(benchmark_contenders.seconds_of(epoch))
     scale = (cifar10_sources.CIFAR10.train_size - cifar10_utils.VALIDATION_SIZE) / IMAGES
     return {name: statistics.median(values) * scale for name, values in seconds.items()}

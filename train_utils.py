@@ -201,8 +201,10 @@ def user_errors(parser, *more_errors):
     """End the script with one message and no traceback for what is not a defect of the program."""
     try:
         yield
-    except (DataUnavailable, Diverged, OSError, *more_errors) as error:
+    except (DataUnavailable, Diverged, *more_errors) as error:
         parser.exit(1, f'{parser.prog}: error: {error}\n')
+    except OSError as error:
+        parser.exit(1, f'{parser.prog}: error: {error}; what was there before is unchanged\n')
     except SettingsError as error:
         parser.error(error)
     except KeyboardInterrupt:
@@ -222,11 +224,10 @@ def main(model_name, train, parser, writes=True):
         if not writes:
             return
         record = {'config': arguments, **logging_info, 'test_accuracy': test_accuracy}
-        paths = write_results(stem, record)
-    best = record['best_epoch']
-    print(f'best epoch {best} of {len(record["val_accuracy"])}: '
-          f'validation accuracy {record["val_accuracy"][best - 1]:.4f}, test accuracy {test_accuracy:.4f}')
-    print('written:', *paths)
+        best = record['best_epoch']
+        print(f'best epoch {best} of {len(record["val_accuracy"])}: '
+              f'validation accuracy {record["val_accuracy"][best - 1]:.4f}, test accuracy {test_accuracy:.4f}')
+        print('written:', *write_results(stem, record))
 
 
 def result_stem(model_name, settings):

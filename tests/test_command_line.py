@@ -2,7 +2,6 @@
 
 import json
 import runpy
-import signal
 import sys
 
 import pytest
@@ -115,16 +114,6 @@ def test_a_run_that_diverges_writes_nothing(expect_trainable, tmp_path, script, 
     assert code == 1
     assert err.startswith(f'{script}: error: the loss is nan in epoch 1, step ')
     assert err.count('\n') == 1 and not (tmp_path / 'new').exists()
-
-
-def test_ctrl_c_ends_with_one_line_and_writes_nothing(run_script, tmp_path):
-    process = run_script('train_mlp_numpy.py', '--epochs', '10000', '--results_dir', tmp_path / 'new', start_only=True)
-    assert process.stdout.readline().startswith('epoch     1/10000')
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert err == '\ntrain_mlp_numpy.py: interrupted; finished results are kept\n'
-    assert not (tmp_path / 'new').exists()
 
 
 def test_numpy_does_not_warn_in_a_normal_run(run_script, tmp_path):

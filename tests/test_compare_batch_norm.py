@@ -2,6 +2,7 @@
 
 import json
 import re
+import resource
 import signal
 
 import pytest
@@ -101,6 +102,20 @@ def test_plot_only_draws_without_training(study, command_line, tmp_path):
     assert code == 0
     assert {path.name for path in tmp_path.iterdir()} == {'batch_norm.json', 'batch_norm.md', *FIGURES}
     assert (tmp_path / 'batch_norm.md').read_text() in out
+
+
+def test_figures_on_a_full_disk_are_missed_in_one_line_and_the_old_ones_stay(study, command_line, tmp_path):
+    (tmp_path / 'batch_norm.json').write_bytes((study / 'batch_norm.json').read_bytes())
+    (tmp_path / FIGURES[0]).write_text('from before')
+    unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, unlimited[1]))
+    try:
+        code, _, err = command_line(*FLAGS, '--plot_only', '--results_dir', tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
+    assert code == 1 and 'File too large' in err and str(tmp_path) in err and err.count('\n') == 1
+    assert (tmp_path / FIGURES[0]).read_text() == 'from before'
+    assert read(tmp_path) == read(study)
 
 
 def test_the_courses_functions_train_and_plot(study, monkeypatch, tmp_path):
