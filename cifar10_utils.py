@@ -70,8 +70,10 @@ def get_dataloader(dataset, batch_size, return_numpy=False, device=None, share=(
     NumPy arrays, otherwise torch tensors on `device` (default: the CPU), where the whole dataset
     is then kept. share = (i, n): of each training batch only the samples i, i + n, i + 2n, …, for
     the i-th of n processes that have the same seed.
-    Raises ValueError for a batch_size below 1 or above the number of training images.
+    Raises ValueError for a batch_size below 1 or above the number of training images, or where there is none.
     """
+    if not len(dataset['train'].images):
+        raise ValueError('the training set is empty: give a smaller validation_size')
     if not 1 <= batch_size <= len(dataset['train'].images):
         raise ValueError(f'batch_size is {batch_size}: give a whole number from 1 to '
                          f'{len(dataset["train"].images)}, the number of training images')

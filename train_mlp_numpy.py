@@ -18,7 +18,10 @@ def accuracy(predictions, targets):
 
 
 def evaluate_model(model, data_loader):
-    """Average accuracy of the model over all samples of the loader; NaN where a prediction is not finite."""
+    """Average accuracy of the model over all samples of the loader; NaN where a prediction is not finite.
+
+    Raises ValueError where the loader has no sample.
+    """
     was_training = model.training
     model.eval()
     correct = samples = 0
@@ -26,6 +29,8 @@ def evaluate_model(model, data_loader):
         predictions = model.forward(images)
         correct += accuracy(predictions, labels) * len(labels) if np.isfinite(predictions).all() else math.nan
         samples += len(labels)
+    if not samples:
+        raise ValueError('there is no sample to evaluate on: give a data set that is not empty')
     model.clear_cache()
     model.train(was_training)
     return correct / samples

@@ -27,7 +27,10 @@ def batch_accuracy(predictions, targets):
 
 @torch.no_grad()
 def evaluate_model(model, data_loader):
-    """Average accuracy of the model over all samples of the loader; NaN where a prediction is not finite."""
+    """Average accuracy of the model over all samples of the loader; NaN where a prediction is not finite.
+
+    Raises ValueError where the loader has no sample.
+    """
     was_training = model.training
     model.eval()
     correct = samples = 0
@@ -36,6 +39,8 @@ def evaluate_model(model, data_loader):
         finite = predictions.isfinite().all()
         correct += torch.where(finite, (predictions.argmax(dim=1) == labels).sum(), math.nan)
         samples += len(labels)
+    if not samples:
+        raise ValueError('there is no sample to evaluate on: give a data set that is not empty')
     model.train(was_training)
     return float(correct) / samples  # the device is waited for here, not in each batch
 

@@ -7,6 +7,7 @@ import json
 import math
 import os
 import platform
+import re
 import tempfile
 import time
 from importlib.metadata import version
@@ -18,9 +19,12 @@ from files import atomic_write
 
 DEFAULTS = {'hidden_dims': [128], 'lr': 0.1, 'batch_size': 128, 'epochs': 10, 'seed': 42, 'device': 'auto'}
 
+LARGEST_LAYER = 65536  # its weights alone are 0.8 GB
+
 # Per setting: how to read it, what is allowed in words, and as a test.
 CHECKS = {
-    'hidden_dims': (int, 'a whole number of at least 1 for each hidden layer', lambda value: value >= 1),
+    'hidden_dims': (int, f'a whole number from 1 to {LARGEST_LAYER} for each hidden layer',
+                    lambda value: 1 <= value <= LARGEST_LAYER),
     'lr': (float, 'a finite number above 0', lambda value: 0 < value < math.inf),
     'batch_size': (int, f'a whole number from 1 to {CIFAR10.train_size - VALIDATION_SIZE}, the training images',
                    lambda value: 1 <= value <= CIFAR10.train_size - VALIDATION_SIZE),
@@ -52,9 +56,13 @@ class ArgumentParser(argparse.ArgumentParser):
     def __init__(self, description):
         super().__init__(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter,
                          allow_abbrev=False)
+        # What argparse takes for a negative number, a value, and not for a flag: by itself not -inf, nor always -1e5.
+        self._negative_number_matcher = re.compile(r'-(\.?\d|inf|nan)', re.IGNORECASE)
 
     def error(self, message):
-        self.exit(2, f'{self.prog}: error: {message}\n')
+        message = str(message).replace('\n', '\\n')
+        hint = '' if 'give ' in message else f'; python {self.prog} --help shows what can be given'
+        self.exit(2, f'{self.prog}: error: {message}{hint}\n')
 
 
 def make_parser(description):
@@ -203,6 +211,8 @@ def user_errors(parser, *more_errors):
         yield
     except (DataUnavailable, Diverged, *more_errors) as error:
         parser.exit(1, f'{parser.prog}: error: {error}\n')
+    except MemoryError as error:
+        parser.exit(1, f'{parser.prog}: error: the memory does not suffice ({error}): give a smaller net or batch\n')
     except OSError as error:
         parser.exit(1, f'{parser.prog}: error: {error}; what was there before is unchanged\n')
     except SettingsError as error:

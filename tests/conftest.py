@@ -1,6 +1,7 @@
 import contextlib
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -62,13 +63,15 @@ def expect_trainable(trainable, monkeypatch, trainable_dir):
 def run_script(trainable, trainable_dir):
     """Call run_script(SCRIPT, *arguments, **environment) for a process on the trainable data."""
     def run(script, *arguments, cwd=ROOT, start_only=False, processes=1, data_dir=trainable_dir, before=None,
-            **environment):
+            terminal_columns=None, **environment):
         command = [sys.executable, str(ROOT / 'tests' / 'run_script.py'), script, *map(str, arguments)]
         if processes > 1:  # as the command torchrun does
             command[1:1] = ['-m', 'torch.distributed.run', '--standalone', f'--nproc_per_node={processes}']
         if script.startswith(('train', 'compare')):
             command += ['--data_dir', str(data_dir)]
         environment = {**os.environ, 'GENERATED_CONTENT': json.dumps(trainable.content()), **environment}
+        if terminal_columns:
+            command = ['script', '-qfec', f'stty rows 24 cols {terminal_columns}; {shlex.join(command)}', '/dev/null']
         if start_only:
             return subprocess.Popen(command, cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                     stderr=subprocess.PIPE, encoding='utf-8', env=environment,

@@ -1,6 +1,8 @@
 """The scripts write complete results, say what was reached, and refuse what makes no sense in one line."""
 
 import json
+import re
+import resource
 import runpy
 import sys
 
@@ -11,55 +13,98 @@ import train_mlp_pytorch
 from conftest import ROOT
 
 SCRIPTS = ['train_mlp_numpy.py', 'train_mlp_pytorch.py']
+ALL_SCRIPTS = [*SCRIPTS, 'compare_batch_norm.py', 'compare_twins.py', 'unittests.py', 'benchmark.py']
 FAST = ['--epochs', '2', '--hidden_dims', '8', '--lr', '0.05', '--batch_size', '200']
 
-BAD_ARGUMENTS = [
-    (['--epochs', '0'], 'argument --epochs: '),
-    (['--epochs', '2.5'], 'argument --epochs: '),
-    (['--lr', 'nan'], 'argument --lr: '),
-    (['--lr', '-1'], 'argument --lr: '),
-    (['--lr', '0'], 'argument --lr: '),
-    (['--lr', 'inf'], 'argument --lr: '),
-    (['--batch_size', '0'], 'argument --batch_size: '),
-    (['--batch_size', '45001'], 'argument --batch_size: '),
-    (['--hidden_dims', '0'], 'argument --hidden_dims: '),
-    (['--hidden_dims', '128', '-3'], 'argument --hidden_dims: '),
-    (['--seed', '-1'], 'argument --seed: '),
-    (['--seed', '4294967296'], 'argument --seed: '),
-    (['--data_dir', 'README.md'], 'argument --data_dir: '),
-    (['--results_dir', 'README.md'], 'argument --results_dir: '),
-    (['--results_dir', 'README.md/folder'], 'argument --results_dir: '),
-    (['--results_dir', '/proc/results'], 'argument --results_dir: '),
-    (['--use_batch_norm', '--batch_size', '1'], 'argument --batch_size: '),
-    (['--epoch', '3'], 'unrecognized arguments: --epoch'),
+# Arguments, and what the message must name beside the last of them: the flag and what is allowed.
+SEED = '--seed: ', "give a whole number from 0 to 4294967295"
+SEEDS = '--seeds: ', "give a whole number from 0 to 4294967295"
+LR = '--lr: ', 'give a finite number above 0'
+COUNT = 'give a whole number of at least 1'
+BATCH = '--batch_size: ', 'give a whole number from 1 to 45000, the training images'
+WIDTH = '--hidden_dims: ', 'give a whole number from 1 to 65536 for each hidden layer'
+DATA, RESULTS = ('--data_dir: ', 'is not a folder: give a folder'), ('--results_dir: ', 'is not a folder: give a folder')
+UNWRITABLE = '--results_dir: ', 'give a folder that can be'
+ONE_SAMPLE = '--batch_size: ', 'give at least 2'
+NO_VALUE = 'expected one argument', '--help'
+UNKNOWN = 'unrecognized arguments: ', '--help'
+
+FOLDERS = [(['--data_dir', 'a file'], DATA), (['--data_dir', ''], DATA), (['--results_dir', 'a file'], RESULTS),
+           (['--results_dir', 'a file/folder'], UNWRITABLE), (['--results_dir', '/proc/results'], UNWRITABLE),
+           (['--results_dir', ''], RESULTS)]
+TRAINING = [
+    (['--epochs', '0'], ('--epochs: ', COUNT)), (['--epochs', '-3'], ('--epochs: ', COUNT)),
+    (['--epochs', '2.5'], ('--epochs: ', COUNT)), (['--epochs', 'ten'], ('--epochs: ', COUNT)),
+    (['--epochs', ''], ('--epochs: ', COUNT)), (['--epochs', '1\n2'], ('--epochs: ', COUNT)),
+    (['--lr', 'nan'], LR), (['--lr', '-1'], LR), (['--lr', '0'], LR), (['--lr', 'inf'], LR), (['--lr', '-inf'], LR),
+    (['--lr', '-1e5'], LR), (['--lr', '1e-999'], LR), (['--lr', '0,1'], LR), (['--lr', 'é'], LR),
+    (['--batch_size', '0'], BATCH), (['--batch_size', '45001'], BATCH), (['--batch_size', '-128'], BATCH),
+    (['--batch_size', '1e3'], BATCH),
+    (['--hidden_dims', '0'], WIDTH), (['--hidden_dims', '128', '-3'], WIDTH), (['--hidden_dims', '12.5'], WIDTH),
+    (['--hidden_dims', '[128]'], WIDTH), (['--hidden_dims', '128,64'], WIDTH), (['--hidden_dims', '9' * 30], WIDTH),
+    (['--seed', '-1'], SEED), (['--seed', '4294967296'], SEED), (['--seed', 'x'], SEED),
+    (['--use_batch_norm', '--batch_size', '1'], ONE_SAMPLE),
+    (['--lr'], NO_VALUE), (['--seed', '--lr', '1'], NO_VALUE),
+    (['--epoch', '3'], UNKNOWN), (['--use_batchnorm'], UNKNOWN), (['3'], UNKNOWN), *FOLDERS]
+BAD_INVOCATIONS = [
+    *(('train_mlp_numpy.py', *case) for case in TRAINING), *(('train_mlp_pytorch.py', *case) for case in TRAINING),
+    ('train_mlp_numpy.py', ['--device', 'cpu'], UNKNOWN),
+    ('train_mlp_pytorch.py', ['--device', 'tpu'], ('--device: ', 'give auto, cpu or cuda')),
+    ('train_mlp_pytorch.py', ['--device', 'cuda'], ('--device: ', 'give auto or cpu')),
+    *(('compare_batch_norm.py', *case) for case in [
+        (['--seeds', '-1'], SEEDS), (['--seeds', '1', 'x'], SEEDS), (['--jobs', '0'], ('--jobs: ', COUNT)),
+        (['--epochs', '0'], ('--epochs: ', COUNT)), (['--lr', 'nan'], LR), (['--batch_size', '0'], BATCH),
+        (['--batch_size', '1'], ONE_SAMPLE), (['--hidden_dims', '128'], UNKNOWN), *FOLDERS]),
+    *(('compare_twins.py', *case) for case in [(['--seeds', '1.5'], SEEDS), (['--epochs', '3'], UNKNOWN), *FOLDERS]),
+    ('unittests.py', ['--solution', 'nowhere'], ('--solution: ', 'give the one that has modules.py')),
+    ('unittests.py', ['--timeout', '0'], ('--timeout: ', 'give a finite number above 0')),
+    ('unittests.py', ['-k', 'linear'], UNKNOWN),
+    ('benchmark.py', ['--rounds', '0'], ('--rounds: ', COUNT)),
 ]
 
 
-def run_in_process(script, arguments, monkeypatch, capsys):
-    """Run a script as __main__ → (exit code, standard output, standard error)."""
-    monkeypatch.setattr(sys, 'argv', [script, *arguments])
-    monkeypatch.chdir(ROOT)
-    with pytest.raises(SystemExit) as ended:
-        runpy.run_path(str(ROOT / script), run_name='__main__')
-    return ended.value.code, *capsys.readouterr()
+@pytest.fixture
+def run_in_process(monkeypatch, capsys, tmp_path):
+    """run_in_process(SCRIPT, arguments) as __main__ in an empty folder → (exit code, standard output, standard error)."""
+    def run(script, arguments):
+        monkeypatch.setattr(sys, 'argv', [script, *arguments])
+        monkeypatch.chdir(tmp_path)
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_path(str(ROOT / script), run_name='__main__')
+        return ended.value.code, *capsys.readouterr()
+
+    return run
 
 
-@pytest.mark.parametrize('script', SCRIPTS)
-@pytest.mark.parametrize('arguments, named', BAD_ARGUMENTS, ids=lambda value: ' '.join(value))
-def test_arguments_that_make_no_sense_are_refused(script, arguments, named, monkeypatch, capsys):
-    code, out, err = run_in_process(script, [*arguments], monkeypatch, capsys)
-    assert (code, out) == (2, '')
-    assert err.startswith(f'{script}: error: {named}') and err.count('\n') == 1
-    if named.startswith('argument'):
-        assert repr(arguments[-1]) in err and 'give ' in err
-
-
-def test_a_device_that_is_not_there_is_refused(monkeypatch, capsys):
+@pytest.mark.parametrize('script, arguments, named', BAD_INVOCATIONS,
+                         ids=[f'{script} {" ".join(arguments)!r}' for script, arguments, _ in BAD_INVOCATIONS])
+def test_an_invocation_that_makes_no_sense_is_refused_in_one_line(run_in_process, tmp_path, monkeypatch, script,
+                                                                  arguments, named):
     monkeypatch.setattr(train_mlp_pytorch.torch.cuda, 'is_available', lambda: False)
-    for device in ('cuda', 'tpu'):
-        code, _, err = run_in_process('train_mlp_pytorch.py', ['--device', device], monkeypatch, capsys)
-        assert code == 2 and err.startswith(f'train_mlp_pytorch.py: error: argument --device: device is {device}')
-        assert err.count('\n') == 1
+    (tmp_path / 'a file').write_text('untouched')
+    code, out, err = run_in_process(script, arguments)
+    assert (code, out) == (2, '')
+    assert err.startswith(f'{script}: error: ') and err.count('\n') == 1
+    for part in named:
+        assert part in err
+    if named is UNKNOWN:
+        assert arguments[0] in err
+    elif named is not NO_VALUE:
+        assert repr(arguments[-1])[1:-1] in err, 'the value is named'
+    assert [path.name for path in tmp_path.iterdir()] == ['a file'], 'no file was touched'
+    assert (tmp_path / 'a file').read_text() == 'untouched'
+
+
+@pytest.mark.parametrize('columns', ['40', '120'])
+@pytest.mark.parametrize('script', ALL_SCRIPTS)
+def test_help_shows_each_default(run_in_process, monkeypatch, script, columns):
+    monkeypatch.setenv('COLUMNS', columns)
+    code, out, err = run_in_process(script, ['--help'])
+    assert (code, err) == (0, '')
+    options = re.split(r'\n  (?=--)', out.split('options:')[1])[1:]
+    assert len(options) >= 2
+    for option in options:
+        assert '(default:' in ' '.join(option.split()), option
 
 
 @pytest.mark.parametrize('script, flags, stem', [
@@ -68,12 +113,16 @@ def test_a_device_that_is_not_there_is_refused(monkeypatch, capsys):
     ('train_mlp_pytorch.py', ['--use_batch_norm', '--device', 'cpu'], 'mlp_pytorch_batch_norm'),
 ])
 def test_a_run_writes_complete_results_and_a_summary(run_script, tmp_path, script, flags, stem):
-    run = run_script(script, *FAST, *flags, '--results_dir', tmp_path / 'new')
-    assert (run.returncode, run.stderr) == (0, '')
+    # From another working directory, to a path with a space and a letter beyond ASCII, on 40 columns, with every
+    # warning an error, and a log file in place of a terminal.
+    run = run_script(script, *FAST, *flags, '--results_dir', 'neue Ergebnüsse', cwd=tmp_path, COLUMNS='40',
+                     PYTHONWARNINGS='error')
+    assert (run.returncode, run.stderr) == (0, ''), 'no warning, no debris of a progress bar'
+    results = tmp_path / 'neue Ergebnüsse'
     stem += '_hidden_dims8_lr0.05_batch_size200_epochs2' + '_devicecpu' * ('--device' in flags)
-    assert sorted(path.name for path in (tmp_path / 'new').iterdir()) == [f'{stem}.json', f'{stem}.png']
+    assert sorted(path.name for path in results.iterdir()) == [f'{stem}.json', f'{stem}.png']
 
-    record = json.loads((tmp_path / 'new' / f'{stem}.json').read_text())
+    record = json.loads((results / f'{stem}.json').read_text())
     assert record['config'].items() >= {'hidden_dims': [8], 'lr': 0.05, 'epochs': 2, 'seed': 42}.items()
     for key in ('train_loss', 'train_accuracy', 'val_accuracy'):
         assert len(record[key]) == 2
@@ -81,7 +130,7 @@ def test_a_run_writes_complete_results_and_a_summary(run_script, tmp_path, scrip
     assert 0 <= record['test_accuracy'] <= 1 and record['seconds_per_epoch'] > 0
     assert record['dataset']['name'] == 'CIFAR-10'
     assert record['environment'].keys() >= {'python', 'numpy', 'threads', 'device'}
-    with Image.open(tmp_path / 'new' / f'{stem}.png') as image:
+    with Image.open(results / f'{stem}.png') as image:
         image.verify()
 
     *epochs, summary, written = run.stdout.splitlines()
@@ -108,17 +157,34 @@ def test_the_numpy_script_runs_without_torch(run_script, tmp_path):
 
 
 @pytest.mark.parametrize('script', SCRIPTS)
-def test_a_run_that_diverges_writes_nothing(expect_trainable, tmp_path, script, monkeypatch, capsys):
+def test_a_run_that_diverges_writes_nothing(expect_trainable, tmp_path, script, run_in_process):
     arguments = ['--lr', '1e30', '--data_dir', expect_trainable, '--results_dir', str(tmp_path / 'new')]
-    code, _, err = run_in_process(script, arguments, monkeypatch, capsys)
+    code, _, err = run_in_process(script, arguments)
     assert code == 1
     assert err.startswith(f'{script}: error: the loss is nan in epoch 1, step ')
     assert err.count('\n') == 1 and not (tmp_path / 'new').exists()
 
 
-def test_numpy_does_not_warn_in_a_normal_run(run_script, tmp_path):
-    run = run_script('train_mlp_numpy.py', *FAST, '--results_dir', tmp_path, PYTHONWARNINGS='error')
-    assert (run.returncode, run.stderr) == (0, '')
+def test_a_terminal_shows_a_progress_bar_that_is_gone_at_the_end(run_script, tmp_path):
+    run = run_script('train_mlp_numpy.py', *FAST, '--results_dir', tmp_path, terminal_columns=40)
+    assert run.returncode == 0
+    assert 'epoch 1/2: ' in run.stdout and 'epoch 2/2  train loss' in run.stdout
+    # A carriage return arrives as the end of a line here: each bar is followed by another one or by spaces over it.
+    lines = run.stdout.splitlines()
+    bars = [number for number, line in enumerate(lines) if '%|' in line]
+    assert bars and all(len(lines[number]) < 40 for number in bars)
+    assert all(number + 1 in bars or lines[number + 1].isspace() for number in bars)
+
+
+def test_a_net_too_large_for_the_memory_is_refused_in_one_line(run_script, tmp_path):
+    def little_memory():
+        resource.setrlimit(resource.RLIMIT_AS, (1500 * 10**6, 1500 * 10**6))
+
+    run = run_script('train_mlp_numpy.py', '--hidden_dims', '65536', '--results_dir', tmp_path,
+                     before=little_memory)
+    assert run.returncode == 1 and run.stderr.count('\n') == 1 and not list(tmp_path.iterdir())
+    assert run.stderr.startswith('train_mlp_numpy.py: error: the memory does not suffice (')
+    assert run.stderr.endswith('give a smaller net or batch\n')
 
 
 def test_unittests_prints_a_report_without_torch_too(run_script):

