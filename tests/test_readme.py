@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 
+import benchmark_report
 import compare_twins
 from conftest import ROOT
 
@@ -44,6 +45,11 @@ def test_the_example_run_is_that_of_the_committed_results():
     for epoch, *numbers in shown:
         values = [record[key][int(epoch) - 1] for key in ('train_loss', 'train_accuracy', 'val_accuracy')]
         assert numbers == [f'{value:.4f}' for value in values]
+
+
+def test_the_speed_is_that_of_the_committed_benchmark():
+    record = json.loads((ROOT / 'results' / 'benchmark.json').read_text())
+    assert benchmark_report.summary(record) in ' '.join(README.split())
 
 
 def test_the_committed_results_ran_with_default_settings():
