@@ -88,8 +88,7 @@ def our_numpy(data, hidden_dims, use_batch_norm, batch_size):
 def our_pytorch(data, hidden_dims, use_batch_norm, batch_size):
     loader = cifar10_utils.get_dataloader(data.dataset, batch_size)['train']
     model = TorchMLP(N_INPUTS, hidden_dims, N_CLASSES, use_batch_norm)
-    optimizer = train_mlp_pytorch.make_optimizer(model, LR)
-    return lambda: train_mlp_pytorch.train_epoch(model, loader, optimizer, _log())
+    return lambda: train_mlp_pytorch.train_epoch(model, loader, LR, _log())
 
 
 def _log():

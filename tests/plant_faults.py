@@ -117,7 +117,8 @@ FAULTS = {
         ("predictions.argmax(axis=1)", "predictions.argmin(axis=1)"),
     ]),
     'train_mlp_pytorch.py': (['tests/test_training.py', 'tests/test_twins.py'], [
-        ("        optimizer.zero_grad()\n", ""),
+        ("        model.zero_grad()\n", ""),
+        ("param.add_(param.grad, alpha=-lr)", "param.add_(param.grad, alpha=lr)"),
         ("    model.train(was_training)\n", ""),
         ("    model.eval()\n    correct", "    correct"),
         ("best_model = copy.deepcopy(model)", "best_model = model"),

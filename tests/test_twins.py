@@ -66,6 +66,22 @@ def test_after_50_steps_the_twins_agree(n_hidden, use_batch_norm, dtype, toleran
         np.testing.assert_allclose(ours, theirs.detach().numpy(), rtol=tolerance, atol=tolerance)
 
 
+def test_our_step_in_pytorch_is_that_of_its_optimizer():
+    torch.manual_seed(0)
+    models = [torch.nn.Linear(FEATURES, 10) for _ in range(2)]
+    models[1].load_state_dict(models[0].state_dict())
+    optimizer = torch.optim.SGD(models[1].parameters(), LR)
+    for _ in range(5):
+        x = torch.randn(BATCH_SIZE, FEATURES)
+        for model in models:
+            model.zero_grad()
+            model(x).logsumexp(dim=1).sum().backward()
+        train_mlp_pytorch.sgd_step(models[0], LR)
+        optimizer.step()
+    for ours, theirs in zip(*(model.parameters() for model in models), strict=True):
+        assert torch.equal(ours, theirs)
+
+
 @pytest.mark.parametrize('use_batch_norm', [False, True])
 def test_the_same_seed_gives_both_the_same_start(use_batch_norm):
     np.random.seed(3)
