@@ -38,7 +38,7 @@ class Data(NamedTuple):
 
 
 def products_of(arrays, transpose):
-    """A function that computes the matrix products of one training step, of float32 arrays made by `arrays(rows, columns)`.
+    """A function that computes the matrix products of one training step, of arrays made by `arrays(rows, columns)`.
 
     Forward, weight gradients, and input gradients of all layers but the first; always of the same
     arrays, which lie in the caches as far as they fit.
@@ -138,7 +138,8 @@ class PerSample(torch.utils.data.Dataset):
         tensor = tensor.permute((2, 0, 1)).contiguous().to(torch.get_default_dtype()).div(255)
         # Normalize
         tensor = tensor.clone()
-        mean, std = (torch.as_tensor(value, dtype=tensor.dtype, device=tensor.device) for value in (self.mean, self.std))
+        mean, std = (torch.as_tensor(value, dtype=tensor.dtype, device=tensor.device)
+                     for value in (self.mean, self.std))
         if (std == 0).any():
             raise ValueError('a standard deviation is 0')
         return tensor.sub_(mean.view(-1, 1, 1)).div_(std.view(-1, 1, 1)), int(self.labels[index])
@@ -214,7 +215,8 @@ def seconds_of(epoch):
 
 
 OURS = {'NumPy MLP (this project)': our_numpy, 'PyTorch MLP (this project)': our_pytorch}
-FLOORS = {'NumPy, matrix products only': _floor(numpy_products), 'PyTorch, matrix products only': _floor(torch_products)}
+FLOORS = {'NumPy, matrix products only': _floor(numpy_products),
+          'PyTorch, matrix products only': _floor(torch_products)}
 OPTIONAL = {'sklearn': ('scikit-learn MLPClassifier', scikit_learn), 'jax': ('JAX, jit-compiled step', jax_jit)}
 COURSE = "the course's way (DataLoader)"
 

@@ -43,10 +43,10 @@ def summary(record):
         return statistics.median(a / b for a, b in zip(record['seconds'][net][name], record['seconds'][net][other]))
 
     met = sum(row['met'] for row in record['targets'])
-    return (f'An epoch of the net {small} takes the NumPy MLP {ratio(small, numpy_mlp, floor):.2f} times and the PyTorch MLP '
-            f'{ratio(small, pytorch_mlp, floor):.2f} times as long as its matrix products in NumPy, an epoch of {large} '
-            f'{ratio(large, numpy_mlp, floor):.2f} and {ratio(large, pytorch_mlp, floor):.2f} times. The course\'s way takes '
-            f'{ratio(small, course, numpy_mlp):.1f} times as long as the NumPy MLP and '
+    return (f'An epoch of the net {small} takes the NumPy MLP {ratio(small, numpy_mlp, floor):.2f} times and the PyTorch '
+            f'MLP {ratio(small, pytorch_mlp, floor):.2f} times as long as its matrix products in NumPy, an epoch of '
+            f'{large} {ratio(large, numpy_mlp, floor):.2f} and {ratio(large, pytorch_mlp, floor):.2f} times. '
+            f'The course\'s way takes {ratio(small, course, numpy_mlp):.1f} times as long as the NumPy MLP and '
             f'{ratio(small, course, pytorch_mlp):.1f} times as long as the PyTorch MLP (net {small}). '
             f'{met} of {len(record["targets"])} targets are met.')
 

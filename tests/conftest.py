@@ -33,7 +33,7 @@ def expect_tiny(tiny, monkeypatch, tmp_path):
 
 @pytest.fixture
 def serve():
-    """Start a local HTTP server: serve(pages, resumes=True) → its address, and the paths and ranges requested so far."""
+    """Start a local HTTP server: serve(pages, resumes=True) → its address, the paths and ranges requested so far."""
     with contextlib.ExitStack() as servers:
         yield lambda *args, **kwargs: servers.enter_context(serving(*args, **kwargs))
 

@@ -23,7 +23,7 @@ WANTED = 0.95  # share of the faults that must be caught
 
 # Per file: the tests that run first, and the faults, each a text that stands there once and what takes its place.
 FAULTS = {
-    'modules.py': (['unittests.py', 'tests/test_derivations.py'], [
+    'modules.py': (['unittests.py', 'tests/test_derivations.py', 'tests/test_twins.py'], [
         ("dout.T @ _cached(self._x)  #", "-dout.T @ _cached(self._x)  #"),
         ("dout.T @ _cached(self._x)  #", "dout.T @ _cached(self._x) / len(dout)  #"),
         ("dout.sum(axis=0)  # (N,)", "dout.mean(axis=0)  # (N,)"),
@@ -78,7 +78,8 @@ FAULTS = {
     ]),
     'mlp_pytorch.py': (['tests/test_twins.py'], [
         ("        layer.bias.zero_()\n", ""),
-        ("_linear(in_features, n_classes, input_layer=not layers)", "_linear(in_features, n_classes, input_layer=True)"),
+        ("_linear(in_features, n_classes, input_layer=not layers)",
+         "_linear(in_features, n_classes, input_layer=True)"),
         ("            layers.append(nn.ReLU())\n", "            layers.append(nn.Sigmoid())\n"),
     ]),
     'cifar10_utils.py': (['tests/test_loaders.py'], [
@@ -92,7 +93,7 @@ FAULTS = {
         ("start + first:start + self.batch_size:step", "start:start + self.batch_size:step"),
         ("start + first:start + self.batch_size:step", "start + first:start + self.batch_size"),
         ("self.take(self.images, index)), self.take(self.labels, index)",
-         "self.take(self.images, index)), self.take(self.labels, index[::-1] if isinstance(index, np.ndarray) else index.flip(0))"),
+         "self.take(self.images, index)), self.take(self.labels, index * 0)"),
         ("    out -= SHIFT\n", "    out += SHIFT\n"),
         ("1 / (255 * STD)", "1 / (256 * STD)"),
         ("0.491, 0.482, 0.447", "0.491, 0.447, 0.482"),
@@ -160,7 +161,6 @@ FAULTS = {
         ("        file.truncate(arrived)\n", ""),
         ("        if resumed:  #", "        if False:  #"),
         ("                if speed < minimum_speed:\n", "                if False:\n"),
-        ("timeout=TIMEOUT_SECONDS", "timeout=60"),
         ("arrived if response.status == 206 and range_served else 0", "arrived"),
         ("            stale.unlink(missing_ok=True)\n", "            pass\n"),
     ]),
@@ -168,7 +168,8 @@ FAULTS = {
         ("pixels.transpose(0, 2, 1)", "pixels"),
         ("            raise pickle.UnpicklingError(f'refused to load {module}.{name}') from None\n",
          "            return super().find_class(module, name)\n"),
-        ("'package/train_lables.json', 'package/test_lables.json'", "'package/test_lables.json', 'package/train_lables.json'"),
+        ("'package/train_lables.json', 'package/test_lables.json'",
+         "'package/test_lables.json', 'package/train_lables.json'"),
         ("and member.isreg() ", "and not member.isdir() "),
         ("labels.max(initial=0) > 9", "labels.max(initial=0) > 10"),
         ("if len(images) != size or len(labels) != size:", "if len(images) != size:"),
@@ -196,7 +197,8 @@ def _fails(folder, tests):
     command = [sys.executable, '-B', '-m', 'pytest', '-q', '-x', '-p', 'no:cacheprovider', *tests,
                '--deselect', 'tests/test_planted_faults.py']
     try:
-        return subprocess.run(command, cwd=folder, capture_output=True, timeout=TIMEOUT).returncode in (1, 2)  # a test fails, or can not even be read
+        ended = subprocess.run(command, cwd=folder, capture_output=True, timeout=TIMEOUT)
+        return ended.returncode in (1, 2)  # a test fails, or can not even be read
     except subprocess.TimeoutExpired:
         return True
 
@@ -212,6 +214,8 @@ def main():
             copy = Path(temporary) / str(job)
             shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns('.git', 'data', '__pycache__', '.venv', 'venv'))
             copies.put(copy)
+        if _fails(copy, []):
+            sys.exit('the suite fails without any fault: run python -m pytest first')
 
         def attempt(fault):
             copy = copies.get()

@@ -23,7 +23,8 @@ LR = '--lr: ', 'give a finite number above 0'
 COUNT = 'give a whole number of at least 1'
 BATCH = '--batch_size: ', 'give a whole number from 1 to 45000, the training images'
 WIDTH = '--hidden_dims: ', 'give a whole number from 1 to 65536 for each hidden layer'
-DATA, RESULTS = ('--data_dir: ', 'is not a folder: give a folder'), ('--results_dir: ', 'is not a folder: give a folder')
+DATA = '--data_dir: ', 'is not a folder: give a folder'
+RESULTS = '--results_dir: ', 'is not a folder: give a folder'
 UNWRITABLE = '--results_dir: ', 'give a folder that can be'
 ONE_SAMPLE = '--batch_size: ', 'give at least 2'
 NO_VALUE = 'expected one argument', '--help'
@@ -65,7 +66,7 @@ BAD_INVOCATIONS = [
 
 @pytest.fixture
 def run_in_process(monkeypatch, capsys, tmp_path):
-    """run_in_process(SCRIPT, arguments) as __main__ in an empty folder → (exit code, standard output, standard error)."""
+    """run_in_process(SCRIPT, arguments) as __main__ in an empty folder → (exit code, output, standard error)."""
     def run(script, arguments):
         monkeypatch.setattr(sys, 'argv', [script, *arguments])
         monkeypatch.chdir(tmp_path)

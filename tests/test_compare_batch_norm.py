@@ -86,7 +86,8 @@ def test_a_killed_study_goes_on_and_repeats_nothing(study, run_script, tmp_path)
 
 
 def test_ctrl_c_keeps_the_finished_runs(run_script, tmp_path):
-    process = run_script('compare_batch_norm.py', *FLAGS, '--jobs', '2', '--results_dir', tmp_path, PATCHES=PATCHES, start_only=True)
+    process = run_script('compare_batch_norm.py', *FLAGS, '--jobs', '2', '--results_dir', tmp_path, PATCHES=PATCHES,
+                         start_only=True)
     while not (tmp_path / 'batch_norm.json').exists():
         assert process.poll() is None, 'the study ended before its first run was written'
     process.send_signal(signal.SIGINT)

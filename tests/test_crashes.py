@@ -50,10 +50,9 @@ def test_training_that_is_killed_at_any_moment_leaves_whole_results(run_script, 
     first = (tmp_path / f'{STEM}.json').read_bytes()
     moments = random.Random(0)
     killed = 0
-    for _ in range(KILLS):
+    while killed < KILLS:
         killed += kill_after(run_script(*command, start_only=True), moments.uniform(0, duration))
         assert_whole(tmp_path)
-    assert killed > KILLS // 2
     assert run_script(*command).returncode == 0
     again = json.loads((tmp_path / f'{STEM}.json').read_text())
     assert again['batch_loss'] == json.loads(first)['batch_loss']

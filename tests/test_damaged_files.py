@@ -126,6 +126,9 @@ def test_a_file_that_may_not_be_read_is_named(expect_tiny, name, capsys):
                     load(folder)
 
 
+ATTACKS = 7  # how many there are below
+
+
 class Calls:
     """Its pickle calls `function` when it is read by a trusting unpickler."""
 
@@ -146,11 +149,13 @@ def attacks(target):
     yield 'a known name as a path', b'\x80\x04\x8c\x05numpy\x8c\x0endarray.tofile\x93.'
 
 
-@pytest.mark.parametrize('attack', range(7))
+@pytest.mark.parametrize('attack', range(ATTACKS))
 @pytest.mark.parametrize('packed', [False, True], ids=['in the folder', 'in the archive'])
 def test_a_pickle_that_tries_to_run_code_is_refused_and_nothing_runs(expect_tiny, tmp_path, attack, packed):
     target = tmp_path / 'executed'
-    name, hostile = list(attacks(target))[attack]
+    everything = list(attacks(target))
+    assert len(everything) == ATTACKS
+    name, hostile = everything[attack]
     folder = expect_tiny.write_folder(tmp_path / 'data')
     (folder / 'data_batch_1').write_bytes(hostile)
     if packed:

@@ -55,18 +55,6 @@ def test_a_batch_that_can_not_be_shared_equally_is_refused(two_processes):
     assert 'error: batch_size is 101, which 2 processes can not share equally: give a multiple of 2\n' in run.stderr
 
 
-def test_the_shares_of_the_processes_make_up_each_batch():
-    rng = np.random.default_rng(0)
-    dataset = {'train': cifar10_utils.Dataset(rng.integers(0, 256, (50, 3, 32, 32), dtype=np.uint8), np.arange(50))}
-
-    def labels_per_batch(share):
-        np.random.seed(1)
-        return [labels for _, labels in cifar10_utils.get_dataloader(dataset, 8, True, share=share)['train']]
-
-    for whole, *shares in zip(labels_per_batch((0, 1)), *(labels_per_batch((i, 3)) for i in range(3)), strict=True):
-        assert sorted(np.concatenate(shares)) == sorted(whole)
-
-
 class CountedReads(TorchDispatchMode):
     """Counts how often a tensor's value is brought to Python."""
 

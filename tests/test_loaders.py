@@ -94,6 +94,19 @@ def test_the_seed_alone_decides_the_order_for_numpy_and_torch(dataset):
             np.testing.assert_array_equal(labels, batches[0][1])
 
 
+def test_the_shares_of_several_processes_make_up_each_training_batch(dataset):
+    def loaders(share):
+        np.random.seed(1)
+        loaders = get_dataloader(dataset, 8, return_numpy=True, share=share)
+        return [labels for _, labels in loaders['train']], labels_of(loaders['test'])
+
+    whole, test = loaders((0, 1))
+    shares = [loaders((i, 3)) for i in range(3)]
+    for batch, *parts in zip(whole, *(batches for batches, _ in shares), strict=True):
+        assert sorted(np.concatenate(parts)) == sorted(batch)
+    assert all(labels == test for _, labels in shares), 'each process evaluates on all of the test set'
+
+
 @pytest.mark.parametrize('batch_size', [0, 51])
 def test_a_batch_size_that_can_not_be_is_refused(dataset, batch_size):
     with pytest.raises(ValueError, match=f'batch_size is {batch_size}: .*from 1 to 50'):

@@ -7,6 +7,10 @@ import numpy as np
 
 import benchmark_report
 import compare_twins
+import plant_faults
+import test_command_line
+import test_damaged_files
+import test_downloads
 from conftest import ROOT
 
 README = (ROOT / 'README.md').read_text(encoding='utf-8')
@@ -63,6 +67,14 @@ def test_every_file_is_described_and_every_picture_is_there():
         assert f'`{path.name}`' in README, path.name
     for picture in re.findall(r'!\[.*?\]\((.*?)\)', README):
         assert (ROOT / picture).exists(), picture
+
+
+def test_the_faults_counted_are_those_that_the_tests_inject():
+    for count, tests in [(2 * len(test_downloads.FAULTS), 'addresses that misbehave'),
+                         (2 * (len(test_damaged_files.BAD_BATCHES) + test_damaged_files.ATTACKS), 'damaged batches'),
+                         (len(test_command_line.BAD_INVOCATIONS), 'invocations that make no sense'),
+                         (len(plant_faults.all_faults()), 'faults planted in the code')]:
+        assert re.search(rf'^\| {tests}.*\| {count} \| {count if count < 110 else ""}', README, re.MULTILINE), tests
 
 
 def test_the_autograder_example_runs():

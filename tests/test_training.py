@@ -63,18 +63,20 @@ def test_an_empty_list_trains_a_logistic_regression(train):
 def test_the_best_model_is_kept_by_validation_accuracy(expect_trainable, monkeypatch, module):
     # The loaders are told apart by their size; validation is best after the second of three epochs.
     scripted = iter([0.3, 0.6, 0.6])
-    models = []
+    models, tested = [], []
 
     def evaluate(model, loader):
         if len(loader.labels) == 5000:
             models.append(copy.deepcopy(model))
             return next(scripted)
+        tested.append(model)
         return real_evaluate(model, loader)
 
     real_evaluate = module.evaluate_model
     monkeypatch.setattr(module, 'evaluate_model', evaluate)
     train = VARIANTS['numpy' if module is train_mlp_numpy else 'pytorch']
     model, val_accuracies, test_accuracy, info = train(**SETTINGS, data_dir=expect_trainable)
+    assert len(tested) == 1 and tested[0] is model
     assert val_accuracies == [0.3, 0.6, 0.6] and info['best_epoch'] == 2
     for param, best in zip(parameters_of(model), parameters_of(models[1]), strict=True):
         np.testing.assert_array_equal(param, best)
@@ -120,6 +122,15 @@ def test_evaluation_leaves_batch_norm_in_the_mode_it_was(expect_trainable):
     assert model.training
     for name, value in model.state_dict().items():
         assert torch.equal(value, before[name]), name
+
+
+def test_evaluation_leaves_batch_norm_in_the_mode_it_was_in_numpy_too(expect_trainable):
+    model = train_mlp_numpy.MLP(3072, [4], 10, use_batch_norm=True)
+    batch_norm = model.layers[1]
+    loader = cifar10_utils.get_dataloader(cifar10_utils.get_cifar10(expect_trainable), 100, return_numpy=True)['test']
+    train_mlp_numpy.evaluate_model(model, loader)
+    assert model.training and batch_norm.training
+    assert not batch_norm.running_mean.any() and (batch_norm.running_var == 1).all()
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(train):

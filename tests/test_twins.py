@@ -66,6 +66,21 @@ def test_after_50_steps_the_twins_agree(n_hidden, use_batch_norm, dtype, toleran
         np.testing.assert_allclose(ours, theirs.detach().numpy(), rtol=tolerance, atol=tolerance)
 
 
+def test_the_only_layer_of_a_logistic_regression_is_an_input_layer():
+    np.random.seed(3)
+    ours = mlp_numpy.MLP(400, [], 100).layers[0].params['weight']
+    np.random.seed(3)
+    theirs = mlp_pytorch.MLP(400, [], 100).layers[0].weight
+    np.testing.assert_allclose(ours, theirs.detach().numpy(), rtol=1e-6)
+    assert ours.std() == pytest.approx(1 / 20, rel=0.02)  # gain 1
+
+
+def test_a_probability_of_zero_costs_a_finite_loss():
+    probabilities = np.array([[0.0, 1.0]], np.float32)
+    assert CrossEntropyModule().forward(probabilities, np.array([0])) == pytest.approx(87.3, abs=0.1)
+    assert np.isfinite(CrossEntropyModule().backward(probabilities, np.array([0]))).all()
+
+
 def test_our_step_in_pytorch_is_that_of_its_optimizer():
     torch.manual_seed(0)
     models = [torch.nn.Linear(FEATURES, 10) for _ in range(2)]
