@@ -117,7 +117,7 @@ FAULTS = {
         ("if np.isfinite(predictions).all() else math.nan", "if True else math.nan"),
         ("predictions.argmax(axis=1)", "predictions.argmin(axis=1)"),
     ]),
-    'train_mlp_pytorch.py': (['tests/test_training.py', 'tests/test_twins.py'], [
+    'train_mlp_pytorch.py': (['tests/test_training.py', 'tests/test_twins.py', 'tests/test_data_parallel.py'], [
         ("        model.zero_grad()\n", ""),
         ("param.add_(param.grad, alpha=-lr)", "param.add_(param.grad, alpha=lr)"),
         ("    model.train(was_training)\n", ""),

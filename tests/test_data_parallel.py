@@ -55,6 +55,20 @@ def test_a_batch_that_can_not_be_shared_equally_is_refused(two_processes):
     assert 'error: batch_size is 101, which 2 processes can not share equally: give a multiple of 2\n' in run.stderr
 
 
+def test_each_process_asks_for_its_own_share(expect_trainable, monkeypatch):
+    # To train on whole batches in each process has the same result, in more time.
+    class Asked(Exception):
+        pass
+
+    def get_dataloader(*_, share, **__):
+        raise Asked(share)
+
+    monkeypatch.setattr(data_parallel, 'rank_and_size', lambda: (1, 2))
+    monkeypatch.setattr(cifar10_utils, 'get_dataloader', get_dataloader)
+    with pytest.raises(Asked, match=r'\(1, 2\)'):
+        train_mlp_pytorch.train(**SETTINGS, use_batch_norm=False, data_dir=expect_trainable)
+
+
 class CountedReads(TorchDispatchMode):
     """Counts how often a tensor's value is brought to Python."""
 
