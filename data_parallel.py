@@ -7,7 +7,6 @@ PyTorch's DistributedDataParallel averages the gradients, over gloo on CPUs and 
 """
 
 import contextlib
-import os
 
 import torch
 from torch import distributed, nn
@@ -15,16 +14,15 @@ from torch import distributed, nn
 
 @contextlib.contextmanager
 def joined_processes():
-    """Be one of torchrun's processes for the length of the context; the first alone writes to standard output."""
+    """Be one of torchrun's processes for the length of the context."""
     if distributed.is_initialized() or not distributed.is_torchelastic_launched():
         yield
         return
     distributed.init_process_group()
-    with contextlib.ExitStack() as stack:
-        stack.callback(distributed.destroy_process_group)
-        if rank_and_size()[0] > 0:
-            stack.enter_context(contextlib.redirect_stdout(stack.enter_context(open(os.devnull, 'w'))))
+    try:
         yield
+    finally:
+        distributed.destroy_process_group()
 
 
 def rank_and_size():
