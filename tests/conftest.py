@@ -2,7 +2,6 @@ import contextlib
 import json
 import os
 import shlex
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -62,7 +61,7 @@ def expect_trainable(trainable, monkeypatch, trainable_dir):
 @pytest.fixture(scope='session')
 def run_script(trainable, trainable_dir):
     """Call run_script(SCRIPT, *arguments, **environment) for a process on the trainable data."""
-    def run(script, *arguments, cwd=ROOT, start_only=False, processes=1, data_dir=trainable_dir, before=None,
+    def run(script, *arguments, cwd=ROOT, start_only=False, processes=1, data_dir=trainable_dir,
             terminal_columns=None, **environment):
         command = [sys.executable, str(ROOT / 'tests' / 'run_script.py'), script, *map(str, arguments)]
         if processes > 1:  # as the command torchrun does
@@ -74,10 +73,8 @@ def run_script(trainable, trainable_dir):
             command = ['script', '-qfec', f'stty rows 24 cols {terminal_columns}; {shlex.join(command)}', '/dev/null']
         if start_only:
             return subprocess.Popen(command, cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                    stderr=subprocess.PIPE, encoding='utf-8', env=environment,
-                                    # A job in the background starts with SIGINT ignored, and would pass that on.
-                                    preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
+                                    stderr=subprocess.PIPE, encoding='utf-8', env=environment)
         return subprocess.run(command, cwd=cwd, capture_output=True, encoding='utf-8', timeout=120,
-                              stdin=subprocess.DEVNULL, env=environment, preexec_fn=before)
+                              stdin=subprocess.DEVNULL, env=environment)
 
     return run

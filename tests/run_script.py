@@ -3,7 +3,8 @@
     python run_script.py SCRIPT ARGUMENT … [then SCRIPT ARGUMENT …]
 
 The environment variable GENERATED_CONTENT holds the cifar10_sources.Content to expect, as JSON;
-PATCHES, as JSON, other values to set: {"module.name": value}. With WITHOUT_TORCH set, torch can't be imported.
+PATCHES, as JSON, other values to set: {"module.name": value}; LIMITS what the system is to allow:
+{"RLIMIT_FSIZE": bytes}. With WITHOUT_TORCH set, torch can't be imported.
 """
 
 import contextlib
@@ -11,10 +12,15 @@ import importlib
 import itertools
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
+if 'LIMITS' in os.environ:
+    import resource
+    for name, value in json.loads(os.environ['LIMITS']).items():
+        resource.setrlimit(getattr(resource, name), (value, value))
 if os.environ.get('WITHOUT_TORCH'):
     sys.modules['torch'] = None
 
@@ -28,6 +34,8 @@ for path, value in json.loads(os.environ.get('PATCHES', '{}')).items():
     setattr(importlib.import_module(module), name, value)
 
 if __name__ == '__main__':
+    # A job in the background starts with SIGINT ignored, and would pass that on.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     commands = [list(group) for is_command, group in itertools.groupby(sys.argv[1:], 'then'.__ne__) if is_command]
     with contextlib.ExitStack() as stack:
         if len(commands) > 1:  # in one group of processes, since to leave it and join again may hang

@@ -2,7 +2,6 @@
 
 import json
 import re
-import resource
 import runpy
 import sys
 
@@ -178,11 +177,8 @@ def test_a_terminal_shows_a_progress_bar_that_is_gone_at_the_end(run_script, tmp
 
 
 def test_a_net_too_large_for_the_memory_is_refused_in_one_line(run_script, tmp_path):
-    def little_memory():
-        resource.setrlimit(resource.RLIMIT_AS, (1500 * 10**6, 1500 * 10**6))
-
     run = run_script('train_mlp_numpy.py', '--hidden_dims', '65536', '--results_dir', tmp_path,
-                     before=little_memory)
+                     LIMITS=json.dumps({'RLIMIT_AS': 1500 * 10**6}))
     assert run.returncode == 1 and run.stderr.count('\n') == 1 and not list(tmp_path.iterdir())
     assert run.stderr.startswith('train_mlp_numpy.py: error: the memory does not suffice (')
     assert run.stderr.endswith('give a smaller net or batch\n')

@@ -6,7 +6,6 @@ KILLS=50 python -m pytest tests/test_crashes.py kills at 50 moments; by default 
 import json
 import os
 import random
-import resource
 import signal
 import subprocess
 import time
@@ -78,15 +77,15 @@ def test_a_study_that_is_killed_at_any_moment_is_completed_by_the_next_run(run_s
 
 
 def files_of_at_most(size):
-    """What a full disk is like: no file can grow beyond so many bytes."""
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+    """The LIMITS that are like a full disk: no file can grow beyond so many bytes."""
+    return json.dumps({'RLIMIT_FSIZE': size})
 
 
 def test_on_a_full_disk_the_message_says_so_and_what_was_there_stays(run_script, tmp_path):
     names = [f'{STEM}.json', f'{STEM}.png']
     for name in names:
         (tmp_path / name).write_text('from before')
-    run = run_script('train_mlp_numpy.py', *FAST, '--results_dir', tmp_path, before=lambda: files_of_at_most(1000))
+    run = run_script('train_mlp_numpy.py', *FAST, '--results_dir', tmp_path, LIMITS=files_of_at_most(1000))
     assert run.returncode == 1
     assert run.stderr == (f"train_mlp_numpy.py: error: [Errno 27] File too large: '{tmp_path / names[0]}'; "
                           'what was there before is unchanged\n')
@@ -98,7 +97,7 @@ def test_on_a_full_disk_the_message_says_so_and_what_was_there_stays(run_script,
 def test_a_full_disk_does_not_keep_data_that_is_there_from_being_used(run_script, trainable, tmp_path):
     trainable.write_folder(tmp_path / 'data')
     run = run_script('train_mlp_numpy.py', *FAST, '--results_dir', tmp_path, data_dir=tmp_path / 'data',
-                     before=lambda: files_of_at_most(10**6))
+                     LIMITS=files_of_at_most(10**6))
     assert run.returncode == 0
     assert 'cifar10.bin could not be written (' in run.stderr
     assert not [path for path in (tmp_path / 'data').iterdir() if 'cifar10.bin' in path.name]
