@@ -1,4 +1,6 @@
+import concurrent.futures
 import contextlib
+import inspect
 import json
 import os
 import shlex
@@ -13,6 +15,42 @@ from generated_data import GeneratedData
 from local_server import serving
 
 ROOT = Path(__file__).parent.parent
+RUNNING = pytest.StashKey()
+
+
+def pytest_collection_modifyitems(items):
+    """Tests marked "ahead" come last: nothing is to wait for them before it must."""
+    items.sort(key=lambda item: item.get_closest_marker('ahead') is not None)
+
+
+@pytest.fixture(scope='session', autouse=True)
+def running_ahead(request, tmp_path_factory):
+    """Tests marked "ahead" wait for processes: they run in a thread, one after the other, beside all others.
+
+    They take fixtures of the session, tmp_path and parameters, and patch nothing.
+    """
+    def argument(item, name):
+        parameters = item.callspec.params if hasattr(item, 'callspec') else {}
+        if name in parameters:
+            return parameters[name]
+        return tmp_path_factory.mktemp('ahead') if name == 'tmp_path' else request.getfixturevalue(name)
+
+    with concurrent.futures.ThreadPoolExecutor(1) as executor:
+        for item in request.session.items:
+            if item.get_closest_marker('ahead'):
+                names = inspect.signature(item.function).parameters
+                arguments = {name: argument(item, name) for name in names}
+                item.stash[RUNNING] = executor.submit(item.function, **arguments)
+        yield
+        executor.shutdown(cancel_futures=True)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem):
+    """Where a test runs ahead, wait for it, and pass or fail as it did."""
+    if RUNNING in pyfuncitem.stash:
+        pyfuncitem.stash[RUNNING].result()
+        return True
 
 
 @pytest.fixture(scope='session')
@@ -59,8 +97,20 @@ def expect_trainable(trainable, monkeypatch, trainable_dir):
 
 
 @pytest.fixture(scope='session')
+def study(trainable, trainable_dir, tmp_path_factory):
+    """The results folder of a small study of batch normalization."""
+    import small_study  # which needs torch
+
+    folder = tmp_path_factory.mktemp('study') / 'new'
+    small_study.run_here(folder, trainable_dir, trainable.content())
+    return folder
+
+
+@pytest.fixture(scope='session')
 def run_script(trainable, trainable_dir):
     """Call run_script(SCRIPT, *arguments, **environment) for a process on the trainable data."""
+    inherited = dict(os.environ)  # as it is before a test patches it
+
     def run(script, *arguments, cwd=ROOT, start_only=False, processes=1, data_dir=trainable_dir,
             terminal_columns=None, **environment):
         command = [sys.executable, str(ROOT / 'tests' / 'run_script.py'), script, *map(str, arguments)]
@@ -68,7 +118,7 @@ def run_script(trainable, trainable_dir):
             command[1:1] = ['-m', 'torch.distributed.run', '--standalone', f'--nproc_per_node={processes}']
         if script.startswith(('train', 'compare')):
             command += ['--data_dir', str(data_dir)]
-        environment = {**os.environ, 'GENERATED_CONTENT': json.dumps(trainable.content()), **environment}
+        environment = {**inherited, 'GENERATED_CONTENT': json.dumps(trainable.content()), **environment}
         if terminal_columns:
             command = ['script', '-qfec', f'stty rows 24 cols {terminal_columns}; {shlex.join(command)}', '/dev/null']
         if start_only:

@@ -107,6 +107,7 @@ def test_help_shows_each_default(run_in_process, monkeypatch, script, columns):
         assert '(default:' in ' '.join(option.split()), option
 
 
+@pytest.mark.ahead
 @pytest.mark.parametrize('script, flags, stem', [
     ('train_mlp_numpy.py', [], 'mlp_numpy'),
     ('train_mlp_numpy.py', ['--use_batch_norm'], 'mlp_numpy_batch_norm'),
@@ -140,6 +141,7 @@ def test_a_run_writes_complete_results_and_a_summary(run_script, tmp_path, scrip
     assert f'{stem}.json' in written and f'{stem}.png' in written
 
 
+@pytest.mark.ahead
 def test_two_processes_with_the_same_seed_write_the_same_numbers(run_script, tmp_path):
     records = []
     for name in ('first', 'second'):
@@ -151,6 +153,7 @@ def test_two_processes_with_the_same_seed_write_the_same_numbers(run_script, tmp
     assert records[0] == records[1]
 
 
+@pytest.mark.ahead
 def test_the_numpy_script_runs_without_torch(run_script, tmp_path):
     run = run_script('train_mlp_numpy.py', *FAST, '--results_dir', tmp_path, WITHOUT_TORCH='1')
     assert (run.returncode, run.stderr) == (0, '')
@@ -165,6 +168,7 @@ def test_a_run_that_diverges_writes_nothing(expect_trainable, tmp_path, script, 
     assert err.count('\n') == 1 and not (tmp_path / 'new').exists()
 
 
+@pytest.mark.ahead
 def test_a_terminal_shows_a_progress_bar_that_is_gone_at_the_end(run_script, tmp_path):
     run = run_script('train_mlp_numpy.py', *FAST, '--results_dir', tmp_path, terminal_columns=40)
     assert run.returncode == 0
@@ -176,6 +180,7 @@ def test_a_terminal_shows_a_progress_bar_that_is_gone_at_the_end(run_script, tmp
     assert all(number + 1 in bars or lines[number + 1].isspace() for number in bars)
 
 
+@pytest.mark.ahead
 def test_a_net_too_large_for_the_memory_is_refused_in_one_line(run_script, tmp_path):
     run = run_script('train_mlp_numpy.py', '--hidden_dims', '65536', '--results_dir', tmp_path,
                      LIMITS=json.dumps({'RLIMIT_AS': 1500 * 10**6}))
@@ -184,6 +189,7 @@ def test_a_net_too_large_for_the_memory_is_refused_in_one_line(run_script, tmp_p
     assert run.stderr.endswith('give a smaller net or batch\n')
 
 
+@pytest.mark.ahead
 def test_unittests_prints_a_report_without_torch_too(run_script):
     run = run_script('unittests.py', WITHOUT_TORCH='1')
     assert run.returncode == 0

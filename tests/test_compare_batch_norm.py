@@ -2,7 +2,6 @@
 
 import json
 import re
-import resource
 import signal
 
 import pytest
@@ -11,10 +10,8 @@ from PIL import Image
 import batch_norm_report
 import compare_batch_norm
 from conftest import ROOT
+from small_study import FLAGS, NETS, PATCHES, SETTINGS, SWEEP_RATES
 
-SETTINGS = {'lr': 0.1, 'batch_size': 200, 'epochs': 2}
-FLAGS = ['--epochs', '2', '--batch_size', '200', '--jobs', '1']
-PATCHES = json.dumps({'compare_batch_norm.NETS': [[4], [5, 4], [6, 5, 4]], 'compare_batch_norm.SWEEP_RATES': [0.5]})
 FIGURES = ['batch_norm_train.png', 'batch_norm_validation.png', 'batch_norm_explained.png']
 
 
@@ -27,20 +24,10 @@ def without_seconds(results):
     return [{key: value for key, value in run.items() if key != 'seconds_per_epoch'} for run in runs]
 
 
-@pytest.fixture(scope='module')
-def study(run_script, tmp_path_factory):
-    """The results folder of an uninterrupted study."""
-    folder = tmp_path_factory.mktemp('study') / 'new'
-    run = run_script('compare_batch_norm.py', *FLAGS, '--results_dir', folder, PATCHES=PATCHES)
-    assert (run.returncode, run.stderr) == (0, '')
-    assert (folder / 'batch_norm.md').read_text() in run.stdout
-    return folder
-
-
 @pytest.fixture
 def command_line(monkeypatch, capsys):
     """command_line(*arguments) → (exit code, standard output, standard error) of the script in this process."""
-    monkeypatch.setattr(compare_batch_norm, 'NETS', [[4], [5, 4], [6, 5, 4]])
+    monkeypatch.setattr(compare_batch_norm, 'NETS', NETS)
 
     def run(*arguments):
         monkeypatch.setattr('sys.argv', ['compare_batch_norm.py', *map(str, arguments)])
@@ -58,7 +45,7 @@ def test_all_configurations_are_trained_and_drawn(study):
     results = read(study)
     assert [(run['hidden_dims'], run['use_batch_norm'], run['seed']) for run in results['runs']] == [
         (hidden_dims, use_batch_norm, 42)
-        for hidden_dims in ([4], [5, 4], [6, 5, 4]) for use_batch_norm in (False, True)]
+        for hidden_dims in NETS for use_batch_norm in (False, True)]
     for run in results['runs']:
         assert len(run['train_accuracy']) == len(run['val_accuracy']) == len(run['activation_spread']) == 2
         assert run['best_epoch'] in (1, 2) and 0 <= run['test_accuracy'] <= 1
@@ -68,6 +55,7 @@ def test_all_configurations_are_trained_and_drawn(study):
             image.verify()
 
 
+@pytest.mark.ahead
 def test_a_killed_study_goes_on_and_repeats_nothing(study, run_script, tmp_path):
     process = run_script('compare_batch_norm.py', *FLAGS, '--results_dir', tmp_path, PATCHES=PATCHES, start_only=True)
     try:
@@ -79,12 +67,14 @@ def test_a_killed_study_goes_on_and_repeats_nothing(study, run_script, tmp_path)
     kept = read(tmp_path)['runs']
     assert 1 <= len(kept) < 8
     run = run_script('compare_batch_norm.py', *FLAGS, '--results_dir', tmp_path, PATCHES=PATCHES)
-    assert run.returncode == 0, run.stderr
+    assert (run.returncode, run.stderr) == (0, '')
+    assert (tmp_path / 'batch_norm.md').read_text() in run.stdout
     assert without_seconds(read(tmp_path)) == without_seconds(read(study))
     for finished in kept:  # with the very seconds it took: it was not trained again
         assert finished in read(tmp_path)['runs']
 
 
+@pytest.mark.ahead
 def test_ctrl_c_keeps_the_finished_runs(run_script, tmp_path):
     process = run_script('compare_batch_norm.py', *FLAGS, '--jobs', '2', '--results_dir', tmp_path, PATCHES=PATCHES,
                          start_only=True)
@@ -105,16 +95,14 @@ def test_plot_only_draws_without_training(study, command_line, tmp_path):
     assert (tmp_path / 'batch_norm.md').read_text() in out
 
 
-def test_figures_on_a_full_disk_are_missed_in_one_line_and_the_old_ones_stay(study, command_line, tmp_path):
+@pytest.mark.ahead
+def test_figures_on_a_full_disk_are_missed_in_one_line_and_the_old_ones_stay(study, run_script, tmp_path):
     (tmp_path / 'batch_norm.json').write_bytes((study / 'batch_norm.json').read_bytes())
     (tmp_path / FIGURES[0]).write_text('from before')
-    unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, unlimited[1]))
-    try:
-        code, _, err = command_line(*FLAGS, '--plot_only', '--results_dir', tmp_path)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
-    assert code == 1 and 'File too large' in err and str(tmp_path) in err and err.count('\n') == 1
+    run = run_script('compare_batch_norm.py', *FLAGS, '--plot_only', '--results_dir', tmp_path, PATCHES=PATCHES,
+                     LIMITS=json.dumps({'RLIMIT_FSIZE': 1000}))
+    assert run.returncode == 1 and run.stderr.count('\n') == 1
+    assert 'File too large' in run.stderr and str(tmp_path) in run.stderr
     assert (tmp_path / FIGURES[0]).read_text() == 'from before'
     assert read(tmp_path) == read(study)
 
@@ -122,8 +110,8 @@ def test_figures_on_a_full_disk_are_missed_in_one_line_and_the_old_ones_stay(stu
 def test_the_courses_functions_train_and_plot(study, monkeypatch, tmp_path):
     filename = tmp_path / 'batch_norm.json'
     filename.write_bytes((study / 'batch_norm.json').read_bytes())
-    monkeypatch.setattr(compare_batch_norm, 'NETS', [[4], [5, 4], [6, 5, 4]])
-    monkeypatch.setattr(compare_batch_norm, 'SWEEP_RATES', [0.5])
+    monkeypatch.setattr(compare_batch_norm, 'NETS', NETS)
+    monkeypatch.setattr(compare_batch_norm, 'SWEEP_RATES', SWEEP_RATES)
     monkeypatch.setattr(compare_batch_norm, 'SETTINGS', SETTINGS)
     compare_batch_norm.train_models(str(filename))  # nothing is left to do
     compare_batch_norm.plot_results(str(filename))

@@ -13,8 +13,9 @@ import time
 import pytest
 from PIL import Image
 
-from test_compare_batch_norm import FLAGS, PATCHES
+from small_study import FLAGS, PATCHES
 
+pytestmark = pytest.mark.ahead
 KILLS = int(os.environ.get('KILLS', 5))
 FAST = ['--epochs', '2', '--hidden_dims', '8', '--lr', '0.05', '--batch_size', '200']
 STEM = 'mlp_numpy_hidden_dims8_lr0.05_batch_size200_epochs2'
@@ -57,8 +58,9 @@ def test_training_that_is_killed_at_any_moment_leaves_whole_results(run_script, 
     assert again['batch_loss'] == json.loads(first)['batch_loss']
 
 
-@pytest.mark.skipif(KILLS < 50, reason='takes minutes: set KILLS=50')
 def test_a_study_that_is_killed_at_any_moment_is_completed_by_the_next_run(run_script, tmp_path):
+    if KILLS < 50:
+        pytest.skip('takes minutes: set KILLS=50')
     # Each study is killed and taken up again until it is complete; then the next one begins.
     moments, killed, completed = random.Random(1), 0, 0
     while killed < KILLS:
@@ -85,7 +87,7 @@ def test_on_a_full_disk_the_message_says_so_and_what_was_there_stays(run_script,
     names = [f'{STEM}.json', f'{STEM}.png']
     for name in names:
         (tmp_path / name).write_text('from before')
-    run = run_script('train_mlp_numpy.py', *FAST, '--results_dir', tmp_path, LIMITS=files_of_at_most(1000))
+    run = run_script('train_mlp_numpy.py', *FAST, '--results_dir', tmp_path, LIMITS=files_of_at_most(500))
     assert run.returncode == 1
     assert run.stderr == (f"train_mlp_numpy.py: error: [Errno 27] File too large: '{tmp_path / names[0]}'; "
                           'what was there before is unchanged\n')

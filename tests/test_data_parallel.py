@@ -19,40 +19,26 @@ BATCH_NORM_STEM = STEM.replace('processes2', 'processes2_batch_norm')
 FLAGS = '--hidden_dims 16 --lr 0.02 --batch_size 100 --epochs 1 --device cpu'.split()
 
 
-@pytest.fixture(scope='module')
-def two_processes(run_script, trainable_dir, tmp_path_factory):
-    """torchrun with two processes: a run, one with batch normalization, one whose batches can't be shared equally."""
-    results = tmp_path_factory.mktemp('results')
-    command = ['train_mlp_pytorch.py', *FLAGS, '--results_dir', results, '--data_dir', trainable_dir]
+@pytest.mark.ahead
+def test_two_processes_train_the_model_that_one_trains_and_the_first_alone_writes_and_prints(
+        run_script, trainable_dir, tmp_path):
+    # torchrun: a run, one with batch normalization, one whose batches can't be shared equally.
+    command = ['train_mlp_pytorch.py', *FLAGS, '--results_dir', tmp_path, '--data_dir', trainable_dir]
     run = run_script(*command, 'then', *command, '--use_batch_norm', 'then', *command, '--batch_size', '101',
                      processes=2)
-    return run, {path.name: path for path in results.iterdir()}
-
-
-def test_two_processes_train_the_model_that_one_trains(two_processes, expect_trainable):
-    _, written = two_processes
-    *_, test_accuracy, alone = train_mlp_pytorch.train(**SETTINGS, use_batch_norm=False, data_dir=expect_trainable)
-    together = json.loads(written[f'{STEM}.json'].read_text())
-    np.testing.assert_allclose(together['batch_loss'], alone['batch_loss'], rtol=1e-5)
-    np.testing.assert_allclose(together['train_accuracy'], alone['train_accuracy'], atol=1e-3)
-    assert together['test_accuracy'] == pytest.approx(test_accuracy, abs=0.004)
-
-
-def test_of_two_processes_the_first_alone_writes_and_prints(two_processes):
-    run, written = two_processes
-    assert sorted(written) == sorted(f'{stem}.{ending}' for stem in (STEM, BATCH_NORM_STEM)
-                                     for ending in ('json', 'png'))
-    assert [line.split(' ')[0] for line in run.stdout.splitlines()] == ['epoch', 'best', 'written:'] * 2
-
-
-def test_two_processes_train_with_batch_normalization(two_processes):
-    assert json.loads(two_processes[1][f'{BATCH_NORM_STEM}.json'].read_text())['test_accuracy'] > 0.8
-
-
-def test_a_batch_that_can_not_be_shared_equally_is_refused(two_processes):
-    run, _ = two_processes
     assert run.returncode != 0
     assert 'error: batch_size is 101, which 2 processes can not share equally: give a multiple of 2\n' in run.stderr
+    assert [line.split(' ')[0] for line in run.stdout.splitlines()] == ['epoch', 'best', 'written:'] * 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+        f'{stem}.{ending}' for stem in (STEM, BATCH_NORM_STEM) for ending in ('json', 'png'))
+    assert json.loads((tmp_path / f'{BATCH_NORM_STEM}.json').read_text())['test_accuracy'] > 0.8
+
+    assert run_script(*command).returncode == 0
+    together, alone = (json.loads((tmp_path / f'{stem}.json').read_text())
+                       for stem in (STEM, STEM.replace('_processes2', '')))
+    np.testing.assert_allclose(together['batch_loss'], alone['batch_loss'], rtol=1e-5)
+    np.testing.assert_allclose(together['train_accuracy'], alone['train_accuracy'], atol=1e-3)
+    assert together['test_accuracy'] == pytest.approx(alone['test_accuracy'], abs=0.004)
 
 
 def test_each_process_asks_for_its_own_share(expect_trainable, monkeypatch):

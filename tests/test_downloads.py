@@ -1,14 +1,10 @@
 """Whatever an address does, the next one is tried, what has arrived is not lost, and only CIFAR-10 is believed."""
 
 import json
-import os
-import subprocess
-import sys
 
 import pytest
 
 import cifar10_sources
-from conftest import ROOT
 from test_data_routes import assert_is, load
 
 
@@ -167,21 +163,14 @@ def test_where_no_address_works_one_message_says_so_and_nothing_is_kept_that_is_
     assert not (tmp_path / 'results').exists() and not (tmp_path / 'data' / 'cifar10.bin').exists()
 
     good, *_ = serve({'/good': archive})  # what is left behind does not spoil the next start
-    code = 'import sys, run_script, cifar10_sources; cifar10_sources.load_content(sys.argv[1])'
-    environment = {**os.environ, **environment_for(tiny, [f'{good}/good']), 'PYTHONPATH': str(ROOT / 'tests')}
-    subprocess.run([sys.executable, '-c', code, tmp_path / 'data'], env=environment, check=True)
+    assert run_script('load_data.py', tmp_path / 'data', **environment_for(tiny, [f'{good}/good'])).returncode == 0
     assert (tmp_path / 'data' / 'cifar10.bin').read_bytes() == tiny.content_bytes
 
 
-def test_two_processes_that_fetch_at_once_both_have_good_data(tiny, tmp_path, serve):
+def test_two_processes_that_fetch_at_once_both_have_good_data(tiny, tmp_path, serve, run_script):
     address, paths, _ = serve({'/trickles': page(trickles, tiny.archive()), '/good': tiny.archive()})
-    environment = {**os.environ, **environment_for(tiny, [f'{address}/trickles', f'{address}/good']),
-                   'PYTHONPATH': str(ROOT / 'tests')}
-    code = ('import sys, hashlib, numpy, run_script, cifar10_sources; '
-            'arrays = cifar10_sources.load_content(sys.argv[1]); '
-            'print(hashlib.sha256(numpy.concatenate([array.ravel() for array in arrays])).hexdigest())')
-    processes = [subprocess.Popen([sys.executable, '-c', code, tmp_path], env=environment, encoding='utf-8',
-                                  stdout=subprocess.PIPE) for _ in range(2)]
+    environment = environment_for(tiny, [f'{address}/trickles', f'{address}/good'])
+    processes = [run_script('load_data.py', tmp_path, start_only=True, **environment) for _ in range(2)]
     outputs = [process.communicate(timeout=60)[0].strip() for process in processes]
     assert outputs == [tiny.content().sha256] * 2
     assert paths == ['/trickles', '/good'], 'the second process waited for the first'

@@ -1,0 +1,31 @@
+"""compare_batch_norm.py with nets that train in a fraction of a second."""
+
+import concurrent.futures
+import json
+
+import pytest
+import torch
+
+import cifar10_sources
+import compare_batch_norm
+
+NETS = [[4], [5, 4], [6, 5, 4]]
+SWEEP_RATES = [0.5]
+SETTINGS = {'lr': 0.1, 'batch_size': 200, 'epochs': 2}
+FLAGS = ['--epochs', '2', '--batch_size', '200', '--jobs', '1']
+PATCHES = json.dumps({'compare_batch_norm.NETS': NETS, 'compare_batch_norm.SWEEP_RATES': SWEEP_RATES})
+
+
+def run_here(folder, data_dir, content):
+    """The study, uninterrupted, without a process of its own or for its workers."""
+    def threads_for_processes(jobs, context, initializer, initargs):
+        return concurrent.futures.ThreadPoolExecutor(jobs, initializer=torch.set_num_threads, initargs=initargs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cifar10_sources, 'CIFAR10', content)
+        patch.setattr(compare_batch_norm, 'NETS', NETS)
+        patch.setattr(compare_batch_norm, 'SWEEP_RATES', SWEEP_RATES)
+        patch.setattr(concurrent.futures, 'ProcessPoolExecutor', threads_for_processes)
+        patch.setattr('sys.argv', ['compare_batch_norm.py', *FLAGS, '--data_dir', str(data_dir),
+                                   '--results_dir', str(folder)])
+        compare_batch_norm.main()
