@@ -22,6 +22,7 @@ from mlp_numpy import MLP as NumpyMLP
 from mlp_pytorch import MLP as TorchMLP
 
 LR = 0.1
+PAUSE_SECONDS = 0.1  # before a measurement: threads of the one before wait in a busy loop for a while; let them sleep
 N_INPUTS, N_CLASSES = 3 * 32 * 32, 10
 
 
@@ -208,7 +209,7 @@ def jax_jit(data, hidden_dims, use_batch_norm, batch_size):
 
 def seconds_of(epoch):
     """Run the epoch and return the seconds it took."""
-    time.sleep(0.1)  # the threads of the contender before wait in a busy loop for a while; let them fall asleep
+    time.sleep(PAUSE_SECONDS)
     start = time.perf_counter()
     epoch()
     return time.perf_counter() - start

@@ -8,6 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+# Two tests run at a time, see running_ahead; threads of the libraries would get in each other's way.
+os.environ.setdefault('OMP_NUM_THREADS', '1')
+os.environ.setdefault('OPENBLAS_NUM_THREADS', '1')
+
 import pytest
 
 import cifar10_sources

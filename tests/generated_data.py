@@ -1,5 +1,6 @@
 """A small CIFAR-10 look-alike in every format that the real one comes in."""
 
+import functools
 import hashlib
 import io
 import json
@@ -25,15 +26,18 @@ class GeneratedData:
             (patterns[labels] + rng.integers(0, 56, size=(len(labels), 3, 32, 32))).astype(np.uint8)
             for labels in (self.train_labels, self.test_labels))
 
-    @property
+    @functools.cached_property
     def content_bytes(self):
         arrays = (self.train_images, self.train_labels, self.test_images, self.test_labels)
         return b''.join(array.astype(np.uint8).tobytes() for array in arrays)
 
+    @functools.cached_property
+    def sha256(self):
+        return hashlib.sha256(self.content_bytes).hexdigest()
+
     def content(self, archive_bytes=0):
         """What cifar10_sources.CIFAR10 must be for this data."""
-        return Content(len(self.train_labels), len(self.test_labels), archive_bytes, 10**6,
-                       hashlib.sha256(self.content_bytes).hexdigest())
+        return Content(len(self.train_labels), len(self.test_labels), archive_bytes, 10**6, self.sha256)
 
     def batches(self):
         """Triples of a batch's name, images and labels."""

@@ -17,6 +17,11 @@ NUMPY, PYTORCH = benchmark_contenders.OURS
 FLOOR, TORCH_FLOOR = benchmark_contenders.FLOORS
 
 
+@pytest.fixture(autouse=True)
+def hurried(monkeypatch):
+    monkeypatch.setattr(benchmark_contenders, 'PAUSE_SECONDS', 0)
+
+
 def test_the_floor_multiplies_what_a_training_step_multiplies():
     shapes = []
 

@@ -172,5 +172,5 @@ def test_two_processes_that_fetch_at_once_both_have_good_data(tiny, tmp_path, se
     environment = environment_for(tiny, [f'{address}/trickles', f'{address}/good'])
     processes = [run_script('load_data.py', tmp_path, start_only=True, **environment) for _ in range(2)]
     outputs = [process.communicate(timeout=60)[0].strip() for process in processes]
-    assert outputs == [tiny.content().sha256] * 2
+    assert outputs == [tiny.sha256] * 2
     assert paths == ['/trickles', '/good'], 'the second process waited for the first'
