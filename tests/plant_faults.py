@@ -209,13 +209,14 @@ def main():
     jobs = parser.parse_args().jobs
     survivors, faults = [], all_faults()
     with tempfile.TemporaryDirectory() as temporary, concurrent.futures.ThreadPoolExecutor(jobs) as executor:
-        copies = queue.Queue()
-        for job in range(jobs):
-            copy = Path(temporary) / str(job)
-            shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns('.git', 'data', '__pycache__', '.venv', 'venv'))
-            copies.put(copy)
-        if _fails(copy, []):
+        folders = [Path(temporary) / str(job) for job in range(jobs)]
+        for folder in folders:
+            shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns('.git', 'data', '__pycache__', '.venv', 'venv'))
+        if any(executor.map(lambda folder: _fails(folder, []), folders)):  # as busy as with faults
             sys.exit('the suite fails without any fault: run python -m pytest first')
+        copies = queue.Queue()
+        for folder in folders:
+            copies.put(folder)
 
         def attempt(fault):
             copy = copies.get()
