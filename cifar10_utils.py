@@ -129,6 +129,7 @@ def _torch_functions(device):
         return torch.as_tensor(array, device=device)
 
     scale, shift = to_tensor(SCALE), to_tensor(SHIFT)
+
     def take(tensor, index):
         return tensor.index_select(0, index)  # copies whole images, nine times as fast as tensor[index]
 

@@ -261,9 +261,9 @@ def checks_of(group, ours, adapted_mlp_numpy):
     if group == 'activation':
         if not ours.activations:
             return 'an activation (ReLUModule, ELUModule, …) is missing in modules.py'
-        return [unittests.ReLUModuleChecks if name == 'ReLUModule' else type(
-                    f'{name}Checks', (unittests.ActivationChecks, unittests.ModuleChecks),
-                    {'make_module': lambda self, make=make: make()})
+        bases = unittests.ActivationChecks, unittests.ModuleChecks
+        return [unittests.ReLUModuleChecks if name == 'ReLUModule'
+                else type(f'{name}Checks', bases, {'make_module': lambda self, make=make: make()})
                 for name, make in ours.activations.items()]
     needed = ['SoftMaxModule', 'CrossEntropyModule'] if group == 'SoftMaxWithCrossEntropy' else [group]
     missing = [name for name in needed if not hasattr(ours, name)]

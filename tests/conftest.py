@@ -12,11 +12,11 @@ from pathlib import Path
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 os.environ.setdefault('OPENBLAS_NUM_THREADS', '1')
 
-import pytest
+import pytest  # noqa: E402
 
-import cifar10_sources
-from generated_data import GeneratedData
-from local_server import serving
+import cifar10_sources  # noqa: E402
+from generated_data import GeneratedData  # noqa: E402
+from local_server import serving  # noqa: E402
 
 ROOT = Path(__file__).parent.parent
 RUNNING = pytest.StashKey()

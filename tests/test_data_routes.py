@@ -140,8 +140,8 @@ def test_nothing_in_a_pickle_is_executed(expect_tiny, tmp_path):
     assert not (tmp_path / 'executed').exists()
 
 
-def test_without_any_route_the_message_says_what_was_tried_and_what_to_do(expect_tiny, tmp_path, fake_npm, serve,
-                                                                         monkeypatch):
+def test_without_any_route_the_message_says_what_was_tried_and_what_to_do(
+        expect_tiny, tmp_path, fake_npm, serve, monkeypatch):
     address, *_ = serve({})
     monkeypatch.setattr(cifar10_sources, 'ADDRESSES', [f'{address}/archive', 'http://127.0.0.1:1/archive'])
     (tmp_path / 'cifar-10-python.tar.gz').write_bytes(tar_gz({'cifar-10-batches-py/data_batch_1': b''}))

@@ -147,8 +147,8 @@ def environment_for(tiny, addresses, **changes):
                                    'cifar10_sources.SPEED_WINDOW_SECONDS': 0.5})}
 
 
-def test_where_no_address_works_one_message_says_so_and_nothing_is_kept_that_is_trusted(tiny, tmp_path, serve,
-                                                                                         run_script):
+def test_where_no_address_works_one_message_says_so_and_nothing_is_kept_that_is_trusted(
+        tiny, tmp_path, serve, run_script):
     archive = tiny.archive()
     faults = [fault for fault in FAULTS if fault is not trickles]  # which does bring the data in the end
     address, *_ = serve({f'/{name_of(fault)}': page(fault, archive) for fault in faults})
