@@ -59,6 +59,7 @@ class GeneratedData:
             (folder / name).write_bytes(data)
         return folder
 
+    @functools.cache
     def archive(self):
         """The bytes of cifar-10-python.tar.gz."""
         return tar_gz({f'cifar-10-batches-py/{name}': data for name, data in self.pickled_batches().items()})
