@@ -126,7 +126,8 @@ def draw_scaling(record):
         axes.set_xscale('log', base=2)
         axes.set_yscale('log')
         axes.set_xticks(results['values'], results['values'])
-        ticks = [tick for tick in (0.2, 0.5, 1, 2, 5, 10, 20) if axes.get_ylim()[0] <= tick <= axes.get_ylim()[1]]
+        ticks = [tick for tick in (0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5, 7, 10, 20)
+                 if axes.get_ylim()[0] <= tick <= axes.get_ylim()[1]]
         axes.set_yticks(ticks, [f'{tick:g}' for tick in ticks])
         axes.yaxis.set_minor_formatter(NullFormatter())
         axes.set(xlabel=axis, ylabel='seconds per epoch (log scale)')

@@ -29,10 +29,10 @@ def evaluate_model(model, data_loader):
         predictions = model.forward(images)
         correct += accuracy(predictions, labels) * len(labels) if np.isfinite(predictions).all() else math.nan
         samples += len(labels)
-    if not samples:
-        raise ValueError('there is no sample to evaluate on: give a data set that is not empty')
     model.clear_cache()
     model.train(was_training)
+    if not samples:
+        raise ValueError('there is no sample to evaluate on: give a data set that is not empty')
     return correct / samples
 
 

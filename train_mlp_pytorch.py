@@ -39,9 +39,9 @@ def evaluate_model(model, data_loader):
         finite = predictions.isfinite().all()
         correct += torch.where(finite, (predictions.argmax(dim=1) == labels).sum(), math.nan)
         samples += len(labels)
+    model.train(was_training)
     if not samples:
         raise ValueError('there is no sample to evaluate on: give a data set that is not empty')
-    model.train(was_training)
     return float(correct) / samples  # the device is waited for here, not in each batch
 
 

@@ -105,7 +105,7 @@ def study(trainable, trainable_dir, tmp_path_factory):
     """The results folder of a small study of batch normalization."""
     import small_study  # which needs torch
 
-    folder = tmp_path_factory.mktemp('study') / 'new'
+    folder = tmp_path_factory.mktemp('study')
     small_study.run_here(folder, trainable_dir, trainable.content())
     return folder
 
@@ -120,9 +120,8 @@ def run_script(trainable, trainable_dir):
         command = [sys.executable, str(ROOT / 'tests' / 'run_script.py'), script, *map(str, arguments)]
         if processes > 1:  # as the command torchrun does
             command[1:1] = ['-m', 'torch.distributed.run', '--standalone', f'--nproc_per_node={processes}']
-        if script.startswith(('train', 'compare')):
-            command += ['--data_dir', str(data_dir)]
-        environment = {**inherited, 'GENERATED_CONTENT': json.dumps(trainable.content()), **environment}
+        environment = {**inherited, 'GENERATED_CONTENT': json.dumps(trainable.content()), 'DATA_DIR': str(data_dir),
+                       **environment}
         if terminal_columns:
             command = ['script', '-qfec', f'stty rows 24 cols {terminal_columns}; {shlex.join(command)}', '/dev/null']
         if start_only:

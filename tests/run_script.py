@@ -2,9 +2,9 @@
 
     python run_script.py SCRIPT ARGUMENT … [then SCRIPT ARGUMENT …]
 
-The environment variable GENERATED_CONTENT holds the cifar10_sources.Content to expect, as JSON;
-PATCHES, as JSON, other values to set: {"module.name": value}; LIMITS what the system is to allow:
-{"RLIMIT_FSIZE": bytes}. With WITHOUT_TORCH set, torch can't be imported.
+Environment variables: DATA_DIR is the --data_dir of the scripts that have one. GENERATED_CONTENT holds the
+cifar10_sources.Content to expect, as JSON; PATCHES, as JSON, other values to set: {"module.name": value};
+LIMITS what the system is to allow: {"RLIMIT_FSIZE": bytes}. With WITHOUT_TORCH set, torch can't be imported.
 """
 
 import contextlib
@@ -41,4 +41,6 @@ if __name__ == '__main__':
         if len(commands) > 1:  # in one group of processes, since to leave it and join again may hang
             stack.enter_context(importlib.import_module('data_parallel').joined_processes())
         for sys.argv in commands:
+            if sys.argv[0].startswith(('train', 'compare')):
+                sys.argv += ['--data_dir', os.environ['DATA_DIR']]
             importlib.import_module(Path(sys.argv[0]).stem).main()

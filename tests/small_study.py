@@ -26,6 +26,5 @@ def run_here(folder, data_dir, content):
         patch.setattr(compare_batch_norm, 'NETS', NETS)
         patch.setattr(compare_batch_norm, 'SWEEP_RATES', SWEEP_RATES)
         patch.setattr(concurrent.futures, 'ProcessPoolExecutor', threads_for_processes)
-        patch.setattr('sys.argv', ['compare_batch_norm.py', *FLAGS, '--data_dir', str(data_dir),
-                                   '--results_dir', str(folder)])
-        compare_batch_norm.main()
+        compare_batch_norm.train_models(folder / 'batch_norm.json', jobs=1, data_dir=data_dir, settings=SETTINGS)
+        compare_batch_norm.plot_results(folder / 'batch_norm.json')

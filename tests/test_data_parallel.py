@@ -20,10 +20,9 @@ FLAGS = '--hidden_dims 16 --lr 0.02 --batch_size 100 --epochs 1 --device cpu'.sp
 
 
 @pytest.mark.ahead
-def test_two_processes_train_the_model_that_one_trains_and_the_first_alone_writes_and_prints(
-        run_script, trainable_dir, tmp_path):
+def test_two_processes_train_the_model_that_one_trains_and_the_first_alone_writes_and_prints(run_script, tmp_path):
     # torchrun: a run, one with batch normalization, one whose batches can't be shared equally.
-    command = ['train_mlp_pytorch.py', *FLAGS, '--results_dir', tmp_path, '--data_dir', trainable_dir]
+    command = ['train_mlp_pytorch.py', *FLAGS, '--results_dir', tmp_path]
     run = run_script(*command, 'then', *command, '--use_batch_norm', 'then', *command, '--batch_size', '101',
                      processes=2)
     assert run.returncode != 0

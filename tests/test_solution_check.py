@@ -1,7 +1,6 @@
 """`unittests.py --solution DIR` judges other solutions: right ones pass, each classic mistake is named."""
 
 import re
-import subprocess
 import sys
 
 import pytest
@@ -127,11 +126,10 @@ def test_a_right_solution_passes(check):
 
 
 @pytest.mark.ahead
-def test_our_own_solution_passes():
-    process = subprocess.run([sys.executable, str(ROOT / 'unittests.py'), '--solution', str(ROOT)],
-                             capture_output=True, encoding='utf-8', timeout=120)
-    assert process.returncode == 0, process.stdout
-    assert 'cross-entropy on labels and rows' in process.stdout and '7 of 7 modules passed' in process.stdout
+def test_our_own_solution_passes(run_script):
+    run = run_script('unittests.py', '--solution', ROOT)
+    assert run.returncode == 0, run.stdout
+    assert 'cross-entropy on labels and rows' in run.stdout and '7 of 7 modules passed' in run.stdout
 
 
 VARIANT_OTHER_STORAGE = [  # weights (in, out), biases (1, N), gradients added up until clear_cache

@@ -25,6 +25,15 @@ def train(request, expect_trainable):
     return lambda **changes: VARIANTS[request.param](**{**SETTINGS, 'data_dir': expect_trainable, **changes})
 
 
+@pytest.fixture
+def two_threads():
+    """For PyTorch, which conftest.py starts with one."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
 def parameters_of(model):
     if isinstance(model, torch.nn.Module):
         return [tensor.numpy() for tensor in model.state_dict().values()]
@@ -37,7 +46,7 @@ def test_the_loss_falls_and_the_net_learns(train):
     assert test_accuracy > 0.8 and val_accuracies[-1] > 0.8
 
 
-def test_the_same_seed_gives_the_same_bits(train):
+def test_the_same_seed_gives_the_same_bits(train, two_threads):
     (model, val, test, info), (model2, val2, test2, info2) = train(), train()
     for param, param2 in zip(parameters_of(model), parameters_of(model2), strict=True):
         np.testing.assert_array_equal(param, param2)
@@ -185,6 +194,7 @@ def test_an_empty_validation_set_is_said_and_so_is_an_empty_training_set(expect_
     model = module.MLP(3072, [4], 10)
     with pytest.raises(ValueError, match='there is no sample to evaluate on: give '):
         module.evaluate_model(model, loaders['validation'])
+    assert model.training, 'as it was'
     with pytest.raises(ValueError, match='the training set is empty: give a smaller validation_size'):
         cifar10_utils.get_dataloader(cifar10_utils.get_cifar10(expect_trainable, validation_size=6400), 100)
 
