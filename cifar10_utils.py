@@ -101,8 +101,14 @@ class DataLoader:
         order = self.to_array(np.random.permutation(size) if self.shuffle else np.arange(size))
         first, step = self.share
         for start in range(0, len(self) * self.batch_size, self.batch_size):
-            index = order[start + first:start + self.batch_size:step]
-            yield self.normalize(self.take(self.images, index)), self.take(self.labels, index)
+            yield self._batch(order[start + first:start + self.batch_size:step])
+
+    def first_batch(self):
+        """The first batch_size samples in their order, whatever the share: always the same, and nothing is drawn for it."""
+        return self._batch(self.to_array(np.arange(self.batch_size)))
+
+    def _batch(self, index):
+        return self.normalize(self.take(self.images, index)), self.take(self.labels, index)
 
 
 def normalize_numpy(images):

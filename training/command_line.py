@@ -110,11 +110,11 @@ def main(model_name, train, parser, writes=True):
     settings = {name: value for name, value in arguments.items() if name != 'results_dir'}
     stem = Path(arguments['results_dir']) / results.result_stem(model_name, settings)
     with user_errors(parser):
-        _, _, test_accuracy, logging_info = train(**settings)
+        model, _, test_accuracy, logging_info = train(**settings)
         if not writes:
             return
         record = {'config': arguments, **logging_info, 'test_accuracy': test_accuracy}
         best = record['best_epoch']
         print(f'best epoch {best} of {len(record["val_accuracy"])}: '
               f'validation accuracy {record["val_accuracy"][best - 1]:.4f}, test accuracy {test_accuracy:.4f}')
-        print('written:', *results.write_results(stem, record))
+        print('written:', *results.write_results(stem, record, model))

@@ -1,9 +1,10 @@
-"""What a training run leaves behind: a JSON file with every number, and a picture of its curves."""
+"""What a training run leaves behind: a JSON file with every number, a picture of its curves, and the best model."""
 
 import platform
 from importlib.metadata import version
 
 from storage.files import json_bytes, png_bytes, write_together
+from training.models import model_bytes
 from training.settings import DEFAULTS
 
 
@@ -31,10 +32,13 @@ def environment(packages, threads, device):
     }
 
 
-def write_results(stem, record):
-    """Write the record as STEM.json and its curves as STEM.png; return the two paths."""
+def write_results(stem, record, model):
+    """Write the record as STEM.json, its curves as STEM.png and the model as STEM.npz; return the three paths."""
+    settings = {name: value for name, value in record['config'].items() if name not in ('data_dir', 'results_dir')}
+    training = {'settings': settings, **{name: record[name] for name in ('dataset', 'best_epoch', 'test_accuracy')}}
     contents = {stem.with_name(f'{stem.name}.json'): json_bytes(record),
-                stem.with_name(f'{stem.name}.png'): png_bytes(draw_curves(record, stem.name))}
+                stem.with_name(f'{stem.name}.png'): png_bytes(draw_curves(record, stem.name)),
+                stem.with_name(f'{stem.name}.npz'): model_bytes(model, training)}
     write_together(contents)
     return list(contents)
 
@@ -55,8 +59,10 @@ def draw_curves(record, title):
     left, right = figure.subplots(1, 2)
     left.plot(batch_positions, record['batch_loss'], color='C0', alpha=0.3, linewidth=0.5, label='each batch')
     left.plot([epoch - 0.5 for epoch in epochs], record['train_loss'], 'o-', color='C0', label='mean of the epoch')
+    if 'val_loss' in record:  # results from before it was recorded have none
+        left.plot([0, *epochs], record['val_loss'], 's-', color='C1', label='validation')
     # Logarithmic: the first few steps overshoot to several times the loss of an untrained net.
-    left.set(xlabel='epoch', ylabel='training loss (cross-entropy, log scale)', xlim=(0, len(epochs)), yscale='log')
+    left.set(xlabel='epoch', ylabel='loss (cross-entropy, log scale)', xlim=(0, len(epochs)), yscale='log')
     for set_formatter in (left.yaxis.set_major_formatter, left.yaxis.set_minor_formatter):
         set_formatter(FuncFormatter(lambda loss, _: f'{loss:g}'))
     right.plot(epochs, record['train_accuracy'], 'o-', color='C0', label='training (mean over the epoch)')
