@@ -10,6 +10,7 @@ from PIL import Image
 
 import train_mlp_pytorch
 from conftest import ROOT
+from training import models
 
 SCRIPTS = ['train_mlp_numpy.py', 'train_mlp_pytorch.py']
 ALL_SCRIPTS = [*SCRIPTS, 'compare_batch_norm.py', 'experiments.twins', 'unittests.py', 'benchmark']
@@ -124,12 +125,16 @@ def test_a_run_writes_complete_results_and_a_summary(run_script, tmp_path, scrip
     assert (run.returncode, run.stderr) == (0, ''), 'no warning, no debris of a progress bar'
     results = tmp_path / 'neue Ergebnüsse'
     stem += '_hidden_dims8_lr0.05_batch_size200_epochs2' + '_devicecpu' * ('--device' in flags)
-    assert sorted(path.name for path in results.iterdir()) == [f'{stem}.json', f'{stem}.png']
+    assert sorted(path.name for path in results.iterdir()) == [f'{stem}.json', f'{stem}.npz', f'{stem}.png']
 
     record = json.loads((results / f'{stem}.json').read_text())
     assert record['config'].items() >= {'hidden_dims': [8], 'lr': 0.05, 'epochs': 2, 'seed': 42}.items()
     for key in ('train_loss', 'train_accuracy', 'val_accuracy'):
         assert len(record[key]) == 2
+    assert len(record['val_loss']) == 3
+    model, training = models.load_numpy(results / f'{stem}.npz')
+    assert training['test_accuracy'] == record['test_accuracy'] and training['settings']['hidden_dims'] == [8]
+    assert 'results_dir' not in training['settings'], 'the same run makes the same file wherever it writes'
     assert record['best_epoch'] == 1 + record['val_accuracy'].index(max(record['val_accuracy']))
     assert 0 <= record['test_accuracy'] <= 1 and record['seconds_per_epoch'] > 0
     assert record['dataset']['name'] == 'CIFAR-10'
@@ -141,7 +146,7 @@ def test_a_run_writes_complete_results_and_a_summary(run_script, tmp_path, scrip
     assert [line.split('  ')[0] for line in epochs] == ['epoch 1/2', 'epoch 2/2']
     assert summary.startswith(f'best epoch {record["best_epoch"]} of 2: validation accuracy ')
     assert summary.endswith(f'test accuracy {record["test_accuracy"]:.4f}')
-    assert f'{stem}.json' in written and f'{stem}.png' in written
+    assert all(f'{stem}.{kind}' in written for kind in ('json', 'png', 'npz'))
 
 
 def test_two_processes_with_the_same_seed_write_the_same_numbers(run_script, tmp_path):

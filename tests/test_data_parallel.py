@@ -28,7 +28,7 @@ def test_two_processes_train_the_model_that_one_trains_and_the_first_alone_write
     assert 'error: batch_size is 101, which 2 processes can not share equally: give a multiple of 2\n' in run.stderr
     assert [line.split(' ')[0] for line in run.stdout.splitlines()] == ['epoch', 'best', 'written:'] * 2
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
-        f'{stem}.{ending}' for stem in (STEM, BATCH_NORM_STEM) for ending in ('json', 'png'))
+        f'{stem}.{ending}' for stem in (STEM, BATCH_NORM_STEM) for ending in ('json', 'npz', 'png'))
     assert json.loads((tmp_path / f'{BATCH_NORM_STEM}.json').read_text())['test_accuracy'] > 0.8
 
     assert run_script(*command).returncode == 0
