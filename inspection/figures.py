@@ -139,7 +139,7 @@ def draw_reliability(bins, accuracy, title):
 def draw_gradients(images, gradients, names, title):
     """Each image above its signed gradient, which has a scale of its own."""
     columns = 5
-    rows = math.ceil(len(images) / columns)
+    rows = math.ceil(len(images) / columns) or 1
     figure = Figure(figsize=(8, 3.5 * rows + 0.6), layout='constrained')
     figure.suptitle(title)
     grid = figure.subplots(2 * rows, columns, squeeze=False)

@@ -14,7 +14,7 @@ BATCH_SIZE = 1000
 def inputs_of(model, images):
     """uint8 images (S, 3, 32, 32) → what the model takes: normalized rows (S, M) of the type of its parameters."""
     dtype = model.layers[0].params['weight'].dtype
-    return normalize_numpy(images).reshape(len(images), -1).astype(dtype)
+    return normalize_numpy(images).reshape(len(images), STD.size).astype(dtype)
 
 
 def probabilities(model, images):
@@ -46,8 +46,8 @@ def score_gradients(model, images, classes):
     """
     if model.training:
         raise ValueError('the model is in training mode: call its eval() first')
-    x = inputs_of(model, images)
-    rows = np.eye(model.forward(x).shape[1], dtype=x.dtype)[np.asarray(classes)]  # (S, C)
+    scores = _forward(model.layers[:-1], inputs_of(model, images))  # (S, C)
+    rows = np.eye(scores.shape[1], dtype=scores.dtype)[np.asarray(classes, int)]  # (S, C)
     return backward(model.layers[:-1], rows).reshape(images.shape) / STD
 
 
