@@ -4,6 +4,7 @@
 """
 
 import itertools
+import re
 
 import numpy as np
 
@@ -17,7 +18,8 @@ def tools(rng):
     """Section 1: Y = sin(XV) and L = Σ Y³, so that every Y_ij of a row depends on every X_mn of it."""
     start, v = rng.normal(size=(S, M)), rng.normal(size=(M, N))
     return World({
-        **SIZES, 'I': np.eye(M), r'\mathbf{1}': M, 'size': M, 'P': rng.normal(size=(M, M)), 'Q': rng.normal(size=(M, M)),
+        **SIZES, 'I': np.eye(M), r'\mathbf{1}': M, 'size': M,
+        'P': rng.normal(size=(M, M)), 'Q': rng.normal(size=(M, M)),
         'p': rng.normal(size=(S, 1)), 'q': rng.normal(size=(M, 1)), 'x': rng.normal(size=(S, 1)),
         't': 1.0, 'X': lambda world: start * np.sin(world['t'] * (1 + start**2)),
         'Y': lambda world: np.sin(world['X'] @ v), 'L': lambda world: (world['Y'] ** 3).sum(),
@@ -62,7 +64,8 @@ def softmax_module(rng):
 def cross_entropy(rng):
     """Section 5: X are probabilities."""
     return World({**SIZES, 'X': rng.dirichlet(np.ones(C), size=S), 'T': rng.dirichlet(np.ones(C), size=S),
-                  'L': lambda world: -(world['T'] * np.log(world['X'])).sum(axis=1).mean()})
+                  r'\ell': lambda world: -(world['T'] * np.log(world['X'])).sum(axis=1),
+                  'L': lambda world: world[r'\ell'].mean()})
 
 
 def softmax_with_cross_entropy(rng):
@@ -118,13 +121,13 @@ def batch_norm(rng):
     })
 
 
-def batch_norm_at_evaluation(rng):
-    """Result 8.3: the running estimates in place of those of the batch."""
+def at_evaluation(world):
+    """Result 8.3: the running estimates in place of the statistics of the batch."""
     def output(world):
         std = np.sqrt(world[r'\bar{\sigma}'] ** 2 + world[r'\epsilon'])
         return world[r'\gamma'] * (world['X'] - world[r'\bar{\mu}']) / std + world[r'\beta']
 
-    return batch_norm(rng).having({'Y': output})
+    return world.having({'Y': output})
 
 
 def linear_before_batch_norm(rng):
@@ -140,3 +143,11 @@ def linear_before_batch_norm(rng):
         "W'": lambda world: world[r'\alpha'] * world['W'],
         "L'": lambda world: (normalize(world, world['X'] @ world["W'"].T + world['b']) * d).sum(),
     }, {r'\mathrm{BN}': normalize})
+
+
+def of_section(number, formula, rng):
+    """The world in which a formula of the section is to hold."""
+    if number == 8 and re.search('[AW]', formula):
+        return linear_before_batch_norm(rng)
+    return {1: tools, 2: linear, 3: activation, 4: softmax_module, 5: cross_entropy, 6: softmax_with_cross_entropy,
+            7: kaiming, 8: batch_norm, 9: linear}[number](rng)

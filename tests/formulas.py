@@ -15,14 +15,17 @@ from indexed_arrays import (INDEXED, Ones, Value, derivative, dot, elementwise, 
 
 TOKEN = re.compile(r"\\(?:hat|bar|mathbf|mathrm)\{\\?\w+\}|\\\\|\\[A-Za-z]+|\\.|\d+(?:\.\d+)?|[A-Za-z]'?|[^\s]")
 NOISE = {r'\left', r'\right', r'\displaystyle', r'\\', '&', '.', r'\,', r'\;'}
-END = {'=', '+', '-', ',', ')', ']', '}', '>', '/', r'\circ', r'\oslash', r'\qquad', r'\leftarrow', None}
+END = {'=', '+', '-', ',', ')', ']', '}', '>', '/', r'\circ', r'\oslash', r'\leftarrow', None}
 EXACT, CENTRAL = 1e-12, 1e-6  # the same sum written twice; with central differences in it
 
 
 def evaluate(text, world):
     """A list of (source, Value), one per side, for each equation in the text."""
-    world = world.measured(text)
-    return [[(source, side(world)) for source, side in sides] for sides in _Parser(text).equations()]
+    found = []
+    for equation in re.split(r',?\s*\\qquad', text):
+        measured = world.measured(equation)
+        found.append([(source, side(measured)) for source, side in _Parser(equation).sides()])
+    return found
 
 
 def check(text, world, broadcast=False):
@@ -76,7 +79,7 @@ class _Parser:
     def take(self, *expected):
         token = self.peek()
         if expected and token not in expected:
-            raise ValueError(f'{" or ".join(expected)} expected before {" ".join(self.tokens[self.at:][:12])}')
+            raise ValueError(f'not understood from here: {" ".join(self.tokens[self.at:])}')
         self.at += 1
         return token
 
@@ -86,18 +89,15 @@ class _Parser:
             return True
         return False
 
-    def equations(self):
-        """Lists of (source, function of the world), one list per equation."""
-        found = []
-        while self.peek() is not None:
-            sides = [self._side()]
-            while self.peek() in ('=', r'\leftarrow'):
-                if self.take() == r'\leftarrow':  # the left side is what the letter stands for afterwards
-                    sides = [(sides[0][0], _lookup(sides[0][0] + r' \leftarrow', None))]
-                sides.append(self._side())
-            found.append(sides)
-            while self.peek() in (',', r'\qquad'):
-                self.take()
+    def sides(self):
+        """(source, function of the world) for each side of the equation."""
+        found = [self._side()]
+        while self.peek() in ('=', r'\leftarrow'):
+            if self.take() == r'\leftarrow':  # the left side is what the letter stands for afterwards
+                found = [(found[0][0], _lookup(found[0][0] + r' \leftarrow', None))]
+            found.append(self._side())
+        self.accept(',')
+        self.take(None)
         return found
 
     def _side(self):
