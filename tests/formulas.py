@@ -106,23 +106,26 @@ class _Parser:
         return ' '.join(self.tokens[start:self.at]), function
 
     def sum(self):
+        """Terms with + and − between them."""
         if self.accept('-'):
             first = self.term()
-            value = _binary(_elementwise_of(np.multiply), lambda world: Value(np.array(-1.0), ''), first)
+            value = _elementwise(np.multiply, lambda world: Value(np.array(-1.0), ''), first)
         else:
             value = self.term()
         while self.peek() in ('+', '-'):
-            value = _binary(_elementwise_of(np.add if self.take() == '+' else np.subtract), value, self.term())
+            value = _elementwise(np.add if self.take() == '+' else np.subtract, value, self.term())
         return value
 
     def term(self):
+        """Products with ∘, ⊘ or / between them, which bind less tightly than a product without a sign."""
         value = self.product()
         while self.peek() in (r'\circ', r'\oslash', '/'):
             operation = np.multiply if self.take() == r'\circ' else np.divide
-            value = _binary(_elementwise_of(operation), value, self.product())
+            value = _elementwise(operation, value, self.product())
         return value
 
     def product(self):
+        """Factors side by side; of matrices it is the matrix product."""
         value = self.factor()
         while self.peek() not in END:
             operation = dot if self.accept(r'\cdot') else product
@@ -130,6 +133,7 @@ class _Parser:
         return value
 
     def factor(self):
+        """Something with its indices, powers, ᵀ."""
         value = self.base()
         while self.peek() in ('^', '_'):
             if self.take() == '_':
@@ -137,7 +141,7 @@ class _Parser:
             elif self.accept(r'\top'):
                 value = _transposed(value)
             else:
-                value = _binary(_elementwise_of(np.power), value, self.group())
+                value = _elementwise(np.power, value, self.group())
         return value
 
     def group(self):
@@ -161,7 +165,7 @@ class _Parser:
         if token in ('(', '[', '{'):
             value = self.sum()
             if self.accept('>'):
-                value = _binary(_elementwise_of(np.greater), value, self.sum())
+                value = _elementwise(np.greater, value, self.sum())
             self.take({'(': ')', '[': ']', '{': '}'}[token])
             return value
         if token == r'\sum':
@@ -192,11 +196,12 @@ class _Parser:
         return _lookup(token, self.letters() if self.accept('_') else None)
 
     def fraction(self):
+        r"""\frac{A}{B}, \frac{\partial A}{\partial x}, or \frac{\partial}{\partial x} before its A."""
         self.take('{')
         if self.peek() not in (r'\partial', 'd'):
             numerator = self.sum()
             self.take('}')
-            return _binary(_elementwise_of(np.divide), numerator, self.group())
+            return _elementwise(np.divide, numerator, self.group())
         self.take()
         numerator = None if self.peek() == '}' else self.product()
         self.take('}')
@@ -212,7 +217,7 @@ class _Parser:
         self.take('(')
         first = self.sum()
         self.take(',')
-        value = _binary(_elementwise_of(np.maximum), first, self.sum())
+        value = _elementwise(np.maximum, first, self.sum())
         self.take(')')
         return value
 
@@ -222,12 +227,12 @@ class _Parser:
         return self.take(), self.letters() if self.accept('_') else None
 
 
-def _elementwise_of(operation):
-    return lambda left, right: elementwise(operation, left, right)
-
-
 def _binary(operation, left, right):
     return lambda world: operation(left(world), right(world))
+
+
+def _elementwise(operation, left, right):
+    return lambda world: elementwise(operation, left(world), right(world))
 
 
 def _index(matrix, letters):

@@ -13,6 +13,8 @@ INDEXED = re.compile(r"((?:\\(?:hat|bar)\{\\?\w+\})|\\?[A-Za-z]+'?)_(?:\{([a-z]+
 
 
 class Value(NamedTuple):
+    """A number, an array with a letter for each axis, or a matrix."""
+
     array: np.ndarray
     free: str | None  # the free indices, one letter per axis; None for a matrix
 
@@ -55,6 +57,7 @@ class World:
 
 
 def elementwise(operation, left, right):
+    """Index by index; a free index of one side only is that of the result too. Matrices must have one shape."""
     if left.is_number or right.is_number:
         free = right.free if left.is_number else left.free
         arrays = [value.array.reshape(()) if value.is_number else value.array for value in (left, right)]
@@ -70,6 +73,7 @@ def elementwise(operation, left, right):
 
 
 def aligned(value, free):
+    """The array with an axis for each letter of `free`, of size 1 for those that it lacks."""
     present = [letter for letter in free if letter in value.free]
     array = value.array.transpose([value.free.index(letter) for letter in present])
     return array[tuple(slice(None) if letter in value.free else None for letter in free)]
@@ -93,6 +97,7 @@ class Ones(NamedTuple):
 
 
 def product(left, right):
+    """Index by index, or the matrix product; a number multiplies everything."""
     if left.is_number or right.is_number or (left.free is not None and right.free is not None):
         return elementwise(np.multiply, left, right)
     if left.free is not None or right.free is not None:
@@ -105,12 +110,14 @@ def product(left, right):
 
 
 def dot(left, right):
+    """x · y of two columns; of anything else the product."""
     if left.is_number or right.is_number or left.free is not None:
         return product(left, right)
     return Value((left.array * right.array).sum(), '')
 
 
 def without_unit_axes(array, letters, is_draw=False):
+    """A column or row loses the axis that has no letter."""
     axes = len(letters) + is_draw
     if array.ndim > axes:
         array = array.squeeze(tuple(axis for axis in range(array.ndim) if array.shape[axis] == 1)[:array.ndim - axes])
@@ -133,6 +140,7 @@ def summed(value, letter):
 
 
 def expectation(value, letter='~'):
+    """The mean over the draws, whose axis has the letter ~."""
     if letter not in value.free:
         raise ValueError('the expectation of something that is not random')
     return Value(value.array.mean(axis=value.free.index(letter)), value.free.replace(letter, ''))
@@ -148,6 +156,10 @@ def mapped(function):
 
 
 def derivative(numerator, name, letters, eps=1e-5):
+    """The function of the world that gives ∂numerator/∂name by central differences.
+
+    With letters, its free indices are those of the numerator and these; without, it has the shape of the variable.
+    """
     def value(world):
         variable, quotients = world[name], []
         for index in np.ndindex(variable.shape):
