@@ -29,7 +29,7 @@ class LinearModule:
 
         forward    Y     = X Wᵀ + B          X (S, M), W (N, M), B = b (N,) in each of the S rows
         backward   ∂L/∂W = (∂L/∂Y)ᵀ X        (N, M)
-                   ∂L/∂b = Σ_s ∂L/∂Y_s       (N,)
+                   ∂L/∂b = Σ_i ∂L/∂Y_i       (N,)
                    ∂L/∂X = ∂L/∂Y W           (S, M)
 
     `params` and `grads` are dicts with the keys 'weight' (N, M) and 'bias' (N,). Weights start
@@ -96,8 +96,8 @@ class BatchNormModule:
     """Batch normalization of each feature (Ioffe and Szegedy 2015; derivations.md, section 8).
 
         forward    Y     = γ ∘ X̂ + β,  X̂ = (X − μ) / s,  s = √(σ² + eps)
-        backward   ∂L/∂γ = Σ_s ∂L/∂Y_s ∘ X̂_s     (N,)
-                   ∂L/∂β = Σ_s ∂L/∂Y_s           (N,)
+        backward   ∂L/∂γ = Σ_i ∂L/∂Y_i ∘ X̂_i     (N,)
+                   ∂L/∂β = Σ_i ∂L/∂Y_i           (N,)
                    ∂L/∂X = γ / s ∘ (∂L/∂Y − (∂L/∂β + X̂ ∘ ∂L/∂γ) / S)    (S, N)
 
     In training μ and σ² are mean and (biased) variance over the batch, and depend on X; running
