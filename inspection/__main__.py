@@ -24,7 +24,7 @@ def main():
 
     from inspection.own_images import ImageError
 
-    with user_errors(parser, models.ModelError, ImageError):
+    with user_errors(parser, models.ModelError, ImageError, when_interrupted='nothing was written'):
         model, training = load(arguments.model)
         name = Path(arguments.model).stem
         stem = Path(arguments.results_dir) / name

@@ -19,7 +19,6 @@ from storage.files import write_together
 VERSION = 1
 DTYPES = ('float32', 'float64')
 LARGEST_HEADER = 2**20  # bytes; nothing larger is read into memory
-KINDS = {'Linear': 'linear', 'BatchNorm': 'batch_norm', 'ReLU': 'relu', 'SoftMax': 'softmax'}  # by class name
 STATISTICS = ('running_mean', 'running_var')
 
 
@@ -31,7 +30,8 @@ def named_layers(model):
     """(name, layer) of each layer of either twin: linear1, batch_norm1, relu1, linear2, …; linear layers are counted."""
     number = 0
     for layer in model.layers:
-        kind = next(name for part, name in KINDS.items() if part in type(layer).__name__)
+        kind = type(layer).__name__.removesuffix('Module').lower()
+        kind = 'batch_norm' if 'batchnorm' in kind else kind  # PyTorch has several
         number += kind == 'linear'
         yield f'{kind}{number}', layer
 
@@ -75,16 +75,11 @@ def load_numpy(path):
     """(mlp_numpy.MLP in evaluation mode, the dict `training` that was saved with it). Raises ModelError."""
     from mlp_numpy import MLP
 
-    arrays, header = read(path)
-    with _random_state_kept():
+    with _refusing(path), _random_state_kept():
+        arrays, header = read(path)
         model = MLP(header['n_inputs'], header['hidden_dims'], header['n_classes'],
                     use_batch_norm=bool(header['batch_norm']), dtype=np.dtype(header['dtype']))
-    for name, layer in named_layers(model):
-        for key in getattr(layer, 'params', {}):
-            layer.params[key] = arrays[f'{name}.{key}']
-        if name.startswith('batch_norm'):
-            vars(layer).update({key: arrays[f'{name}.{key}'] for key in STATISTICS}, **header['batch_norm'])
-    model.eval()
+        _fill(model, arrays, header)
     return model, header['training']
 
 
@@ -94,18 +89,27 @@ def load_pytorch(path):
 
     from mlp_pytorch import MLP
 
-    arrays, header = read(path)
-    with _random_state_kept(), torch.random.fork_rng(devices=[]):
+    with _refusing(path), _random_state_kept(), torch.random.fork_rng(devices=[]):
+        arrays, header = read(path)
         model = MLP(header['n_inputs'], header['hidden_dims'], header['n_classes'],
-                    use_batch_norm=bool(header['batch_norm']))
-    model.to(getattr(torch, header['dtype']))
+                    use_batch_norm=bool(header['batch_norm'])).to(getattr(torch, header['dtype']))
+        _fill(model, arrays, header)
+    return model, header['training']
+
+
+def _fill(model, arrays, header):
+    """Put the arrays into the model of either twin, each into the place of its name and shape."""
+    places = {f'{name}.{key}': place for name, layer in named_layers(model) for key, place in _arrays_of(layer).items()}
+    if places.keys() != arrays.keys():
+        raise ValueError(f'the arrays are not those of the net: {min(places.keys() ^ arrays.keys())}')
+    for name, place in places.items():
+        if place.shape != arrays[name].shape:
+            raise ValueError(f'{name} has shape {arrays[name].shape}, not {place.shape}')
+        place[...] = arrays[name]  # PyTorch's tensors share their memory with the places
     for name, layer in named_layers(model):
-        for key, tensor in layer.state_dict().items():
-            if key != 'num_batches_tracked':
-                tensor.copy_(torch.from_numpy(arrays[f'{name}.{key}']))
         if name.startswith('batch_norm'):
             vars(layer).update(header['batch_norm'])
-    return model.eval(), header['training']
+    model.eval()
 
 
 @contextlib.contextmanager
@@ -118,29 +122,41 @@ def _random_state_kept():
         np.random.set_state(state)
 
 
-def read(path):
-    """(arrays by name, header) of a model file, every name, shape, type and number checked. Raises ModelError."""
+@contextlib.contextmanager
+def _refusing(path):
+    """Whatever damaged bytes can cause in a parser becomes one line."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            header = json.loads(_read_array(archive, 'header', None, np.uint8).tobytes())
-            shapes = _shapes(header)
-            if set(archive.namelist()) != {f'{name}.npy' for name in [*shapes, 'header']}:
-                raise ValueError('the arrays are not those of the net that its header names')
-            arrays = {name: _read_array(archive, name, shape, np.dtype(header['dtype'])).reshape(shape)
-                      for name, shape in shapes.items()}
-        for name, array in arrays.items():
-            if not np.isfinite(array).all() or name.endswith('running_var') and (array < 0).any():
-                raise ValueError(f'{name} holds numbers that no trained net has, such as NaN')
-    except Exception as error:  # whatever damaged bytes can cause in a parser
+        yield
+    except Exception as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error) or type(error).__name__
-        reason = ' '.join(reason.split())
-        raise ModelError(f'{path} is not a model that can be used ({reason}): give the .npz file of a training run'
-                         ) from error
+        raise ModelError(f'{path} is not a model that can be used ({" ".join(reason.split())}): '
+                         'give the .npz file of a training run') from error
+
+
+def read(path):
+    """(arrays by name, header) of a model file: a net as its header tells, of numbers that are finite.
+
+    Raises whatever its bytes cause.
+    """
+    with zipfile.ZipFile(path) as archive:
+        header = json.loads(_read_array(archive, 'header', np.uint8, LARGEST_HEADER).tobytes())
+        _check_header(header)
+        names = [name.removesuffix('.npy') for name in archive.namelist() if name != 'header.npy']
+        arrays = {name: _read_array(archive, name, header['dtype']) for name in names}
+    for name, array in arrays.items():
+        if not np.isfinite(array).all() or name.endswith('running_var') and (array < 0).any():
+            raise ValueError(f'{name} holds numbers that no trained net has, such as NaN')
+    # So a net of the sizes in the header has room wherever the file had.
+    sizes = itertools.pairwise([header['n_inputs'], *header['hidden_dims'], header['n_classes']])
+    for number, (in_features, out_features) in enumerate(sizes, start=1):
+        shape = arrays[f'linear{number}.weight'].shape
+        if shape != (out_features, in_features):
+            raise ValueError(f'linear{number}.weight has shape {shape}, not {(out_features, in_features)}')
     return arrays, header
 
 
-def _shapes(header):
-    """The shape of each array of the net that the header describes; ValueError where it describes none."""
+def _check_header(header):
+    """Raise ValueError where the header describes no net."""
     if header.get('version') != VERSION:
         raise ValueError(f'version {header.get("version")} of the format, where {VERSION} is known')
     sizes = [header['n_inputs'], *header['hidden_dims'], header['n_classes']]
@@ -151,33 +167,23 @@ def _shapes(header):
                                        and all(type(value) is float and 0 <= value < math.inf
                                                for value in batch_norm.values())):
         raise ValueError('the header describes no batch normalization')
-    shapes = {}
-    for number, (in_features, out_features) in enumerate(itertools.pairwise(sizes), start=1):
-        shapes[f'linear{number}.weight'] = (out_features, in_features)
-        shapes[f'linear{number}.bias'] = (out_features,)
-        if batch_norm and number < len(sizes) - 1:
-            shapes |= {f'batch_norm{number}.{name}': (out_features,) for name in ('weight', 'bias', *STATISTICS)}
-    return shapes
 
 
-def _read_array(archive, name, shape, dtype):
-    """The array of that shape (None: any vector) and type, as a vector; nothing is read before both are known to be right.
+def _read_array(archive, name, dtype, largest=math.inf):
+    """An array of that type; nothing is read before it is known to be as large as the file has bytes for it.
 
     The archive compares a checksum when it comes to the end of the array.
     """
     member = archive.getinfo(f'{name}.npy')
     if member.compress_type != zipfile.ZIP_STORED:
         raise ValueError(f'{name} is compressed')  # so nothing can swell beyond the size of the file
-    if shape is None and member.file_size > LARGEST_HEADER:
+    if member.file_size > largest:
         raise ValueError(f'{name} has {member.file_size} bytes')
     with archive.open(member) as file:
         if np.lib.format.read_magic(file) != (1, 0):
             raise ValueError(f'{name} is in another version of the format of NumPy')
-        found_shape, fortran_order, found_dtype = np.lib.format.read_array_header_1_0(file)
-        if found_dtype != dtype or fortran_order or found_shape != (shape or found_shape[:1]):
-            raise ValueError(f'{name} has type {found_dtype} and shape {found_shape}, '
-                             f'not {np.dtype(dtype)} and {shape or "that of a vector"}')
-        array = np.frombuffer(bytearray(file.read()), dtype)  # a bytearray: what is loaded can be trained on
-    if len(array) != math.prod(found_shape):
-        raise ValueError(f'{name} has {len(array)} numbers, not {math.prod(found_shape)}')
-    return array
+        shape, fortran_order, found_dtype = np.lib.format.read_array_header_1_0(file)
+        if found_dtype != dtype or fortran_order:
+            raise ValueError(f'{name} has type {found_dtype}, not {np.dtype(dtype)} row by row')
+        # A bytearray can be written to: what is loaded can be trained on.
+        return np.frombuffer(bytearray(file.read()), dtype).reshape(shape)
