@@ -65,13 +65,14 @@ def observe(model, loaders):
         'val_accuracy': val_accuracy,
         'val_loss': CrossEntropyModule().forward(np.concatenate(predictions), loaders['validation'].labels),
         'gradient_norm': gradient_norms(model, *loaders['train'].first_batch()),
-        'dead_relus': {name: float(1 - units.mean()) for name, units in active.items()},
+        'dead_relus': {name: float((~units).mean()) for name, units in active.items()},
     }
 
 
 def gradient_norms(model, images, labels):
     """√Σ (∂L/∂θ)² over the parameters θ of each layer that has any, for one batch as it is trained on."""
     model = copy.deepcopy(model)  # whose gradients and running statistics may change
+    model.train()
     predictions = model.forward(images)
     model.backward(CrossEntropyModule().backward(predictions, labels))
     return {name: math.sqrt(sum(np.square(grad, dtype=np.float64).sum() for grad in layer.grads.values()))

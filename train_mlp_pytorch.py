@@ -69,13 +69,14 @@ def observe(model, loaders):
         'val_accuracy': val_accuracy,
         'val_loss': float(cross_entropy(torch.cat(logits), loaders['validation'].labels)),
         'gradient_norm': gradient_norms(model, *loaders['train'].first_batch()),
-        'dead_relus': {name: 1 - float(units.float().mean()) for name, units in active.items()},
+        'dead_relus': {name: float((~units).double().mean()) for name, units in active.items()},
     }
 
 
 def gradient_norms(model, images, labels):
     """√Σ (∂L/∂θ)² over the parameters θ of each layer that has any, for one batch as it is trained on."""
     model = copy.deepcopy(model)  # whose gradients and running statistics may change
+    model.train()
     model.zero_grad()
     cross_entropy(model(images), labels).backward()
     norms = {name: sum(param.grad.double().square().sum() for param in layer.parameters()).sqrt()
