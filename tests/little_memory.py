@@ -1,0 +1,17 @@
+"""A process that gets no more memory than it has, and so much."""
+
+import contextlib
+import resource
+
+
+@contextlib.contextmanager
+def little_memory(more):
+    """This process can get so many bytes more, and no others, until the context ends."""
+    with open('/proc/self/statm') as file:
+        now = int(file.read().split()[0]) * resource.getpagesize()
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (now + more, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
