@@ -88,7 +88,7 @@ def train(hidden_dims, lr, use_batch_norm, batch_size, epochs, seed, data_dir, d
     device = find_device(device)
     np.random.seed(seed)
     cifar10 = cifar10_utils.get_cifar10(data_dir)
-    loaders = cifar10_utils.get_dataloader(cifar10, batch_size, device=device, share=(rank, size))
+    loaders = cifar10_utils.get_dataloader(cifar10, batch_size, device=device, shard=(rank, size))
 
     model = MLP(CIFAR10.n_inputs, hidden_dims, CIFAR10.n_classes, use_batch_norm).to(device)
     replica = data_parallel.replica(model)

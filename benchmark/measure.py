@@ -103,7 +103,7 @@ def measure_evaluation(dataset, rounds):
 
 def profile_numpy_epoch(dataset):
     """Where the time of a NumPy epoch goes, by Python's own profiler: {net: {part: share}}."""
-    parts = {'loader': cifar10_utils.DataLoader.__iter__, 'linear, forward': modules.LinearModule.forward,
+    parts = {'loader': cifar10_utils.NumpyLoader.__iter__, 'linear, forward': modules.LinearModule.forward,
              'linear, backward': modules.LinearModule.backward, 'weight update': train_mlp_numpy.sgd_step}
     shares = {}
     for hidden_dims in NETS:
