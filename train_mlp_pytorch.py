@@ -3,7 +3,6 @@
 import argparse
 import copy
 import math
-import os
 
 import numpy as np
 import torch
@@ -81,24 +80,28 @@ def train(hidden_dims, lr, use_batch_norm, batch_size, epochs, seed, data_dir, d
     cifar10_utils.DataUnavailable.
     """
     check_settings(hidden_dims=hidden_dims, lr=lr, batch_size=batch_size, epochs=epochs, seed=seed)
-    rank, size = data_parallel.rank_and_size()
-    if batch_size % size:
-        raise SettingsError(f'batch_size is {batch_size}, which {size} processes can not share equally: '
-                            f'give a multiple of {size}')
     device = find_device(device)
+    rank, world_size = data_parallel.rank_and_world_size()
+    if batch_size % world_size:
+        raise SettingsError(f'batch_size is {batch_size}, which {world_size} processes can not share equally: '
+                            f'give a multiple of {world_size}')
+    if use_batch_norm and hidden_dims and batch_size == world_size > 1 and device.type == 'cpu':
+        raise SettingsError(f'batch_size is {batch_size}, one sample for each of {world_size} processes, which has no '
+                            f'variance for batch normalization: give at least {2 * world_size}')
     np.random.seed(seed)
     cifar10 = cifar10_utils.get_cifar10(data_dir)
-    loaders = cifar10_utils.get_dataloader(cifar10, batch_size, device=device, shard=(rank, size))
+    loaders = cifar10_utils.get_dataloader(cifar10, batch_size, device=device, shard=(rank, world_size))
 
     model = MLP(CIFAR10.n_inputs, hidden_dims, CIFAR10.n_classes, use_batch_norm).to(device)
     replica = data_parallel.replica(model)
 
     # One process on a CPU can look at each loss as it comes, and stop at once where the run diverges.
-    fetch = None if device.type == 'cpu' and size == 1 else data_parallel.fetch
+    fetch = None if device.type == 'cpu' and world_size == 1 else data_parallel.fetch
     log = TrainingLog(epochs, lr, fetch, verbose and rank == 0)
     for _ in range(epochs):
         train_epoch(replica, loaders['train'], lr, log)
-        if log.end_epoch(evaluate_model(model, loaders['validation'])):
+        data_parallel.average_buffers(model)
+        if log.end_epoch(data_parallel.as_in_first(evaluate_model(model, loaders['validation']), device)):
             best_model = copy.deepcopy(model)
         if after_epoch:
             after_epoch(model)
@@ -118,8 +121,7 @@ def find_device(name):
         raise ValueError('device is cuda, but PyTorch finds no CUDA here: give auto or cpu')
     if name == 'cpu' or not torch.cuda.is_available():
         return torch.device('cpu')
-    # torchrun numbers and counts the processes of a machine; each takes a GPU of its own.
-    index, processes = int(os.environ.get('LOCAL_RANK', 0)), int(os.environ.get('LOCAL_WORLD_SIZE', 1))
+    index, processes = data_parallel.local_rank_and_world_size()  # each takes a GPU of its own
     if processes > torch.cuda.device_count():
         raise ValueError(f'device is {name}, but for {processes} processes there are {torch.cuda.device_count()} GPUs '
                          'here: start fewer or give cpu')
@@ -145,8 +147,8 @@ def main():
     parser.add_argument('--device', type=_device, default='auto',
                         help='auto, cpu or cuda; auto takes CUDA where there is one')
     with data_parallel.joined_processes():
-        rank, size = data_parallel.rank_and_size()
-        name = 'mlp_pytorch' if size == 1 else f'mlp_pytorch_processes{size}'
+        rank, world_size = data_parallel.rank_and_world_size()
+        name = 'mlp_pytorch' if world_size == 1 else f'mlp_pytorch_processes{world_size}'
         command_line.main(name, train, parser, writes=rank == 0)
 
 
