@@ -1,6 +1,7 @@
 """Train the PyTorch MLP on CIFAR-10 with mini-batch SGD (Q2.1); its twin is train_mlp_numpy.py."""
 
 import argparse
+import contextlib
 import copy
 import math
 
@@ -69,6 +70,19 @@ def train_epoch(model, data_loader, lr, log):
         log.step(loss.detach(), batch_accuracy(logits, labels))
 
 
+@contextlib.contextmanager
+def memory_errors():
+    """Raise what PyTorch raises for want of memory, on a CPU or a GPU, as the MemoryError that it is for NumPy."""
+    try:
+        yield
+    except RuntimeError as error:
+        message = str(error).strip().partition('\n')[0]
+        if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in message:
+            raise MemoryError(message) from error
+        raise
+
+
+@memory_errors()
 def train(hidden_dims, lr, use_batch_norm, batch_size, epochs, seed, data_dir, device='auto', verbose=True,
           after_epoch=None):
     """Train an MLP and keep the model of the epoch with the best validation accuracy.
@@ -76,7 +90,7 @@ def train(hidden_dims, lr, use_batch_norm, batch_size, epochs, seed, data_dir, d
     after_epoch: a function that is called with the model after each epoch.
     Returns: that model, the validation accuracies per epoch, its test accuracy, and a dict with
     the course of training (training.log.TrainingLog.as_dict).
-    Raises ValueError for settings that make no sense, training.log.Diverged,
+    Raises ValueError for settings that make no sense, MemoryError, training.log.Diverged,
     cifar10_utils.DataUnavailable.
     """
     check_settings(hidden_dims=hidden_dims, lr=lr, batch_size=batch_size, epochs=epochs, seed=seed)
