@@ -8,12 +8,26 @@ import sys
 import pytest
 from PIL import Image
 
+import modules
 import train_mlp_pytorch
 from conftest import ROOT
 
 SCRIPTS = ['train_mlp_numpy.py', 'train_mlp_pytorch.py']
 ALL_SCRIPTS = [*SCRIPTS, 'compare_batch_norm.py', 'experiments.twins', 'unittests.py', 'benchmark']
 FAST = ['--epochs', '2', '--hidden_dims', '8', '--lr', '0.05', '--batch_size', '200']
+
+# The assignment's own numbers, and ours.
+OF_A_RUN = {'--hidden_dims': '[128]', '--lr': '0.1', '--batch_size': '128', '--epochs': '10', '--seed': '42',
+            '--use_batch_norm': 'False', '--results_dir': 'results/'}
+DEFAULTS = {
+    'train_mlp_numpy.py': OF_A_RUN,
+    'train_mlp_pytorch.py': {**OF_A_RUN, '--device': 'auto'},
+    'compare_batch_norm.py': {'--seeds': '[42]', '--lr': '0.1', '--batch_size': '128', '--epochs': '20',
+                              '--plot_only': 'False', '--results_dir': 'results/'},
+    'experiments.twins': {'--seeds': '[42, 43, 44, 45, 46]', '--results_dir': 'results/'},
+    'unittests.py': {'--solution': 'None', '--timeout': '20'},
+    'benchmark': {'--rounds': '5', '--results_dir': 'results/'},
+}
 
 # Arguments, and what the message must name beside the last of them: the flag and what is allowed.
 SEED = '--seed: ', "give a whole number from 0 to 4294967295"
@@ -107,8 +121,11 @@ def test_help_shows_each_default(run_in_process, monkeypatch, script, columns):
     assert (code, err) == (0, '')
     options = re.split(r'\n  (?=--)', out.split('options:')[1])[1:]
     assert len(options) >= 2
+    defaults = {}
     for option in options:
-        assert '(default:' in ' '.join(option.split()), option
+        flag, shown = re.match(r'(--\w+).*\(default: (.*)\)$', ' '.join(option.split())).groups()
+        defaults[flag] = shown
+    assert defaults.items() >= DEFAULTS[script].items()
 
 
 @pytest.mark.parametrize('script, flags, stem', [
@@ -188,6 +205,14 @@ def test_a_net_too_large_for_the_memory_is_refused_in_one_line(run_script, tmp_p
     assert run.returncode == 1 and run.stderr.count('\n') == 1 and not list(tmp_path.iterdir())
     assert run.stderr.startswith('train_mlp_numpy.py: error: the memory does not suffice (')
     assert run.stderr.endswith('give a smaller net or batch\n')
+
+
+def test_unittests_ends_with_1_where_a_check_fails_and_with_0_where_none_does(run_in_process, monkeypatch):
+    code, _, err = run_in_process('unittests.py', [])
+    assert code in (0, False) and err.endswith('\nOK\n')
+    monkeypatch.setattr(modules.ReLUModule, 'backward', lambda self, dout: dout)
+    code, _, err = run_in_process('unittests.py', [])
+    assert code in (1, True) and "relu: gradient equals autograd's, at 0 too ... FAIL" in err
 
 
 def test_unittests_prints_a_report_without_torch_too(run_script):

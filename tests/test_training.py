@@ -1,8 +1,11 @@
 """Training learns, repeats to the bit, keeps the best model, and stops where the loss is not finite."""
 
 import copy
+import itertools
 import math
 import sys
+import time
+import types
 
 import numpy as np
 import pytest
@@ -124,6 +127,12 @@ def test_evaluation_averages_over_samples_whatever_the_batches(module, batch_siz
                for i in range(0, 300, batch_size)]
     assert module.accuracy(to_array(predictions), to_array(targets)) == pytest.approx(0.4)
     assert module.evaluate_model(Identity(), batches) == pytest.approx(0.4)
+
+
+def test_the_seconds_of_an_epoch_are_their_mean(train, monkeypatch):
+    clock = itertools.count(0, 3)
+    monkeypatch.setattr('training.log.time', types.SimpleNamespace(**{**vars(time), 'perf_counter': lambda: next(clock)}))
+    assert train(epochs=1)[3]['seconds_per_epoch'] == train(epochs=3)[3]['seconds_per_epoch'] == 3
 
 
 def test_evaluation_leaves_batch_norm_in_the_mode_it_was(expect_trainable):
