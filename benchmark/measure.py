@@ -205,7 +205,7 @@ def measure(data_dir, rounds):
 
 
 def main():
-    parser = ArgumentParser(__doc__.splitlines()[0], 'benchmark')
+    parser = ArgumentParser(__doc__, 'benchmark')
     parser.add_argument('--rounds', type=COUNT, default=5,
                         metavar='N', help='epochs of each contender and net')
     add_folders(parser)

@@ -15,6 +15,7 @@ from conftest import ROOT
 SCRIPTS = ['train_mlp_numpy.py', 'train_mlp_pytorch.py']
 ALL_SCRIPTS = [*SCRIPTS, 'compare_batch_norm.py', 'experiments.twins', 'unittests.py', 'benchmark']
 FAST = ['--epochs', '2', '--hidden_dims', '8', '--lr', '0.05', '--batch_size', '200']
+FAST_STEM = 'mlp_numpy_hidden_dims8_lr0.05_batch_size200_epochs2'
 
 # The assignment's own numbers, and ours.
 OF_A_RUN = {'--hidden_dims': '[128]', '--lr': '0.1', '--batch_size': '128', '--epochs': '10', '--seed': '42',
@@ -162,20 +163,30 @@ def test_a_run_writes_complete_results_and_a_summary(run_script, tmp_path, scrip
 
 
 def test_two_processes_with_the_same_seed_write_the_same_numbers(run_script, tmp_path):
+    # The second twice at once, into one folder; one of the two reports to a full device.
+    def start(name, **options):
+        return run_script('train_mlp_numpy.py', *FAST, '--results_dir', tmp_path / name, cwd=tmp_path, start_only=True,
+                          OMP_NUM_THREADS='2', OPENBLAS_NUM_THREADS='2', **options)
+
+    with open('/dev/full', 'w') as full:
+        processes = [start('first'), start('second'), start('second', stdout=full)]
+    errors = [process.communicate(timeout=60)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0, 0]
+    assert errors == ['', '', 'standard output can not be written ([Errno 28] No space left on device); the work goes on\n']
     records = []
     for name in ('first', 'second'):
-        run = run_script('train_mlp_numpy.py', *FAST, '--results_dir', tmp_path / name, cwd=tmp_path,
-                         OMP_NUM_THREADS='2', OPENBLAS_NUM_THREADS='2')
-        assert run.returncode == 0
-        record = json.loads(next((tmp_path / name).glob('*.json')).read_text())
+        record = json.loads((tmp_path / name / f'{FAST_STEM}.json').read_text())
         record.pop('seconds_per_epoch')
         record['config'].pop('results_dir')
         records.append(record)
+        with Image.open(tmp_path / name / f'{FAST_STEM}.png') as image:
+            image.load()
+        assert len(list((tmp_path / name).iterdir())) == 2
     assert records[0] == records[1]
 
 
 def test_the_numpy_script_runs_without_torch(run_script, tmp_path):
-    run = run_script('train_mlp_numpy.py', *FAST, '--results_dir', tmp_path, WITHOUT_TORCH='1')
+    run = run_script('train_mlp_numpy.py', *FAST, '--results_dir', tmp_path, WITHOUT='torch')
     assert (run.returncode, run.stderr) == (0, '')
 
 
@@ -216,7 +227,7 @@ def test_unittests_ends_with_1_where_a_check_fails_and_with_0_where_none_does(ru
 
 
 def test_unittests_prints_a_report_without_torch_too(run_script):
-    run = run_script('unittests.py', WITHOUT_TORCH='1')
+    run = run_script('unittests.py', WITHOUT='torch')
     assert run.returncode == 0
     assert 'linear: gradients of weight, bias and input equal central differences ... ok' in run.stderr
     assert "linear: gradients of weight, bias and input equal autograd's ... skipped" in run.stderr

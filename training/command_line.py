@@ -11,6 +11,7 @@ from pathlib import Path
 from cifar10.sources import DataUnavailable
 from training import results
 from training.log import Diverged
+from training.process import exit_code, say, signals_as_ctrl_c
 from training.settings import ALLOWED, DEFAULTS, SettingsError
 
 
@@ -21,8 +22,11 @@ class ArgumentParser(argparse.ArgumentParser):
     """Shows defaults, and ends with exit code 2 and one line on standard error for what it can't take."""
 
     def __init__(self, description, module=None):
-        """module: the name by which python -m runs it, for what is no script at the root."""
-        super().__init__(prog=module, description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        """description: its first line is shown; None where Python has left the docstrings out (python -OO).
+
+        module: the name by which python -m runs it, for what is no script at the root.
+        """
+        super().__init__(prog=module, description=(description or '').partition('\n')[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter,
                          allow_abbrev=False)
         self.command = f'python -m {module}' if module else f'python {self.prog}'
 
@@ -74,7 +78,8 @@ def _data_dir(text):
 def _results_dir(text):
     """Refuse what no result can be written to, before the training rather than after it."""
     path = _data_dir(text)
-    existing = next(folder for folder in [Path(path), *Path(path).absolute().parents] if folder.exists())
+    # A link that leads nowhere is there as well, and is in the way.
+    existing = next(folder for folder in [Path(path), *Path(path).absolute().parents] if os.path.lexists(folder))
     try:
         with tempfile.TemporaryFile(dir=existing):
             pass
@@ -88,17 +93,23 @@ def _results_dir(text):
 def user_errors(parser, *more_errors):
     """End the script with one message and no traceback for what is not a defect of the program."""
     try:
-        yield
+        with signals_as_ctrl_c():
+            yield
     except (DataUnavailable, Diverged, *more_errors) as error:
         parser.exit(1, f'{parser.prog}: error: {error}\n')
+    except ModuleNotFoundError as error:
+        package = {'matplotlib': 'matplotlib', 'PIL': 'Pillow', 'tqdm': 'tqdm'}.get(error.name.partition('.')[0])
+        if not package:
+            raise
+        parser.exit(1, f'{parser.prog}: error: {package} is not installed: python -m pip install {package}\n')
     except MemoryError as error:
         parser.exit(1, f'{parser.prog}: error: the memory does not suffice ({error}): give a smaller net or batch\n')
     except OSError as error:
         parser.exit(1, f'{parser.prog}: error: {error}; what was there before is unchanged\n')
     except SettingsError as error:
         parser.error(error)
-    except KeyboardInterrupt:
-        parser.exit(130, f'\n{parser.prog}: interrupted; finished results are kept\n')
+    except KeyboardInterrupt as interrupt:
+        parser.exit(exit_code(interrupt), f'\n{parser.prog}: interrupted; finished results are kept\n')
 
 
 def main(model_name, train, parser, writes=True):
@@ -110,11 +121,12 @@ def main(model_name, train, parser, writes=True):
     settings = {name: value for name, value in arguments.items() if name != 'results_dir'}
     stem = Path(arguments['results_dir']) / results.result_stem(model_name, settings)
     with user_errors(parser):
+        results.check_place(stem)
         _, _, test_accuracy, logging_info = train(**settings)
         if not writes:
             return
         record = {'config': arguments, **logging_info, 'test_accuracy': test_accuracy}
         best = record['best_epoch']
-        print(f'best epoch {best} of {len(record["val_accuracy"])}: '
-              f'validation accuracy {record["val_accuracy"][best - 1]:.4f}, test accuracy {test_accuracy:.4f}')
-        print('written:', *results.write_results(stem, record))
+        say(f'best epoch {best} of {len(record["val_accuracy"])}: '
+            f'validation accuracy {record["val_accuracy"][best - 1]:.4f}, test accuracy {test_accuracy:.4f}')
+        say(' '.join(map(str, ['written:', *results.write_results(stem, record)])))

@@ -1,10 +1,18 @@
 """What a training run leaves behind: a JSON file with every number, and a picture of its curves."""
 
+import contextlib
+import errno
+import hashlib
+import os
 import platform
+import stat
+import sys
 from importlib.metadata import version
 
 from storage.files import json_bytes, png_bytes, write_together
 from training.settings import DEFAULTS
+
+LONGEST_TEXT = 40  # of one setting in the name of a result
 
 
 def result_stem(model_name, settings):
@@ -15,7 +23,9 @@ def result_stem(model_name, settings):
     for name, default in DEFAULTS.items():
         value = settings.get(name, default)
         if value != default:
-            text = '-'.join(map(str, value)) or 'none' if name == 'hidden_dims' else value
+            text = '-'.join(map(str, value)) or 'none' if name == 'hidden_dims' else str(value)
+            if len(text) > LONGEST_TEXT:  # a file name has an end; the record tells the rest
+                text = f'{text[:LONGEST_TEXT]}-and-{hashlib.sha256(text.encode()).hexdigest()[:12]}'
             parts.append(f'{name}{text}')
     return '_'.join(parts)
 
@@ -33,10 +43,30 @@ def environment(packages, threads, device):
 
 def write_results(stem, record):
     """Write the record as STEM.json and its curves as STEM.png; return the two paths."""
-    contents = {stem.with_name(f'{stem.name}.json'): json_bytes(record),
-                stem.with_name(f'{stem.name}.png'): png_bytes(draw_curves(record, stem.name))}
+    json_path, png_path = _paths(stem)
+    contents = {json_path: json_bytes(record)}
+    try:
+        contents[png_path] = png_bytes(draw_curves(record, stem.name))
+    except Exception as error:  # whatever matplotlib may meet; what was asked for is the training
+        missing = isinstance(error, ImportError)
+        remedy = 'python -m pip install matplotlib' if missing else 'the numbers are in the JSON file'
+        print(f'the curves could not be drawn ({type(error).__name__}: {error}): {remedy}', file=sys.stderr)
     write_together(contents)
+    if png_path not in contents:
+        png_path.unlink(missing_ok=True)  # of another run
     return list(contents)
+
+
+def check_place(stem):
+    """Raise an OSError for names that no result can be written to, which can be known before the training."""
+    for path in _paths(stem):
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            if stat.S_ISDIR(os.lstat(path).st_mode):
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+
+
+def _paths(stem):
+    return stem.with_name(f'{stem.name}.json'), stem.with_name(f'{stem.name}.png')
 
 
 def draw_curves(record, title):
