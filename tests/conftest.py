@@ -16,6 +16,8 @@ from generated_data import GeneratedData, json_of  # noqa: E402
 from local_server import serving  # noqa: E402
 
 ROOT = Path(__file__).parent.parent
+LINUX = sys.platform.startswith('linux')
+
 
 @pytest.fixture(scope='session')
 def tiny():
@@ -78,6 +80,10 @@ def run_script(trainable, trainable_dir):
     def run(script, *arguments, cwd=ROOT, start_only=False, processes=1, data_dir=trainable_dir,
             terminal_columns=None, stdout=subprocess.PIPE, before=None, **environment):
         command = [sys.executable, str(ROOT / 'tests' / 'run_script.py'), script, *map(str, arguments)]
+        for what, needed in (('its limits', 'LIMITS' in environment or 'CPUS' in environment or before),
+                             ('its terminals', terminal_columns)):
+            if needed and not LINUX:
+                pytest.skip(f'needs Linux: {what}')
         if processes > 1:  # as the command torchrun does
             command[1:1] = ['-m', 'torch.distributed.run', '--standalone', f'--nproc_per_node={processes}']
         environment = {**inherited, 'GENERATED_CONTENT': json_of(trainable.content()),

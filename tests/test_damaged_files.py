@@ -8,7 +8,6 @@ import pickle
 import re
 import shutil
 import struct
-import sys
 import tarfile
 import tempfile
 from pathlib import Path
@@ -231,12 +230,11 @@ HOSTILE_PICKLES = {
     'an array of 10 GB': b'\x80\x04\x8e' + struct.pack('<Q', 10**10) + b'data.',
     'a shape of 10 GB': batch(IMAGES, LABELS).replace(b'M\x00\x0c', b'J\xff\xff\xff\x7f'),
     'lists nested a million deep': nested_list(10**6) + b'.',
-    'labels nested a million deep': b'\x80\x02}(X\x04\0\0\0data' + pickle.dumps(IMAGES, 2)[2:-1]
-                                    + b'X\x06\0\0\0labels' + nested_list(10**6)[2:] + b'u.',
+    'labels nested a hundred thousand deep': b'\x80\x02}(X\x04\0\0\0data' + pickle.dumps(IMAGES, 2)[2:-1]
+                                    + b'X\x06\0\0\0labels' + nested_list(10**5)[2:] + b'u.',
 }
 
 
-@pytest.mark.skipif(not sys.platform.startswith('linux'), reason='needs the limits of Linux')
 def test_a_pickle_that_announces_too_much_is_refused_within_a_little_memory(expect_tiny, tmp_path):
     folder = expect_tiny.write_folder(tmp_path)
     for name, hostile in HOSTILE_PICKLES.items():
@@ -245,6 +243,7 @@ def test_a_pickle_that_announces_too_much_is_refused_within_a_little_memory(expe
             load(tmp_path)
 
 
+@pytest.mark.skipif(not hasattr(os, 'mkfifo'), reason='needs pipes that have a name')
 def test_a_pipe_in_place_of_a_file_is_refused_and_not_waited_for(expect_tiny, tmp_path):
     (expect_tiny.write_folder(tmp_path) / 'data_batch_1').unlink()
     for path in (tmp_path / ARCHIVE, tmp_path / FOLDER / 'data_batch_1'):

@@ -8,14 +8,10 @@ import sys
 import pytest
 
 import train_mlp_numpy
-from conftest import ROOT
 from test_command_line import FAST, FAST_STEM, run_in_process  # noqa: F401 (a fixture)
 from training import results
 
-needs_linux = pytest.mark.skipif(not sys.platform.startswith('linux'), reason='needs the limits of Linux')
 
-
-@needs_linux
 def test_a_run_in_the_oddest_surroundings_writes_its_results(run_script, tmp_path):
     # All at once: nobody reads the output, no home, no language, no docstrings, one processor, few file descriptors,
     # a working directory that can't be written, threads for nested regions.
@@ -81,7 +77,7 @@ def test_names_that_can_not_be_written_are_refused_before_the_training(command_l
         assert (ended, out, err.count('\n')) == (code, '', 1) and complaint in err, folder
 
 
-def test_a_net_of_seventy_layers_has_a_name_that_can_be_written(expect_trainable, tmp_path, monkeypatch, run_script):
+def test_a_net_of_seventy_layers_has_a_name_that_can_be_written(tmp_path):
     nets = [[128] * 70, [128] * 69 + [64], [64] + [128] * 69]
     names = [results.result_stem('mlp_pytorch_processes16', {'hidden_dims': net, 'use_batch_norm': True, 'lr': 1e-300,
                                                              'batch_size': 45000, 'epochs': 10**80, 'seed': 2**32 - 1,
@@ -97,6 +93,7 @@ def test_a_terminal_of_one_column_is_wide_enough(run_script, tmp_path):
     assert run.returncode == 0 and 'Traceback' not in run.stdout and 'test accuracy' in run.stdout
 
 
+@pytest.mark.skipif(not hasattr(signal, 'SIGHUP'), reason='needs the signals of Unix')
 def test_a_signal_that_was_ignored_stays_ignored(command_line, monkeypatch):
     # As under nohup; and what the signals did before is restored.
     def hang_up(*_):

@@ -3,7 +3,6 @@
 import copy
 import itertools
 import math
-import sys
 import time
 import types
 
@@ -221,7 +220,6 @@ def test_the_way_that_the_data_came_and_the_working_directory_do_not_matter(trai
         np.testing.assert_array_equal(param, param2)
 
 
-@pytest.mark.skipif(not sys.platform.startswith('linux'), reason='needs the limits of Linux')
 def test_a_net_too_large_for_the_memory_is_a_memory_error(expect_trainable):
     with little_memory(6 * 10**8), pytest.raises(MemoryError, match="can't allocate memory"):
         VARIANTS['pytorch'](**{**SETTINGS, 'hidden_dims': [65536, 65536]}, data_dir=expect_trainable)
