@@ -113,5 +113,5 @@ def test_ctrl_c_sigterm_and_sighup_end_a_run_with_one_line_and_write_nothing(run
     process.send_signal(number)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 128 + number
-    assert err == '\ntrain_mlp_numpy.py: interrupted; finished results are kept\n'
+    assert err == '\ntrain_mlp_numpy.py: interrupted; no result was written\n'
     assert not (tmp_path / 'new').exists()

@@ -89,7 +89,7 @@ def test_the_best_model_is_kept_by_validation_accuracy(expect_trainable, monkeyp
     monkeypatch.setattr(module, 'evaluate_model', evaluate)
     train = VARIANTS['numpy' if module is train_mlp_numpy else 'pytorch']
     model, val_accuracies, test_accuracy, info = train(**SETTINGS, data_dir=expect_trainable)
-    assert len(tested) == 1 and tested[0] is model
+    assert len(tested) == 2 and tested[0] is model, 'the last model is tested too, beside it'
     assert val_accuracies == [0.3, 0.6, 0.6] and info['best_epoch'] == 2
     for param, best in zip(parameters_of(model), parameters_of(models[1]), strict=True):
         np.testing.assert_array_equal(param, best)
@@ -98,6 +98,7 @@ def test_the_best_model_is_kept_by_validation_accuracy(expect_trainable, monkeyp
                                            return_numpy=module is train_mlp_numpy)
     assert not model.training, 'it is returned ready to predict'
     assert real_evaluate(model, loaders['test']) == pytest.approx(test_accuracy)
+    assert real_evaluate(models[2], loaders['test']) == pytest.approx(info['last_test_accuracy'])
 
 
 def test_training_accuracy_and_loss_are_means_over_the_batches(train):
@@ -132,6 +133,14 @@ def test_the_seconds_of_an_epoch_are_their_mean(train, monkeypatch):
     clock = itertools.count(0, 3)
     monkeypatch.setattr('training.log.time', types.SimpleNamespace(**{**vars(time), 'perf_counter': lambda: next(clock)}))
     assert train(epochs=1)[3]['seconds_per_epoch'] == train(epochs=3)[3]['seconds_per_epoch'] == 3
+
+
+def test_numpys_evaluation_takes_any_object_with_forward():
+    class Scores:  # as the MLP of a submission may be
+        def forward(self, x):
+            return x
+
+    assert train_mlp_numpy.evaluate_model(Scores(), [(np.eye(4), np.array([0, 1, 2, 0]))]) == 0.75
 
 
 def test_evaluation_leaves_batch_norm_in_the_mode_it_was(expect_trainable):
