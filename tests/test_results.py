@@ -54,6 +54,12 @@ def test_the_first_steps_stand_whole_in_an_inset_and_the_rest_fills_the_panel():
     assert list(inset.get_lines()[0].get_ydata()) == RECORD['batch_loss'][:100] and inset.get_ylim()[1] >= 9
 
 
+def test_every_setting_that_differs_from_its_default_stands_in_the_name_a_new_one_too():
+    changed = {'hidden_dims': [], 'use_batch_norm': True, 'seed': 0, 'momentum': 0.9}
+    assert results.result_stem('mlp_numpy', {}) == 'mlp_numpy'
+    assert results.result_stem('mlp_numpy', changed) == 'mlp_numpy_batch_norm_hidden_dimsnone_seed0_momentum0.9'
+
+
 def test_the_title_is_in_words():
     assert curves.title('mlp_pytorch', RECORD) == (
         'PyTorch MLP 8, batch normalization, learning rate 0.05: test accuracy 0.444')

@@ -128,7 +128,9 @@ def main(model_name, train, parser, writes=True):
                      'a single sample has no variance')
     if arguments['threads']:
         threads.restart_with(arguments['threads'])
-    name = results.result_stem(model_name, arguments)
+    changed = {name: value for name, value in arguments.items()
+               if value != parser.get_default(name) and name not in ('data_dir', 'results_dir')}
+    name = results.result_stem(model_name, changed)
     config = {**arguments, **{folder: results.portable(arguments[folder]) for folder in ('data_dir', 'results_dir')}}
     stem = Path(arguments['results_dir']) / name
     with user_errors(parser, when_interrupted='no result was written'):

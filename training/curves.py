@@ -2,6 +2,7 @@
 
 from training.settings import DEFAULTS, net_name
 
+TOLD_OTHERWISE = {'hidden_dims', 'use_batch_norm', 'epochs', 'data_dir', 'results_dir'}
 FIRST_STEPS = 100  # with a learning rate of 0.1 their updates overshoot, to several times the loss of an untrained net
 
 
@@ -12,7 +13,8 @@ def title(name, record):
     if config.get('use_batch_norm'):
         parts.append('batch normalization')
     words = {'lr': 'learning rate', 'batch_size': 'batches of', 'seed': 'seed', 'threads': 'threads', 'device': 'on'}
-    parts += [f'{word} {config[key]}' for key, word in words.items() if config.get(key, DEFAULTS[key]) != DEFAULTS[key]]
+    parts += [f'{words.get(key, key)} {value}' for key, value in config.items()
+              if value is not None and value != DEFAULTS.get(key) and key not in TOLD_OTHERWISE]
     return f'{", ".join(parts)}: test accuracy {record["test_accuracy"]:.3f}'
 
 

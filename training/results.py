@@ -13,21 +13,19 @@ from pathlib import Path
 
 from storage.files import json_bytes, png_bytes, write_together
 from training import curves
-from training.settings import DEFAULTS
 
 ROOT = Path(__file__).parent.parent
 REFERENCE_DIR = ROOT / 'results' / 'reference'
 LONGEST_TEXT = 40  # of one setting in the name of a result
 
 
-def result_stem(model_name, settings):
-    """A name for the results that tells every setting that differs from the default."""
+def result_stem(model_name, changed):
+    """A name for the results that tells every setting that differs from its default: {name: value}."""
     parts = [model_name]
-    if settings.get('use_batch_norm'):
+    if changed.get('use_batch_norm'):
         parts.append('batch_norm')
-    for name, default in DEFAULTS.items():
-        value = settings.get(name, default)
-        if value != default:
+    for name, value in changed.items():
+        if name != 'use_batch_norm':
             text = '-'.join(map(str, value)) or 'none' if name == 'hidden_dims' else str(value)
             if len(text) > LONGEST_TEXT:  # a file name has an end; the record tells the rest
                 text = f'{text[:LONGEST_TEXT]}-and-{hashlib.sha256(text.encode()).hexdigest()[:12]}'
