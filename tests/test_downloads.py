@@ -7,15 +7,15 @@ import time
 
 import pytest
 
-from cifar10 import sources
+from cifar10 import fetching, sources
 from generated_data import json_of
 from test_data_routes import assert_is, load
 
 
 @pytest.fixture(autouse=True)
 def hurried(monkeypatch):
-    monkeypatch.setattr(sources, 'TIMEOUT_SECONDS', 0.4)
-    monkeypatch.setattr(sources, 'SPEED_WINDOW_SECONDS', 0.2)
+    monkeypatch.setattr(fetching, 'TIMEOUT_SECONDS', 0.4)
+    monkeypatch.setattr(fetching, 'SPEED_WINDOW_SECONDS', 0.2)
 
 
 HTML = b'<html>please log in to the campus network</html>'
@@ -46,12 +46,12 @@ def flipped_bit(request, archive):
 
 def more_bytes_than_announced(request, archive):
     request.head(len(archive))
-    request.wfile.write(sources.GZIP + bytes(len(archive)) + archive)
+    request.wfile.write(fetching.GZIP + bytes(len(archive)) + archive)
 
 
 def more_bytes_of_unknown_length(request, archive):
     request.head()
-    request.wfile.write(sources.GZIP + bytes(2 * len(archive)))
+    request.wfile.write(fetching.GZIP + bytes(2 * len(archive)))
 
 
 def nothing_at_all(request, archive):
@@ -145,7 +145,7 @@ def test_a_body_without_end_is_left_at_the_size_of_the_archive(expect_tiny, tmp_
 
     def endless(request):
         request.head()
-        request.wfile.write(sources.GZIP)
+        request.wfile.write(fetching.GZIP)
         for _ in range(40):  # more than lies in the buffers of a connection
             request.wfile.write(bytes(2**20))
         sent_to_the_end.append(True)
@@ -204,8 +204,8 @@ def test_a_slow_address_is_left_for_a_fast_one_and_taken_where_there_is_none(exp
 def environment_for(tiny, addresses, **changes):
     content = dataclasses.replace(tiny.content(archive_bytes=len(tiny.archive())), **changes)
     return {'GENERATED_CONTENT': json_of(content), 'PATH': '',
-            'PATCHES': json.dumps({'cifar10.sources.ADDRESSES': addresses, 'cifar10.sources.TIMEOUT_SECONDS': 1,
-                                   'cifar10.sources.SPEED_WINDOW_SECONDS': 0.5})}
+            'PATCHES': json.dumps({'cifar10.sources.ADDRESSES': addresses, 'cifar10.fetching.TIMEOUT_SECONDS': 1,
+                                   'cifar10.fetching.SPEED_WINDOW_SECONDS': 0.5})}
 
 
 def test_where_no_address_works_one_message_says_so_and_nothing_is_kept_that_is_trusted(
