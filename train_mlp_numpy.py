@@ -64,7 +64,7 @@ def observe(model, loaders):
     return {
         'val_accuracy': val_accuracy,
         'val_loss': CrossEntropyModule().forward(np.concatenate(predictions), loaders['validation'].labels),
-        'gradient_norm': gradient_norms(model, *loaders['train'].first_batch()),
+        'gradient_norm': gradient_norms(model, *cifar10_utils.first_batch(loaders['train'])),
         'dead_relus': {name: float((~units).mean()) for name, units in active.items()},
     }
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from cifar10 import description
 from storage.files import json_bytes, png_bytes, write_together
 from training import models
-from training.command_line import ArgumentParser, add_folders, user_errors
+from training.command_line import ArgumentParser, add_folders, say, user_errors
 
 
 def main():
@@ -30,7 +30,7 @@ def main():
         stem = Path(arguments.results_dir) / name
         paths = (inspect_images(model, arguments.images, stem) if arguments.images
                  else inspect_test_set(model, training, arguments.data_dir, stem))
-    print('written:', *paths)
+    say(' '.join(map(str, ['written:', *paths])))
 
 
 def load(path):
@@ -52,7 +52,7 @@ def inspect_test_set(model, training, data_dir, stem):
     test = cifar10_utils.get_cifar10(data_dir)['test']
     classes = description.CIFAR10.classes
     record = {'model': stem.name, 'training': training, 'classes': list(classes), **report.inspect(model, test)}
-    print('\n'.join(report.table(record, classes)))
+    say('\n'.join(report.table(record, classes)))
     contents = {f'{stem}_{shown}.png': png_bytes(figure)
                 for shown, figure in report.draw(model, test, record, classes, stem.name).items()}
     contents[f'{stem}_inside.json'] = json_bytes(record)
@@ -71,7 +71,7 @@ def inspect_images(model, paths, stem):
     images = np.stack([read_image(path) for path in paths])
     found = [report.classify(model, image, classes) for image in images]
     for path, likeliest in zip(paths, found):
-        print(f'{path}:', ', '.join(f'{name} {probability:.4f}' for name, probability in likeliest.items()))
+        say(f'{path}: ' + ', '.join(f'{name} {probability:.4f}' for name, probability in likeliest.items()))
     shown = [next(iter(likeliest.items())) for likeliest in found[:report.SHOWN_IMAGES]]
     figure = report.draw_gradients(model, images[:report.SHOWN_IMAGES], [classes.index(name) for name, _ in shown],
                                    [f'{name} {probability:.3f}' for name, probability in shown], stem.name)

@@ -1,7 +1,13 @@
 """What a training run leaves behind: a JSON file with every number, its curves beside it, and the best model."""
 
+import contextlib
+import errno
+import hashlib
 import json
+import os
 import platform
+import stat
+import sys
 from importlib.metadata import version
 from pathlib import Path
 
@@ -11,6 +17,7 @@ from training.models import model_bytes
 
 ROOT = Path(__file__).parent.parent
 REFERENCE_DIR = ROOT / 'results' / 'reference'
+LONGEST_TEXT = 40  # of one setting in the name of a result
 
 
 def result_stem(model_name, changed):
@@ -20,7 +27,9 @@ def result_stem(model_name, changed):
         parts.append('batch_norm')
     for name, value in changed.items():
         if name != 'use_batch_norm':
-            text = '-'.join(map(str, value)) or 'none' if name == 'hidden_dims' else value
+            text = '-'.join(map(str, value)) or 'none' if name == 'hidden_dims' else str(value)
+            if len(text) > LONGEST_TEXT:  # a file name has an end; the record tells the rest
+                text = f'{text[:LONGEST_TEXT]}-and-{hashlib.sha256(text.encode()).hexdigest()[:12]}'
             parts.append(f'{name}{text}')
     return '_'.join(parts)
 
@@ -58,11 +67,31 @@ def reference_line(name):
 
 
 def write_results(stem, record, model):
-    """Write the record as STEM.json, its curves as STEM.png and the model as STEM.npz; return the three paths."""
+    """Write the record as STEM.json, its curves as STEM.png and the model as STEM.npz; return the paths."""
+    json_path, png_path, npz_path = _paths(stem)
     settings = {name: value for name, value in record['config'].items() if name not in ('data_dir', 'results_dir')}
     training = {'settings': settings, **{name: record[name] for name in ('dataset', 'best_epoch', 'test_accuracy')}}
-    contents = {stem.with_name(f'{stem.name}.json'): json_bytes(record),
-                stem.with_name(f'{stem.name}.png'): png_bytes(curves.draw(stem.name, record)),
-                stem.with_name(f'{stem.name}.npz'): model_bytes(model, training)}
+    contents = {json_path: json_bytes(record)}
+    try:
+        contents[png_path] = png_bytes(curves.draw(stem.name, record))
+    except Exception as error:  # whatever matplotlib may meet; what was asked for is the training
+        missing = isinstance(error, ImportError)
+        remedy = 'python -m pip install matplotlib' if missing else 'the numbers are in the JSON file'
+        print(f'the curves could not be drawn ({type(error).__name__}: {error}): {remedy}', file=sys.stderr)
+    contents[npz_path] = model_bytes(model, training)
     write_together(contents)
+    if png_path not in contents:
+        png_path.unlink(missing_ok=True)  # of another run
     return list(contents)
+
+
+def check_place(stem):
+    """Raise an OSError for names that no result can be written to, which can be known before the training."""
+    for path in _paths(stem):
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            if stat.S_ISDIR(os.lstat(path).st_mode):
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+
+
+def _paths(stem):
+    return [stem.with_name(f'{stem.name}.{ending}') for ending in ('json', 'png', 'npz')]
