@@ -58,12 +58,12 @@ def test_the_loss_is_that_of_all_images_and_the_norms_are_those_of_the_first_bat
     model, loaders = start(train_mlp_numpy)
     seen = train_mlp_numpy.observe(model, loaders)
     model.eval()
-    images, labels = loaders['validation'].dataset.images, loaders['validation'].dataset.labels
+    images, labels = loaders['validation'].images, loaders['validation'].labels
     probabilities = model.forward(cifar10_utils.normalize_numpy(images))
     assert seen['val_loss'] == pytest.approx(CrossEntropyModule().forward(probabilities, labels))
     assert seen['val_accuracy'] == train_mlp_numpy.evaluate_model(model, loaders['validation'])
     model.train()
-    images, labels = (array[:100] for array in (loaders['train'].dataset.images, loaders['train'].dataset.labels))
+    images, labels = (array[:100] for array in (loaders['train'].images, loaders['train'].labels))
     probabilities = model.forward(cifar10_utils.normalize_numpy(images))
     model.backward(CrossEntropyModule().backward(probabilities, labels))
     for name, layer in models.named_layers(model):
