@@ -1,0 +1,108 @@
+"""One solution, judged part by part: its files as text, its classes in a process of their own."""
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from grading import activation_part, linear_part, loss_parts, mlp_part
+from grading.findings import CORE, Findings
+from grading.interface import Malformed, Session
+from grading.remote import Failed, Gone
+from grading.source import Source, needs_torch
+from grading.telling import Context
+
+CLASSES = {'linear': 'LinearModule', 'softmax': 'SoftMaxModule', 'cross_entropy': 'CrossEntropyModule'}
+JUDGES = {
+    'linear': linear_part.judge, 'activation': activation_part.judge, 'softmax': loss_parts.judge_softmax,
+    'cross_entropy': loss_parts.judge_cross_entropy, 'softmax_cross_entropy': loss_parts.judge_chain,
+    'mlp': mlp_part.judge,
+}
+
+
+@dataclass
+class Judgement:
+    """All that is known about a solution in the end."""
+
+    folder: str
+    findings: Findings = field(default_factory=Findings)
+    interface: list = field(default_factory=list)
+    seconds: float = 0.0
+
+
+def judge(server, folder, parts_beside=True, tell=lambda part, findings: None):
+    """Judge the solution in a folder; tell(part, findings) is called as each part is done."""
+    start = time.monotonic()
+    judgement = Judgement(str(folder))
+    folder = Path(folder)
+    findings = judgement.findings
+    modules, mlp = (Source(folder / name) for name in ('modules.py', 'mlp_numpy.py'))
+    torch = any(needs_torch(folder, name) for name in ('modules', 'mlp_numpy'))
+    session = Session(server, folder, torch)
+    context = Context(session, findings, modules, mlp)
+    try:
+        usable = _modules_can_be_used(context)
+        for part in CORE:
+            if part not in findings.status and not findings.of(part, 'wrong') and (usable or part == 'mlp'):
+                _judge_part(context, part)
+            if part in CORE:
+                tell(part, findings)
+        if findings.overall() != 'missing':
+            _remarks(context)
+    finally:
+        session.close()
+    judgement.interface = session.interface
+    judgement.seconds = time.monotonic() - start
+    return judgement
+
+
+def _judge_part(context, part):
+    cls = CLASSES.get(part)
+    if cls and cls not in context.names:
+        return context.skip(part, 'missing')
+    try:
+        JUDGES[part](context)
+    except Gone as gone:
+        context.wrong(part, f'Could not be judged to the end: {gone}.', cause='no answer')
+        context.session.restart()
+    except (Failed, Malformed) as error:
+        context.wrong(part, f'Could not be judged to the end: {error}.', cause='unexpected answer',
+                      place=getattr(error, 'place', ''))
+
+
+def _modules_can_be_used(context):
+    """Import modules.py; where that fails, one finding says so, and every part follows from it."""
+    findings, source = context.findings, context.modules
+    context.names = set()
+    if not source.exists:
+        for part in CORE:
+            context.skip(part, 'missing')
+        return False
+    problem, cause, place = source.problem, source.cause, ''
+    if not problem:
+        try:
+            context.session.require('modules')
+            context.names = {name for name, *_ in context.session.ask('classes', module='modules')}
+        except Failed as failed:
+            problem, cause, place = f'modules.py can not be imported: {failed}', 'can not be imported', failed.place
+        except Gone as gone:
+            problem, cause = f'the import of modules.py: {gone}', 'can not be imported'
+    if problem:
+        context.wrong('linear', f'{problem}.', cause=cause, place=place)
+        for part in CORE[1:]:
+            context.wrong(part, 'modules.py can not be used (see linear).', cause='inherited')
+        return False
+    return bool(findings is not None)
+
+
+def _remarks(context):
+    """What the calls did to their arguments and results, and prints."""
+    part_of = {'LinearModule': 'linear', 'SoftMaxModule': 'softmax', 'CrossEntropyModule': 'cross_entropy',
+               'MLP': 'mlp'}
+    words = {'changed': 'changes its argument in place', 'shares': 'gives back its argument, or a view of it',
+             'overwrote': 'gives back the same array as the call before, overwritten'}
+    for (cls, method), facts in context.session.facts.items():
+        for fact in sorted(facts):
+            context.remark(part_of.get(cls, 'activation'), f'{cls}.{method} {words[fact]}.', cause='in place')
+    printed = context.session.printed + (context.session.process.printed if context.session.process else 0)
+    if printed:
+        context.remark('mlp', f'Prints {printed} characters in these checks.', cause='prints')
