@@ -82,7 +82,7 @@ def kind_of(name):
 
 def judge(context):
     source, session = context.modules, context.session
-    names = candidates(session.ask('classes', module='modules'))
+    names = candidates(session.classes('modules'))
     stubs = [name for name in names if source.is_stub(name, 'forward', 'backward')]
     names = [name for name in names if name not in stubs]
     if not names:
@@ -99,10 +99,7 @@ def judge(context):
 
 def _keywords(context, name, kind):
     """What the constructor gets: a parameter of the activation unlike its usual value, so that it shows."""
-    try:
-        signature = context.session.ask('signature', module='modules', name=name)
-    except Failed:
-        return {}, (kind.parameter if kind else 1.0), ''
+    signature = context.session.signature('modules', name)
     keywords, value, own = {}, kind.parameter if kind else 1.0, ''
     for parameter, mode, has_default in signature:
         if mode.startswith('VAR'):
@@ -129,7 +126,7 @@ def _judge_one(context, name):
         activation.value = float(-probe[0, 0])  # a slope of its own choice
     context.activations[name] = activation
     forward, backward = _trials(context, activation)
-    what = f'{name}: ' if len(candidates(context.session.ask('classes', module='modules'))) > 1 else ''
+    what = f'{name}: ' if len(candidates(context.session.classes('modules'))) > 1 else ''
     place = context.modules.place
     formula = kind.formula if kind else "the slope of what forward computes"
     tell(context, PART, f'{what}forward', forward, _forward_suspects(activation),

@@ -20,7 +20,8 @@ OK = ('right', 'departs')
 @dataclass
 class Finding:
     """text: one or two sentences; cause: the name of the mistake in a word or two, the same for all solutions that
-    made it; place: file and line; example: lines that show the smallest case; hint: what to look at."""
+    made it; place: file and line; example: lines that show the smallest case; hint: what to look at; quote: the line
+    at the place, as it stands in the file."""
 
     part: str
     kind: str
@@ -29,6 +30,7 @@ class Finding:
     place: str = ''
     example: str = ''
     hint: str = ''
+    quote: str = ''
 
 
 @dataclass
@@ -37,6 +39,7 @@ class Findings:
 
     found: list = field(default_factory=list)
     status: dict = field(default_factory=dict)
+    reasons: dict = field(default_factory=dict)  # part → why it has its status
 
     def add(self, part, kind, text, **more):
         """Identical messages are merged."""

@@ -27,8 +27,8 @@ class Session:
     def __init__(self, server, folder, torch=False):
         self.server, self.folder, self.torch = server, folder, torch
         self.process, self.imported = None, {}
+        self.signatures, self.class_lists = {}, {}
         self.interface, self.facts, self.printed, self.output = [], {}, 0, b''
-        self.timeout = None
 
     def met(self, words):
         if words not in self.interface:
@@ -64,32 +64,38 @@ class Session:
         if self.imported[module]:
             raise self.imported[module]
 
-    def new(self, module, cls, args, cause_of=None):
+    def new(self, module, cls, args):
         """Make an object with these arguments and a value for each further one that has no default → Thing."""
         self.require(module)
-        kwargs = self._further(module, cls, len(args))
+        kwargs = self.further(module, cls, len(args))
         answer = self.ask('new', module=module, name=cls, args=list(args), kwargs=kwargs)
         if answer['changed']:
             self.note(cls, '__init__', 'changed')
         return Thing(self, answer['made'], cls)
 
-    def _further(self, module, cls, given):
-        try:
-            signature = self.ask('signature', module=module, name=cls)
-        except Failed:
-            return {}
+    def further(self, module, cls, given):
         kwargs = {}
-        for name, kind, has_default in signature[given:]:
+        for name, kind, has_default in self.signature(module, cls)[given:]:
             if not has_default and not kind.startswith('VAR'):
                 kwargs[name] = next((value for part, value in REQUIRED.items() if part in name.lower()), 0.1)
                 self.met(f'{cls}(…, {name}={kwargs[name]!r})')
         return kwargs
 
-    def parameters(self, module, cls):
-        try:
-            return [name for name, *_ in self.ask('signature', module=module, name=cls)]
-        except Failed:
-            return []
+    def signature(self, module, name):
+        """The parameters of a class or function: [name, kind, has a default] each; none where that can't be seen."""
+        if (module, name) not in self.signatures:
+            try:
+                self.signatures[module, name] = self.ask('signature', module=module, name=name)
+            except Failed:
+                self.signatures[module, name] = []
+        return self.signatures[module, name]
+
+    def classes(self, module):
+        """The solution's classes that a module has: [name, names of methods, names of bases] each."""
+        if module not in self.class_lists:
+            self.require(module)
+            self.class_lists[module] = self.ask('classes', module=module)
+        return self.class_lists[module]
 
     def note(self, cls, method, fact):
         self.facts.setdefault((cls, method), set()).add(fact)
@@ -220,7 +226,7 @@ class LinearMaker:
         if self.bias_shape not in ((2,), (1, 2), (2, 1), (), (1,), (1, 1)):
             raise Malformed(f"params['{self.keys['bias']}'] of {cls}(3, 2) is {describe_value(bias)}: it should have "
                             'shape (2,)')
-        self.has_input_layer = 'input_layer' in session.parameters('modules', cls)
+        self.has_input_layer = 'input_layer' in [name for name, *_ in session.signature('modules', cls)]
         session.met('weight (in, out)' if self.transposed else 'weight (out, in)')
         session.met(f'bias {("N".join(str(self.bias_shape).split("2")) if self.bias_shape else "a scalar")}')
         if not self.has_input_layer:

@@ -4,13 +4,14 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from grading import activation_part, linear_part, loss_parts, mlp_part
+from grading import activation_part, linear_part, loss_parts, mlp_part, sandbox
 from grading.findings import CORE, Findings
 from grading.interface import Malformed, Session
 from grading.remote import Failed, Gone
 from grading.source import Source, needs_torch
 from grading.telling import Context
 
+FILES = ['modules', 'mlp_numpy', 'mlp_pytorch', 'train_mlp_numpy', 'train_mlp_pytorch']
 CLASSES = {'linear': 'LinearModule', 'softmax': 'SoftMaxModule', 'cross_entropy': 'CrossEntropyModule'}
 JUDGES = {
     'linear': linear_part.judge, 'activation': activation_part.judge, 'softmax': loss_parts.judge_softmax,
@@ -26,30 +27,43 @@ class Judgement:
     folder: str
     findings: Findings = field(default_factory=Findings)
     interface: list = field(default_factory=list)
+    protection: str = ''
+    fingerprint: str = ''
     seconds: float = 0.0
 
 
-def judge(server, folder, parts_beside=True, tell=lambda part, findings: None):
-    """Judge the solution in a folder; tell(part, findings) is called as each part is done."""
-    start = time.monotonic()
-    judgement = Judgement(str(folder))
+def locate(folder):
+    """The folder that has the files: the one given, or the only one below it that has a modules.py."""
     folder = Path(folder)
-    findings = judgement.findings
-    modules, mlp = (Source(folder / name) for name in ('modules.py', 'mlp_numpy.py'))
+    if not folder.is_dir() or any((folder / name).is_file() for name in ('modules.py', 'mlp_numpy.py')):
+        return folder
+    inner = [path.parent for depth in ('*', '*/*', '*/*/*') for path in folder.glob(f'{depth}/modules.py')
+             if not any(part.startswith(('.', '__')) for part in path.relative_to(folder).parts)]
+    return inner[0] if len(inner) == 1 else folder
+
+
+def judge(server, folder, given=None, tell=lambda part, findings: None):
+    """Judge the solution in a folder; tell(part, findings) is called as each part is done; given: its name."""
+    start = time.monotonic()
+    judgement = Judgement(str(given or folder), protection=sandbox.protection(server.bubblewrap))
+    findings, folder = judgement.findings, locate(folder)
+    sources = {name: Source(folder / f'{name}.py') for name in FILES}
     torch = any(needs_torch(folder, name) for name in ('modules', 'mlp_numpy'))
     session = Session(server, folder, torch)
-    context = Context(session, findings, modules, mlp)
+    context = Context(session, findings, sources['modules'], sources['mlp_numpy'])
     try:
         usable = _modules_can_be_used(context)
         for part in CORE:
-            if part not in findings.status and not findings.of(part, 'wrong') and (usable or part == 'mlp'):
+            if part not in findings.status and not findings.of(part, 'wrong') and usable:
                 _judge_part(context, part)
-            if part in CORE:
-                tell(part, findings)
-        if findings.overall() != 'missing':
+        if usable:
             _remarks(context)
+        for part in CORE:
+            tell(part, findings)
     finally:
         session.close()
+    for finding in findings.found:
+        finding.quote = next((quote for source in sources.values() if (quote := source.quote(finding.place))), '')
     judgement.interface = session.interface
     judgement.seconds = time.monotonic() - start
     return judgement
@@ -71,7 +85,7 @@ def _judge_part(context, part):
 
 def _modules_can_be_used(context):
     """Import modules.py; where that fails, one finding says so, and every part follows from it."""
-    findings, source = context.findings, context.modules
+    source = context.modules
     context.names = set()
     if not source.exists:
         for part in CORE:
@@ -80,8 +94,7 @@ def _modules_can_be_used(context):
     problem, cause, place = source.problem, source.cause, ''
     if not problem:
         try:
-            context.session.require('modules')
-            context.names = {name for name, *_ in context.session.ask('classes', module='modules')}
+            context.names = {name for name, *_ in context.session.classes('modules')}
         except Failed as failed:
             problem, cause, place = f'modules.py can not be imported: {failed}', 'can not be imported', failed.place
         except Gone as gone:
@@ -91,7 +104,7 @@ def _modules_can_be_used(context):
         for part in CORE[1:]:
             context.wrong(part, 'modules.py can not be used (see linear).', cause='inherited')
         return False
-    return bool(findings is not None)
+    return True
 
 
 def _remarks(context):

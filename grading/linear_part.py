@@ -93,7 +93,7 @@ def judge(context):
         context.broken[cls] = 'can not be built'
         place = error.place if isinstance(error, Failed) else ''
         return context.wrong(PART, f'{cls}(3, 2) can not be built: {error}.', cause='can not be built', place=place,
-                             example=_quoted(source, place), hint=hint_for(error))
+                             hint=hint_for(error))
     trials = {name: [] for name in ('y', 'weight', 'bias', 'x')}
     for size in SIZES:
         for name, trial in _one_size(context, maker, *size).items():
@@ -104,10 +104,6 @@ def judge(context):
     _start(context, maker)
     _cache(context, maker)
     _loops(context, cls, ('forward', 'backward'))
-
-
-def _quoted(source, place):
-    return f'there stands: {source.quote(place)}' if source.quote(place) else ''
 
 
 def _numbers(rng, shape, small):
@@ -146,10 +142,9 @@ def _tell(context, cls, maker, trials):
     if same and all(str(trials[name][-1].actual) == same for name in ('weight', 'bias')):
         error = trials['x'][-1].actual
         context.broken[cls] = 'backward raises'
-        square = _square(context, maker)
+        square, cause = _square(context, maker)
         return context.wrong(PART, f'backward can not be computed: {error}.{square and f" {square}"}',
-                             cause=f'raises {error.kind}', place=error.place,
-                             example=_quoted(context.modules, error.place),
+                             cause=cause or f'raises {error.kind}', place=error.place,
                              hint='∂L/∂W = (∂L/∂Y)ᵀ X, ∂L/∂b = Σ_s ∂L/∂Y_s, ∂L/∂X = ∂L/∂Y W')
     for name, (what, suspects, pattern, hint) in GRADIENTS.items():
         parameter = {'weight': 'W', 'bias': 'b'}.get(name)
@@ -179,14 +174,15 @@ PRODUCTS = [Suspect('order of the product', f'is {words}: a product in the wrong
 
 
 def _square(context, maker):
-    """Where backward can't be computed: what it computes where all sizes are the same, in words, or ''."""
+    """Where backward can't be computed: what it computes where all sizes are the same, (in words, its cause)."""
     trials = _one_size(context, maker, 4, 4, 4)
-    found = []
+    found, causes = [], []
     for name, symbol in (('x', '∂L/∂X'), ('weight', '∂L/∂W'), ('bias', '∂L/∂b')):
         suspect = explain([trials[name]], GRADIENTS[name][1] + PRODUCTS)
         if suspect:
             found.append(f'{symbol} {suspect.text}')
-    return f'With S = M = N = 4, where it runs: {"; ".join(found)}.' if found else ''
+            causes.append(suspect.cause)
+    return (f'With S = M = N = 4, where it runs: {"; ".join(found)}.', causes[0]) if found else ('', '')
 
 
 def _example(trials):
@@ -326,7 +322,7 @@ def cache(context, part, cls, make, x, dout):
         thing = make()
         if not thing.has('clear_cache'):
             return context.departs(part, f'{cls} has no clear_cache.', cause='clear_cache')
-        if context.modules.is_stub(cls, 'clear_cache'):
+        if context.modules.is_empty(cls, 'clear_cache'):
             return context.departs(part, f'clear_cache of {cls} is a stub.', cause='clear_cache')
         thing.call('forward', x)
         try:

@@ -13,7 +13,7 @@ from grading.causes import Suspect, Trial, close, show
 from grading.interface import Malformed
 from grading.loss_parts import MAX_EPSILON, softmax, softmax_gradient
 from grading.remote import Failed
-from grading.telling import attempt, tell
+from grading.telling import attempt, hint_for, tell
 
 PART = 'mlp'
 INPUTS, CLASSES = 5, 3
@@ -116,7 +116,7 @@ def judge(context):
     except Failed as failed:
         return context.wrong(PART, f'mlp_numpy.py can not be imported: {failed}.', cause='can not be imported',
                              place=failed.place)
-    if 'MLP' not in [name for name, *_ in session.ask('classes', module='mlp_numpy')]:
+    if 'MLP' not in [name for name, *_ in session.classes('mlp_numpy')]:
         return context.skip(PART, 'missing')
     if context.linear is None:
         return _without_linear(context)
@@ -139,7 +139,7 @@ def build(context, hidden, inputs=INPUTS, classes=CLASSES):
     session = context.session
     thing = session.new('mlp_numpy', 'MLP', [inputs, list(hidden), classes])
     wanted = ['LinearModule', *context.activations, 'SoftMaxModule']
-    names = [name for name, *_ in session.ask('classes', module='modules')]
+    names = [name for name, *_ in session.classes('modules')]
     wanted = [name for name in wanted if name in names]
     linears, activations, softmaxes = [], [], 0
     for ref, index in session.ask('find', target=thing.ref, classes=[['modules', name] for name in wanted]):
@@ -221,8 +221,7 @@ def _judge_depth(context, hidden):
         return False
     except (Failed, Malformed) as error:
         context.wrong(PART, f'MLP({INPUTS}, {hidden}, {CLASSES}) can not be built: {error}.',
-                      cause='can not be built', place=getattr(error, 'place', ''),
-                      example=f'there stands: {context.mlp.quote(getattr(error, "place", ""))}')
+                      cause='can not be built', place=getattr(error, 'place', ''), hint=hint_for(error))
         return False
     trials, after = _steps(context, net, reference)
     if any(trial.failed for trial in trials['y']):
@@ -374,7 +373,7 @@ def _without_linear(context):
     for hidden in HIDDEN:
         try:
             sizes = context.session.ask('sizes', module='mlp_numpy', name='MLP', args=[INPUTS, list(hidden), CLASSES],
-                                        kwargs=context.session._further('mlp_numpy', 'MLP', 3), linear='LinearModule')
+                                        kwargs=context.session.further('mlp_numpy', 'MLP', 3), linear='LinearModule')
         except Failed as failed:
             return context.wrong(PART, f'Besides, MLP({INPUTS}, {hidden}, {CLASSES}) can not be built: {failed}.',
                                  cause='can not be built', place=failed.place)
@@ -467,7 +466,7 @@ def _cache(context):
         net = build(context, [4])
         if not net.thing.has('clear_cache'):
             return context.departs(PART, 'MLP has no clear_cache.', cause='clear_cache')
-        if context.mlp.is_stub('MLP', 'clear_cache'):
+        if context.mlp.is_empty('MLP', 'clear_cache'):
             return context.departs(PART, 'clear_cache of MLP is a stub.', cause='clear_cache')
         net.thing.call('forward', np.ones((2, INPUTS)))
         try:

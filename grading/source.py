@@ -1,6 +1,7 @@
 """A solution's files as text, read and never run: what is a stub, where a loop runs over samples, which line it is."""
 
 import ast
+import functools
 import re
 from pathlib import Path
 
@@ -39,12 +40,13 @@ class Source:
     def line(self, number):
         return self.lines[number - 1].strip()[:100] if 0 < number <= len(self.lines) else ''
 
+    @functools.cached_property
     def classes(self):
         return {node.name: node for node in ast.walk(self.tree) if isinstance(node, ast.ClassDef)}
 
     def method(self, cls, name):
         """The method of a class in this file, or of a base of it in this file; None where there is none."""
-        classes, seen = self.classes(), set()
+        classes, seen = self.classes, set()
         while cls in classes and cls not in seen:
             seen.add(cls)
             for node in classes[cls].body:
@@ -61,6 +63,12 @@ class Source:
         """Are all of these methods left as the course hands them out?"""
         nodes = [self.method(cls, name) for name in methods]
         return any(nodes) and all(node is None or is_stub(node) for node in nodes)
+
+    def is_empty(self, cls, method):
+        """Does a method have no statement but pass?"""
+        node = self.method(cls, method)
+        return node is not None and all(isinstance(inner, ast.Pass) or isinstance(inner, ast.Expr)
+                                        and isinstance(inner.value, ast.Constant) for inner in node.body)
 
     def loop(self, cls, method):
         """The first loop over something other than names or settings in a method: its line, or None."""

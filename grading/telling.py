@@ -43,8 +43,10 @@ class Context:
     def remark(self, part, text, **more):
         self.findings.add(part, 'remark', text, **more)
 
-    def skip(self, part, status):
+    def skip(self, part, status, reason=''):
         self.findings.status[part] = status
+        if reason:
+            self.findings.reasons[part] = reason
 
 
 HINTS = [  # what NumPy and Python mean by their messages, where a beginner may not see it
@@ -103,9 +105,12 @@ def tell(context, part, what, trials, suspects=(), place='', hint='', shown=None
     return False
 
 
+SYMBOLS = {'x': 'X', 'y': 'Y', 'D': '∂L/∂Y'}
+
+
 def example_of(trial, shown=None):
     names = [name for name in (shown or trial.inputs) if name in trial.inputs and name != 'samples']
-    lines = [causes.show(name, trial.inputs[name]) for name in names]
+    lines = [causes.show(SYMBOLS.get(name, name), trial.inputs[name]) for name in names]
     actual = trial.actual
     if isinstance(actual, Exception):
         lines.append(f'came out: {actual}')

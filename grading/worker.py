@@ -381,6 +381,10 @@ def serve(solution, requests, replies):
         except BaseException as error:  # whatever the solution raises, SystemExit too, is its answer
             arrays = []
             header = {'error': describe(error, solution.folder)}
+        try:
+            sys.stdout.flush()
+        except Exception:  # the solution has put something else there
+            pass
         write_message(replies, header, arrays)
 
 
