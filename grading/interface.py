@@ -24,8 +24,8 @@ class Session:
     interface: what was met, in words. facts: (class, method) → what its calls did to arguments and results.
     """
 
-    def __init__(self, server, folder, torch=False):
-        self.server, self.folder, self.torch = server, folder, torch
+    def __init__(self, server, folder, preload=()):
+        self.server, self.folder, self.preload = server, folder, preload
         self.process, self.imported = None, {}
         self.signatures, self.class_lists = {}, {}
         self.interface, self.facts, self.printed, self.output = [], {}, 0, b''
@@ -41,7 +41,7 @@ class Session:
 
     def restart(self):
         self.close()
-        self.process = self.server.open(self.folder, self.torch)
+        self.process = self.server.open(self.folder, self.preload)
         self.imported = {}
 
     def close(self):

@@ -1,14 +1,15 @@
 """One solution, judged part by part: its files as text, its classes in a process of their own."""
 
+import importlib.util
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from grading import activation_part, linear_part, loss_parts, mlp_part, sandbox
-from grading.findings import CORE, Findings
+from grading import activation_part, linear_part, loss_parts, mlp_part, pytorch_part, sandbox, training_part
+from grading.findings import BESIDE, CORE, Findings
 from grading.interface import Malformed, Session
 from grading.remote import Failed, Gone
-from grading.source import Source, needs_torch
+from grading.source import Source, libraries
 from grading.telling import Context
 
 FILES = ['modules', 'mlp_numpy', 'mlp_pytorch', 'train_mlp_numpy', 'train_mlp_pytorch']
@@ -48,8 +49,8 @@ def judge(server, folder, given=None, tell=lambda part, findings: None):
     judgement = Judgement(str(given or folder), protection=sandbox.protection(server.bubblewrap))
     findings, folder = judgement.findings, locate(folder)
     sources = {name: Source(folder / f'{name}.py') for name in FILES}
-    torch = any(needs_torch(folder, name) for name in ('modules', 'mlp_numpy'))
-    session = Session(server, folder, torch)
+    has_torch = importlib.util.find_spec('torch') is not None
+    session = Session(server, folder, libraries(folder, FILES[:2]))
     context = Context(session, findings, sources['modules'], sources['mlp_numpy'])
     try:
         usable = _modules_can_be_used(context)
@@ -60,6 +61,11 @@ def judge(server, folder, given=None, tell=lambda part, findings: None):
             _remarks(context)
         for part in CORE:
             tell(part, findings)
+        session.preload = libraries(folder, FILES)
+        session.close()
+        _beside(context, sources, has_torch)
+        for part in BESIDE:
+            tell(part, findings)
     finally:
         session.close()
     for finding in findings.found:
@@ -67,6 +73,18 @@ def judge(server, folder, given=None, tell=lambda part, findings: None):
     judgement.interface = session.interface
     judgement.seconds = time.monotonic() - start
     return judgement
+
+
+def _beside(context, sources, has_torch):
+    """The PyTorch MLP and the training scripts; whatever goes wrong with them, they are not judged, never wrong."""
+    try:
+        pytorch_part.judge(context, sources['mlp_pytorch'], has_torch)
+    except (Failed, Malformed, Gone, KeyError, TypeError) as error:
+        context.skip('pytorch', 'not judged', f'it answers what was not asked: {error}')
+    try:
+        training_part.judge(context, sources, has_torch)
+    except (Failed, Malformed, Gone, KeyError, TypeError) as error:
+        context.skip('training', 'not judged', f'it answers what was not asked: {error}')
 
 
 def _judge_part(context, part):

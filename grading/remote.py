@@ -79,8 +79,9 @@ class Server:
     def start(self):
         ours, theirs = socket.socketpair()
         ours.settimeout(START_UP_SECONDS)
+        for name in ('worker.py', 'worker_training.py'):
+            shutil.copyfile(Path(__file__).with_name(name), self.work / name)
         worker = self.work / 'worker.py'
-        shutil.copyfile(Path(__file__).with_name('worker.py'), worker)
         self.process = subprocess.Popen(
             sandbox.command(self.work, [str(worker), str(theirs.fileno())], self.bubblewrap), cwd=self.work,
             env=sandbox.environment(self.work), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
@@ -109,18 +110,18 @@ class Server:
             raise OSError('the server has ended')
         return json.loads(answer)
 
-    def open(self, folder, torch=False):
-        """The folder, copied, in a process of its own → Solution."""
+    def open(self, folder, preload=()):
+        """The folder, copied, in a process of its own that has the libraries `preload` → Solution."""
         copy = Path(tempfile.mkdtemp(prefix='solution-', dir=self.work))
         shutil.copytree(folder, copy, ignore=IGNORED, dirs_exist_ok=True, symlinks=True,
                         ignore_dangling_symlinks=True)
-        return Solution(self, copy, torch)
+        return Solution(self, copy, preload)
 
 
 class Solution:
     """One solution in its process. ask() is the only way to it."""
 
-    def __init__(self, server, folder, torch):
+    def __init__(self, server, folder, preload):
         self.server, self.folder, self.timeout = server, folder, server.timeout
         self.output, self.printed = b'', 0
         self.ended = None
@@ -129,7 +130,8 @@ class Solution:
         self._output, output = os.pipe()
         theirs = requests, replies, output
         try:
-            server.command({'folder': str(folder), 'limits': sandbox.LIMITS, 'torch': torch}, theirs)
+            server.command({'folder': str(folder), 'limits': sandbox.LIMITS, 'preload': list(preload)},
+                           theirs)
         except OSError as error:
             self.ended = f'its process could not be started: {error}'
         finally:

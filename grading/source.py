@@ -142,14 +142,20 @@ def _is_loop_over_names(node):
         re.search(r"params|grads|\.keys\(\)|\.items\(\)|^[\[(]['\"]", text))
 
 
-def needs_torch(folder, name, seen=None):
-    """Does a file of the solution, or another of its files that it imports, import PyTorch?"""
+PRELOADED = ['torch', 'matplotlib.pyplot', 'pandas', 'seaborn', 'tqdm.auto']  # imported once for all solutions
+
+
+def libraries(folder, names, seen=None):
+    """The PRELOADED libraries that files of the solution, or its files that they import, import."""
     seen = set() if seen is None else seen
-    if name in seen:
-        return False
-    seen.add(name)
-    imported = Source(Path(folder) / f'{name}.py').imports()
-    if any(module.partition('.')[0] in ('torch', 'torchvision') for module in imported):
-        return True
-    return any(needs_torch(folder, module.rpartition('.')[2], seen) for module in imported
-               if (Path(folder) / f'{module.rpartition(".")[2]}.py').is_file())
+    found = set()
+    for name in names:
+        if name in seen:
+            continue
+        seen.add(name)
+        imported = Source(Path(folder) / f'{name}.py').imports()
+        roots = {module.partition('.')[0] for module in imported}
+        found.update(library for library in PRELOADED if library.partition('.')[0] in roots)
+        last = [module.rpartition('.')[2] for module in imported]
+        found |= libraries(folder, [module for module in last if (Path(folder) / f'{module}.py').is_file()], seen)
+    return found

@@ -3,7 +3,7 @@
 It is told what to do over pipes, computes nothing of its own, and knows neither what should come out nor where
 the report lies. The judge (remote.py) starts it as a server, `python worker.py FD`, that has imported NumPy, and
 PyTorch once a solution needs it; for each solution the server forks a process that speaks the protocol below.
-Needs the standard library and NumPy only, and reads nothing else of this project.
+Needs the standard library and NumPy only, and nothing of this project but worker_training.py beside it.
 
 A message, in both directions, is an eight-byte length, that many bytes of JSON, and the bytes of its arrays in the
 order in which the JSON names them: {"array": [dtype, shape]}. {"object": n} is an object that stays here.
@@ -30,6 +30,7 @@ import warnings
 import numpy as np
 
 SIMPLE = (bool, int, float, str, type(None))
+FURTHER = {}  # operations of worker_training.py
 PACKAGE = 'submission'  # what the files of the solution take for their package, for relative imports
 
 
@@ -376,8 +377,12 @@ def serve(solution, requests, replies):
             return
         arrays = []
         try:
-            operation = getattr(solution, request.pop('op'))
-            header = {'value': solution.objects.encode(operation(**request), arrays)}
+            operation = request.pop('op')
+            if operation in FURTHER:
+                value = FURTHER[operation](*solution.objects.decode(request['args']))
+            else:
+                value = getattr(solution, operation)(**request)
+            header = {'value': solution.objects.encode(value, arrays)}
         except BaseException as error:  # whatever the solution raises, SystemExit too, is its answer
             arrays = []
             header = {'error': describe(error, solution.folder)}
@@ -472,8 +477,26 @@ def end(pid, seconds=10):
     return status
 
 
+def preload(names):
+    """Import libraries once, for all processes that are forked from here."""
+    for name in names:
+        try:
+            if name not in sys.modules:
+                importlib.import_module(name)
+                if name == 'torch':  # the first optimizer imports half of PyTorch
+                    torch = sys.modules['torch']
+                    torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+        except Exception:  # not installed, or broken: the solution will see for itself
+            pass
+
+
 def main(descriptor):
     """The server: for each job on the socket fork a process; for each request to end it, end it and say how."""
+    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'worker_training.py')
+    spec = importlib.util.spec_from_file_location('worker_training', path)
+    further = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(further)
+    FURTHER.update(further.OPERATIONS)
     libc = ctypes.CDLL(None, use_errno=True)
     libc.prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER: what a solution leaves behind becomes a child of ours
     libc.prctl(4, 0, 0, 0, 0)  # PR_SET_DUMPABLE: no process of the same user looks into this one
@@ -487,11 +510,7 @@ def main(descriptor):
         if 'end' in job:
             answer = {'status': end(pid)}
         else:
-            if job['torch'] and 'torch' not in sys.modules:
-                try:
-                    import torch  # noqa: F401 (so that the processes forked from here have it)
-                except ImportError:
-                    pass
+            preload(job['preload'])
             pid = os.fork()
             if not pid:
                 control.close()
