@@ -54,13 +54,17 @@ def judge(server, folder, given=None, tell=lambda part, findings: None):
     context = Context(session, findings, sources['modules'], sources['mlp_numpy'])
     try:
         usable = _modules_can_be_used(context)
+        waiting = []  # parts whose verdict hangs on that of the MLP, see mlp_part
         for part in CORE:
             if part not in findings.status and not findings.of(part, 'wrong') and usable:
                 _judge_part(context, part)
+            waiting.append(part)
+            if part == 'mlp' or not any(findings.of(other, 'wrong') for other in waiting):
+                for other in waiting:
+                    tell(other, findings)
+                waiting = []
         if usable:
             _remarks(context)
-        for part in CORE:
-            tell(part, findings)
         session.preload = libraries(folder, FILES)
         session.close()
         _beside(context, sources, has_torch)

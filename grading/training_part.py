@@ -4,10 +4,13 @@ train runs on a tiny data set: ten classes that a step or two tell apart, and la
 second pass on, so that the model is best after the first epoch and the last one is bad.
 """
 
+import ast
+
 import numpy as np
 
 from grading.interface import Malformed, as_array
 from grading.remote import Failed, Gone
+from grading.source import is_stub
 from grading.telling import attempt
 
 PART = 'training'
@@ -46,7 +49,6 @@ def judge(context, sources, has_torch):
 
 
 def _is_stub(source):
-    from grading.source import is_stub
     functions = [source.function(name) for name in ('train', 'evaluate_model', 'accuracy')]
     return any(functions) and all(function is None or is_stub(function) or _returns_unset(function)
                                   for function in functions)
@@ -54,12 +56,15 @@ def _is_stub(source):
 
 def _returns_unset(function):
     """The course's own skeleton of train: seeds, loads the data, and returns names that it never sets."""
-    import ast
-    names = {node.id for node in ast.walk(function) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
-    returned = [node.value for node in ast.walk(function) if isinstance(node, ast.Return) and node.value]
-    loops = any(isinstance(node, ast.For) for node in ast.walk(function))
-    return not loops and any(isinstance(name, ast.Name) and name.id not in names
-                             for value in returned for name in ast.walk(value))
+    nodes = list(ast.walk(function))
+    if any(isinstance(node, ast.For) for node in nodes):
+        return False
+    names = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    returned = [name.id for node in nodes if isinstance(node, ast.Return) and node.value
+                for name in ast.walk(node.value) if isinstance(name, ast.Name)]
+    return any(name not in names for name in returned) or any(
+        isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant) and node.value.value is ...
+        for node in nodes)
 
 
 def _judge_script(context, source, script, torch_kind, judged, reasons):

@@ -25,7 +25,8 @@ def torch_facts(thing):
 
 
 def _leaves(thing):
-    return [module for module in thing.modules() if not list(module.children())]
+    from torch import nn  # by the class: a net may have an attribute `modules` of its own
+    return [module for _, module in nn.Module.named_modules(thing) if not list(nn.Module.children(module))]
 
 
 def torch_weights(thing, seed):
@@ -90,13 +91,29 @@ def _tensor(array):
     return torch.from_numpy(array)
 
 
+class Split:
+    """A data set as the course's own, what training scripts ask of it: length, samples, data, classes, dataset."""
+
+    def __init__(self, images, labels, torch_kind):
+        self.images, self.targets, self.torch_kind = images, labels, torch_kind
+        self.data = images.transpose(0, 2, 3, 1) if images.ndim == 4 else images
+        self.classes = [str(label) for label in range(10)]
+        self.indices, self.dataset = range(len(images)), self
+
+    def __len__(self):
+        return len(self.images)
+
+    def __getitem__(self, index):
+        return _tensor(self.images[index]) if self.torch_kind else self.images[index], int(self.targets[index])
+
+
 class Loader:
     """Batches in order; `passes` holds the labels of the first pass, the second and so on, the last for the rest."""
 
     def __init__(self, images, passes, batch_size, torch_kind, drop_last=False):
         self.images, self.passes, self.batch_size, self.torch_kind = images, passes, batch_size, torch_kind
         self.drop_last, self.started = drop_last, 0
-        self.dataset = range(len(images))
+        self.dataset = Split(images, passes[0], torch_kind)
 
     def __len__(self):
         return len(self.images) // self.batch_size if self.drop_last else -(-len(self.images) // self.batch_size)
@@ -161,7 +178,7 @@ def use_data(images, labels, torch_kind):
     data = types.ModuleType('cifar10_utils')
 
     def get_cifar10(*args, **kwargs):
-        return {split: split for split in images}
+        return {split: Split(images[split], labels[split][0], torch_kind) for split in images}
 
     def get_dataloader(dataset=None, batch_size=20, return_numpy=None, **kwargs):
         tensors = torch_kind if return_numpy is None else not return_numpy
