@@ -4,19 +4,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-import cifar10_sources
-from cifar10_sources import DataUnavailable  # noqa: F401 (what get_cifar10 raises)
+from cifar10 import description, sources
+from cifar10.description import CIFAR10
+from cifar10.sources import DataUnavailable  # noqa: F401 (what get_cifar10 raises)
 
-# Per channel, of the training images scaled to [0, 1]; in the shape of an image, over which NumPy runs a third faster
-# than over (3, 1, 1).
-MEAN = np.array([0.491, 0.482, 0.447]).repeat(32 * 32).reshape(3, 32, 32)
-STD = np.array([0.247, 0.243, 0.262]).repeat(32 * 32).reshape(3, 32, 32)
+# In the shape of an image, over which NumPy runs a third faster than over (3, 1, 1).
+MEAN, STD = (np.broadcast_to(np.reshape(values, (-1, 1, 1)), CIFAR10.image_shape).copy()
+             for values in (CIFAR10.mean, CIFAR10.std))
 # (x / 255 − MEAN) / STD as one product and one difference.
 SCALE = (1 / (255 * STD)).astype(np.float32)
 SHIFT = (MEAN / STD).astype(np.float32)
-
-SPLIT_SEED = 42
-VALIDATION_SIZE = 5000
 
 
 class Dataset(NamedTuple):
@@ -25,7 +22,7 @@ class Dataset(NamedTuple):
     labels: np.ndarray
 
 
-def get_cifar10(data_dir='data/', validation_size=VALIDATION_SIZE):
+def get_cifar10(data_dir='data/', validation_size=CIFAR10.validation_size):
     """CIFAR-10 as {'train': Dataset, 'validation': Dataset, 'test': Dataset}.
 
     It is fetched into data_dir where it isn't there yet, and verified each time. The validation
@@ -33,11 +30,11 @@ def get_cifar10(data_dir='data/', validation_size=VALIDATION_SIZE):
     permutation.
     Raises DataUnavailable where no copy can be had, ValueError for a size that can't be.
     """
-    train_size = cifar10_sources.CIFAR10.train_size
+    train_size = description.CIFAR10.train_size
     if not 0 <= validation_size <= train_size:
         raise ValueError(f'validation_size is {validation_size}: give a whole number from 0 to {train_size}')
-    train_images, train_labels, test_images, test_labels = cifar10_sources.load_content(data_dir)
-    order = torch_randperm(train_size, SPLIT_SEED)
+    train_images, train_labels, test_images, test_labels = sources.load_content(data_dir)
+    order = torch_randperm(train_size, CIFAR10.split_seed)
     train, validation = np.split(order, [train_size - validation_size])
     return {
         'train': Dataset(train_images[train], train_labels[train].astype(np.int64)),

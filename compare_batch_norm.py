@@ -18,11 +18,13 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-import batch_norm_report
 import cifar10_utils
 import train_mlp_pytorch
-import train_utils
-from files import atomic_write
+from experiments import batch_norm_report
+from storage.files import json_bytes, write_together
+from training.command_line import ArgumentParser, add_folders, user_errors
+from training.log import Diverged
+from training.settings import ALLOWED, COUNT, SEED
 
 NETS = [[128], [256, 128], [512, 256, 128]]
 SETTINGS = {'lr': 0.1, 'batch_size': 128, 'epochs': 20}
@@ -52,7 +54,7 @@ def train_models(results_filename, seeds=(42,), jobs=None, data_dir='data/', set
 
     jobs: how many runs at a time, each in a process of its own, with the cores shared out between
     them; default: one for each core.
-    Raises ResultsError, train_utils.Diverged, cifar10_utils.DataUnavailable.
+    Raises ResultsError, Diverged, cifar10_utils.DataUnavailable.
     """
     settings = {**SETTINGS, **(settings or {})}
     results = load_results(results_filename, settings)
@@ -110,7 +112,7 @@ def train_one(run, data_dir):
         _, _, test_accuracy, info = train_mlp_pytorch.train(
             **run, data_dir=data_dir, device='cpu', verbose=False,
             after_epoch=lambda model: spreads.append(activation_spread(model, images)))
-    except train_utils.Diverged as error:
+    except Diverged as error:
         if run['lr'] <= SETTINGS['lr']:
             raise
         return {**run, 'diverged': str(error)}  # at a learning rate that is tried to see just this
@@ -158,14 +160,10 @@ def load_results(results_filename, settings):
 
 
 def _save(results_filename, results):
-    """Write the results in the order of the plan, whichever run finished first, a run a line."""
-    keys = [f'"config": {json.dumps(results["config"])}']
+    """Write the results in the order of the plan, whichever run finished first."""
     for kind in ('runs', 'learning_rate_runs'):
-        runs = sorted(results[kind], key=lambda run: (run['seed'], len(run['hidden_dims']), run['lr'],
-                                                      run['use_batch_norm']))
-        keys.append(f'"{kind}": [\n  ' + ',\n  '.join(json.dumps(run, allow_nan=False) for run in runs) + '\n]')
-    with atomic_write(results_filename) as file:
-        file.write(('{\n' + ',\n'.join(keys) + '\n}\n').encode())
+        results[kind].sort(key=lambda run: (run['seed'], len(run['hidden_dims']), run['lr'], run['use_batch_norm']))
+    write_together({results_filename: json_bytes(results)})
 
 
 def plot_results(results_filename):
@@ -175,22 +173,21 @@ def plot_results(results_filename):
 
 
 def main():
-    parser = train_utils.ArgumentParser(__doc__.splitlines()[0])
-    parser.add_argument('--seeds', type=train_utils.argument_type(*train_utils.CHECKS['seed']), nargs='+', metavar='N',
+    parser = ArgumentParser(__doc__.splitlines()[0])
+    parser.add_argument('--seeds', type=SEED, nargs='+', metavar='N',
                         default=[42], help='each repeats all configurations')
-    parser.add_argument('--jobs', type=train_utils.argument_type(*train_utils.CHECKS['epochs']), metavar='N',
+    parser.add_argument('--jobs', type=COUNT, metavar='N',
                         default=default_jobs(), help='runs at a time; they share the cores')
     for name, text in (('lr', 'learning rate'), ('batch_size', 'samples per step'), ('epochs', 'epochs of each run')):
-        parser.add_argument(f'--{name}', type=train_utils.argument_type(*train_utils.CHECKS[name]),
-                            default=SETTINGS[name], help=text)
+        parser.add_argument(f'--{name}', type=ALLOWED[name], default=SETTINGS[name], help=text)
     parser.add_argument('--plot_only', action='store_true', help='train nothing, draw what is in the results file')
-    train_utils.add_folders(parser)
+    add_folders(parser)
     arguments = parser.parse_args()
     if arguments.batch_size == 1:
         parser.error("argument --batch_size: '1' is not allowed: give at least 2, a single sample has no variance")
     results_filename = Path(arguments.results_dir) / RESULTS_NAME
     settings = {name: getattr(arguments, name) for name in SETTINGS}
-    with train_utils.user_errors(parser, ResultsError):
+    with user_errors(parser, ResultsError):
         if arguments.plot_only:
             if not load_results(results_filename, settings)['runs']:
                 raise ResultsError(f'{results_filename} holds no run to plot: run without --plot_only first')

@@ -7,9 +7,13 @@ import os
 import numpy as np
 
 import cifar10_utils
-import train_utils
+from cifar10.description import CIFAR10
 from mlp_numpy import MLP
 from modules import CrossEntropyModule
+from training import command_line
+from training.log import TrainingLog
+from training.results import environment
+from training.settings import check_settings
 
 
 def accuracy(predictions, targets):
@@ -45,7 +49,7 @@ def sgd_step(model, lr):
 
 
 def train_epoch(model, data_loader, lr, log):
-    """One pass over the training data, noted in the log (train_utils.TrainingLog)."""
+    """One pass over the training data, noted in the log (training.log.TrainingLog)."""
     loss_module = CrossEntropyModule()
     for images, labels in log.track(data_loader):
         predictions = model.forward(images)
@@ -60,19 +64,18 @@ def train(hidden_dims, lr, batch_size, epochs, seed, data_dir, use_batch_norm=Fa
     """Train an MLP and keep the model of the epoch with the best validation accuracy.
 
     Returns: that model, the validation accuracies per epoch, its test accuracy, and a dict with
-    the course of training (train_utils.TrainingLog.as_dict).
-    Raises ValueError for settings that make no sense, train_utils.Diverged,
+    the course of training (training.log.TrainingLog.as_dict).
+    Raises ValueError for settings that make no sense, training.log.Diverged,
     cifar10_utils.DataUnavailable.
     """
-    train_utils.check_settings(hidden_dims=hidden_dims, lr=lr, batch_size=batch_size, epochs=epochs, seed=seed)
+    check_settings(hidden_dims=hidden_dims, lr=lr, batch_size=batch_size, epochs=epochs, seed=seed)
     np.random.seed(seed)
     cifar10 = cifar10_utils.get_cifar10(data_dir)
     loaders = cifar10_utils.get_dataloader(cifar10, batch_size, return_numpy=True)
 
-    model = MLP(n_inputs=3 * 32 * 32, n_hidden=hidden_dims, n_classes=10, use_batch_norm=use_batch_norm,
-                dtype=np.float32)
+    model = MLP(CIFAR10.n_inputs, hidden_dims, CIFAR10.n_classes, use_batch_norm=use_batch_norm, dtype=np.float32)
 
-    log = train_utils.TrainingLog(epochs, lr, verbose=verbose)
+    log = TrainingLog(epochs, lr, verbose=verbose)
     for _ in range(epochs):
         train_epoch(model, loaders['train'], lr, log)
         if log.end_epoch(evaluate_model(model, loaders['validation'])):
@@ -81,13 +84,13 @@ def train(hidden_dims, lr, batch_size, epochs, seed, data_dir, use_batch_norm=Fa
     best_model.eval()
     test_accuracy = evaluate_model(best_model, loaders['test'])
     threads = int(os.environ.get('OPENBLAS_NUM_THREADS') or os.environ.get('OMP_NUM_THREADS') or os.cpu_count())
-    environment = train_utils.environment(['numpy'], threads, device='cpu')
-    return best_model, log.val_accuracies, test_accuracy, {**log.as_dict(), 'environment': environment}
+    info = {**log.as_dict(), 'environment': environment(['numpy'], threads, device='cpu')}
+    return best_model, log.val_accuracies, test_accuracy, info
 
 
 def main():
-    parser = train_utils.make_parser(__doc__)
-    train_utils.main('mlp_numpy', train, parser)
+    parser = command_line.make_parser(__doc__)
+    command_line.main('mlp_numpy', train, parser)
 
 
 if __name__ == '__main__':

@@ -10,9 +10,12 @@ import torch
 from torch.nn.functional import cross_entropy
 
 import cifar10_utils
-import data_parallel
-import train_utils
+from cifar10.description import CIFAR10
 from mlp_pytorch import MLP
+from training import command_line, data_parallel
+from training.log import TrainingLog
+from training.results import environment
+from training.settings import SettingsError, check_settings
 
 
 def accuracy(predictions, targets):
@@ -57,7 +60,7 @@ def sgd_step(model, lr):
 
 
 def train_epoch(model, data_loader, lr, log):
-    """One pass over the training data, noted in the log (train_utils.TrainingLog)."""
+    """One pass over the training data, noted in the log (training.log.TrainingLog)."""
     for images, labels in log.track(data_loader):
         logits = model(images)
         loss = cross_entropy(logits, labels)
@@ -73,26 +76,26 @@ def train(hidden_dims, lr, use_batch_norm, batch_size, epochs, seed, data_dir, d
 
     after_epoch: a function that is called with the model after each epoch.
     Returns: that model, the validation accuracies per epoch, its test accuracy, and a dict with
-    the course of training (train_utils.TrainingLog.as_dict).
-    Raises ValueError for settings that make no sense, train_utils.Diverged,
+    the course of training (training.log.TrainingLog.as_dict).
+    Raises ValueError for settings that make no sense, training.log.Diverged,
     cifar10_utils.DataUnavailable.
     """
-    train_utils.check_settings(hidden_dims=hidden_dims, lr=lr, batch_size=batch_size, epochs=epochs, seed=seed)
+    check_settings(hidden_dims=hidden_dims, lr=lr, batch_size=batch_size, epochs=epochs, seed=seed)
     rank, size = data_parallel.rank_and_size()
     if batch_size % size:
-        raise train_utils.SettingsError(f'batch_size is {batch_size}, which {size} processes can not share equally: '
-                                        f'give a multiple of {size}')
+        raise SettingsError(f'batch_size is {batch_size}, which {size} processes can not share equally: '
+                            f'give a multiple of {size}')
     device = find_device(device)
     np.random.seed(seed)
     cifar10 = cifar10_utils.get_cifar10(data_dir)
     loaders = cifar10_utils.get_dataloader(cifar10, batch_size, device=device, share=(rank, size))
 
-    model = MLP(n_inputs=3 * 32 * 32, n_hidden=hidden_dims, n_classes=10, use_batch_norm=use_batch_norm).to(device)
+    model = MLP(CIFAR10.n_inputs, hidden_dims, CIFAR10.n_classes, use_batch_norm).to(device)
     replica = data_parallel.replica(model)
 
     # One process on a CPU can look at each loss as it comes, and stop at once where the run diverges.
     fetch = None if device.type == 'cpu' and size == 1 else data_parallel.fetch
-    log = train_utils.TrainingLog(epochs, lr, fetch, verbose and rank == 0)
+    log = TrainingLog(epochs, lr, fetch, verbose and rank == 0)
     for _ in range(epochs):
         train_epoch(replica, loaders['train'], lr, log)
         if log.end_epoch(evaluate_model(model, loaders['validation'])):
@@ -102,8 +105,9 @@ def train(hidden_dims, lr, use_batch_norm, batch_size, epochs, seed, data_dir, d
 
     best_model.eval()
     test_accuracy = evaluate_model(best_model, loaders['test'])
-    environment = train_utils.environment(['numpy', 'torch'], torch.get_num_threads(), device_name(device))
-    return best_model, log.val_accuracies, test_accuracy, {**log.as_dict(), 'environment': environment}
+    info = {**log.as_dict(), 'environment': environment(['numpy', 'torch'], torch.get_num_threads(),
+                                                        device_name(device))}
+    return best_model, log.val_accuracies, test_accuracy, info
 
 
 def find_device(name):
@@ -137,13 +141,13 @@ def _device(text):
 
 
 def main():
-    parser = train_utils.make_parser(__doc__)
+    parser = command_line.make_parser(__doc__)
     parser.add_argument('--device', type=_device, default='auto',
                         help='auto, cpu or cuda; auto takes CUDA where there is one')
     with data_parallel.joined_processes():
         rank, size = data_parallel.rank_and_size()
         name = 'mlp_pytorch' if size == 1 else f'mlp_pytorch_processes{size}'
-        train_utils.main(name, train, parser, writes=rank == 0)
+        command_line.main(name, train, parser, writes=rank == 0)
 
 
 if __name__ == '__main__':

@@ -1,5 +1,6 @@
 """A small CIFAR-10 look-alike in every format that the real one comes in."""
 
+import dataclasses
 import functools
 import hashlib
 import io
@@ -10,7 +11,7 @@ import tarfile
 import numpy as np
 from PIL import Image
 
-from cifar10_sources import Content
+from cifar10.description import CIFAR10
 
 BATCHES = [f'data_batch_{i}' for i in range(1, 6)]
 
@@ -36,8 +37,9 @@ class GeneratedData:
         return hashlib.sha256(self.content_bytes).hexdigest()
 
     def content(self, archive_bytes=0):
-        """What cifar10_sources.CIFAR10 must be for this data."""
-        return Content(len(self.train_labels), len(self.test_labels), archive_bytes, 10**6, self.sha256)
+        """What cifar10.description.CIFAR10 must be for this data."""
+        return dataclasses.replace(CIFAR10, train_size=len(self.train_labels), test_size=len(self.test_labels),
+                                   archive_bytes=archive_bytes, package_bytes=10**6, sha256=self.sha256)
 
     def batches(self):
         """Triples of a batch's name, images and labels."""
@@ -75,6 +77,11 @@ class GeneratedData:
         members['package/train_lables.json'] = json.dumps(self.train_labels.tolist()).encode()
         members['package/test_lables.json'] = json.dumps(self.test_labels.tolist()).encode()
         return tar_gz(members)
+
+
+def json_of(content):
+    """A description as the environment variable GENERATED_CONTENT of run_script.py."""
+    return json.dumps(dataclasses.asdict(content))
 
 
 def tar_gz(members):

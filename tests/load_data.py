@@ -8,11 +8,11 @@ import os
 import subprocess  # noqa: F401 (needed later, when nobody may not read where Python lies)
 import sys
 
-import cifar10_sources
+from cifar10 import sources
 
 
 def main():
     if os.environ.get('AS_NOBODY') and os.geteuid() == 0:
         os.seteuid(65534)
-    arrays = cifar10_sources.load_content(sys.argv[1])
+    arrays = sources.load_content(sys.argv[1])
     print(hashlib.sha256(b''.join(array.tobytes() for array in arrays)).hexdigest())

@@ -3,7 +3,7 @@
     python run_script.py SCRIPT ARGUMENT … [then SCRIPT ARGUMENT …]
 
 Environment variables: DATA_DIR is the --data_dir of the scripts that have one. GENERATED_CONTENT holds the
-cifar10_sources.Content to expect, as JSON; PATCHES, as JSON, other values to set: {"module.name": value};
+cifar10.description.Description to expect, as JSON; PATCHES, as JSON, other values to set: {"module.name": value};
 LIMITS what the system is to allow: {"RLIMIT_FSIZE": bytes}. With WITHOUT_TORCH set, torch can't be imported.
 """
 
@@ -24,13 +24,13 @@ if 'LIMITS' in os.environ:
 if os.environ.get('WITHOUT_TORCH'):
     sys.modules['torch'] = None
 
-import cifar10_sources  # noqa: E402
+from cifar10 import description, sources  # noqa: E402
 
 # On import too: the processes that the script starts import this file, and need the same.
-cifar10_sources.CIFAR10 = cifar10_sources.Content(*json.loads(os.environ['GENERATED_CONTENT']))
-cifar10_sources.ADDRESSES = []
+description.CIFAR10 = description.Description(**json.loads(os.environ['GENERATED_CONTENT']))
+sources.ADDRESSES = []
 for path, value in json.loads(os.environ.get('PATCHES', '{}')).items():
-    module, name = path.split('.')
+    module, name = path.rsplit('.', 1)
     setattr(importlib.import_module(module), name, value)
 
 if __name__ == '__main__':
@@ -39,8 +39,8 @@ if __name__ == '__main__':
     commands = [list(group) for is_command, group in itertools.groupby(sys.argv[1:], 'then'.__ne__) if is_command]
     with contextlib.ExitStack() as stack:
         if len(commands) > 1:  # in one group of processes, since to leave it and join again may hang
-            stack.enter_context(importlib.import_module('data_parallel').joined_processes())
+            stack.enter_context(importlib.import_module('training.data_parallel').joined_processes())
         for sys.argv in commands:
-            if sys.argv[0].startswith(('train', 'compare')):
+            if sys.argv[0].startswith(('train', 'compare', 'experiments')):
                 sys.argv += ['--data_dir', os.environ['DATA_DIR']]
-            importlib.import_module(Path(sys.argv[0]).stem).main()
+            importlib.import_module(sys.argv[0].removesuffix('.py')).main()

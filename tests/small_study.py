@@ -6,7 +6,7 @@ import json
 import pytest
 import torch
 
-import cifar10_sources
+from cifar10 import description
 import compare_batch_norm
 
 NETS = [[4], [5, 4], [6, 5, 4]]
@@ -22,7 +22,7 @@ def run_here(folder, data_dir, content):
         return concurrent.futures.ThreadPoolExecutor(jobs, initializer=torch.set_num_threads, initargs=initargs)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cifar10_sources, 'CIFAR10', content)
+        patch.setattr(description, 'CIFAR10', content)
         patch.setattr(compare_batch_norm, 'NETS', NETS)
         patch.setattr(compare_batch_norm, 'SWEEP_RATES', SWEEP_RATES)
         patch.setattr(concurrent.futures, 'ProcessPoolExecutor', threads_for_processes)

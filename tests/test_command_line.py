@@ -12,7 +12,7 @@ import train_mlp_pytorch
 from conftest import ROOT
 
 SCRIPTS = ['train_mlp_numpy.py', 'train_mlp_pytorch.py']
-ALL_SCRIPTS = [*SCRIPTS, 'compare_batch_norm.py', 'compare_twins.py', 'unittests.py', 'benchmark.py']
+ALL_SCRIPTS = [*SCRIPTS, 'compare_batch_norm.py', 'experiments.twins', 'unittests.py', 'benchmark']
 FAST = ['--epochs', '2', '--hidden_dims', '8', '--lr', '0.05', '--batch_size', '200']
 
 # Arguments, and what the message must name beside the last of them: the flag and what is allowed.
@@ -55,11 +55,11 @@ BAD_INVOCATIONS = [
         (['--seeds', '-1'], SEEDS), (['--seeds', '1', 'x'], SEEDS), (['--jobs', '0'], ('--jobs: ', COUNT)),
         (['--epochs', '0'], ('--epochs: ', COUNT)), (['--lr', 'nan'], LR), (['--batch_size', '0'], BATCH),
         (['--batch_size', '1'], ONE_SAMPLE), (['--hidden_dims', '128'], UNKNOWN), *FOLDERS]),
-    *(('compare_twins.py', *case) for case in [(['--seeds', '1.5'], SEEDS), (['--epochs', '3'], UNKNOWN), *FOLDERS]),
+    *(('experiments.twins', *case) for case in [(['--seeds', '1.5'], SEEDS), (['--epochs', '3'], UNKNOWN), *FOLDERS]),
     ('unittests.py', ['--solution', 'nowhere'], ('--solution: ', 'give the one that has modules.py')),
     ('unittests.py', ['--timeout', '0'], ('--timeout: ', 'give a finite number above 0')),
     ('unittests.py', ['-k', 'linear'], UNKNOWN),
-    ('benchmark.py', ['--rounds', '0'], ('--rounds: ', COUNT)),
+    ('benchmark', ['--rounds', '0'], ('--rounds: ', COUNT)),
 ]
 
 
@@ -70,7 +70,11 @@ def run_in_process(monkeypatch, capsys, tmp_path):
         monkeypatch.setattr(sys, 'argv', [script, *arguments])
         monkeypatch.chdir(tmp_path)
         with pytest.raises(SystemExit) as ended:
-            runpy.run_path(str(ROOT / script), run_name='__main__')
+            if script.endswith('.py'):
+                runpy.run_path(str(ROOT / script), run_name='__main__')
+            else:
+                sys.modules.pop(script, None)  # as in a process that starts
+                runpy.run_module(script, run_name='__main__')
         return ended.value.code, *capsys.readouterr()
 
     return run
@@ -107,7 +111,6 @@ def test_help_shows_each_default(run_in_process, monkeypatch, script, columns):
         assert '(default:' in ' '.join(option.split()), option
 
 
-@pytest.mark.ahead
 @pytest.mark.parametrize('script, flags, stem', [
     ('train_mlp_numpy.py', [], 'mlp_numpy'),
     ('train_mlp_numpy.py', ['--use_batch_norm'], 'mlp_numpy_batch_norm'),
@@ -141,7 +144,6 @@ def test_a_run_writes_complete_results_and_a_summary(run_script, tmp_path, scrip
     assert f'{stem}.json' in written and f'{stem}.png' in written
 
 
-@pytest.mark.ahead
 def test_two_processes_with_the_same_seed_write_the_same_numbers(run_script, tmp_path):
     records = []
     for name in ('first', 'second'):
@@ -155,7 +157,6 @@ def test_two_processes_with_the_same_seed_write_the_same_numbers(run_script, tmp
     assert records[0] == records[1]
 
 
-@pytest.mark.ahead
 def test_the_numpy_script_runs_without_torch(run_script, tmp_path):
     run = run_script('train_mlp_numpy.py', *FAST, '--results_dir', tmp_path, WITHOUT_TORCH='1')
     assert (run.returncode, run.stderr) == (0, '')
@@ -170,7 +171,6 @@ def test_a_run_that_diverges_writes_nothing(expect_trainable, tmp_path, script, 
     assert err.count('\n') == 1 and not (tmp_path / 'new').exists()
 
 
-@pytest.mark.ahead
 def test_a_terminal_shows_a_progress_bar_that_is_gone_at_the_end(run_script, tmp_path):
     run = run_script('train_mlp_numpy.py', *FAST, '--results_dir', tmp_path, terminal_columns=40)
     assert run.returncode == 0
@@ -182,7 +182,6 @@ def test_a_terminal_shows_a_progress_bar_that_is_gone_at_the_end(run_script, tmp
     assert all(number + 1 in bars or lines[number + 1].isspace() for number in bars)
 
 
-@pytest.mark.ahead
 def test_a_net_too_large_for_the_memory_is_refused_in_one_line(run_script, tmp_path):
     run = run_script('train_mlp_numpy.py', '--hidden_dims', '65536', '--results_dir', tmp_path,
                      LIMITS=json.dumps({'RLIMIT_AS': 1500 * 10**6}))
@@ -191,7 +190,6 @@ def test_a_net_too_large_for_the_memory_is_refused_in_one_line(run_script, tmp_p
     assert run.stderr.endswith('give a smaller net or batch\n')
 
 
-@pytest.mark.ahead
 def test_unittests_prints_a_report_without_torch_too(run_script):
     run = run_script('unittests.py', WITHOUT_TORCH='1')
     assert run.returncode == 0

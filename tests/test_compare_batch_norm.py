@@ -7,11 +7,12 @@ import signal
 import pytest
 from PIL import Image
 
-import batch_norm_report
 import compare_batch_norm
+from experiments import batch_norm_report
 from conftest import ROOT
 from small_study import FLAGS, NETS, PATCHES, SETTINGS, SWEEP_RATES
 
+REFERENCE = ROOT / 'results' / 'reference'
 FIGURES = ['batch_norm_train.png', 'batch_norm_validation.png', 'batch_norm_explained.png']
 
 
@@ -55,7 +56,6 @@ def test_all_configurations_are_trained_and_drawn(study):
             image.verify()
 
 
-@pytest.mark.ahead
 def test_a_killed_study_goes_on_and_repeats_nothing(study, run_script, tmp_path):
     process = run_script('compare_batch_norm.py', *FLAGS, '--results_dir', tmp_path, PATCHES=PATCHES, start_only=True)
     try:
@@ -74,7 +74,6 @@ def test_a_killed_study_goes_on_and_repeats_nothing(study, run_script, tmp_path)
         assert finished in read(tmp_path)['runs']
 
 
-@pytest.mark.ahead
 def test_ctrl_c_keeps_the_finished_runs(run_script, tmp_path):
     process = run_script('compare_batch_norm.py', *FLAGS, '--jobs', '2', '--results_dir', tmp_path, PATCHES=PATCHES,
                          start_only=True)
@@ -95,7 +94,6 @@ def test_plot_only_draws_without_training(study, command_line, tmp_path):
     assert (tmp_path / 'batch_norm.md').read_text() in out
 
 
-@pytest.mark.ahead
 def test_figures_on_a_full_disk_are_missed_in_one_line_and_the_old_ones_stay(study, run_script, tmp_path):
     (tmp_path / 'batch_norm.json').write_bytes((study / 'batch_norm.json').read_bytes())
     (tmp_path / FIGURES[0]).write_text('from before')
@@ -170,24 +168,24 @@ def test_the_table_shows_mean_and_deviation():
 
 
 def test_the_committed_study_is_complete_and_its_table_follows_from_it():
-    results = read(ROOT / 'results')
+    results = read(REFERENCE)
     assert len(results['runs']) >= 18
     assert all(len(run['train_accuracy']) == len(run['val_accuracy']) == 20 for run in results['runs'])
     planned, sweep = compare_batch_norm.planned_runs([42, 43, 44], compare_batch_norm.SETTINGS)
     for kind, runs in (('runs', planned), ('learning_rate_runs', sweep)):
         for run in runs:
             assert any(run.items() <= finished.items() for finished in results[kind]), run
-    tables = (ROOT / 'results' / 'batch_norm.md').read_text().split('\n\n')
+    tables = (REFERENCE / 'batch_norm.md').read_text().split('\n\n')
     assert tables == [batch_norm_report.make_table(results['runs']),
                       batch_norm_report.make_learning_rate_table(results),
                       batch_norm_report.make_spread_table(results) + '\n']
     for name in FIGURES:
-        assert (ROOT / 'results' / name).exists()
+        assert (REFERENCE / name).exists()
 
 
 def test_the_page_shows_the_committed_table():
-    page = (ROOT / 'batch_normalization.md').read_text(encoding='utf-8')
-    for table in (ROOT / 'results' / 'batch_norm.md').read_text(encoding='utf-8').split('\n\n'):
+    page = (ROOT / 'docs' / 'batch_normalization.md').read_text(encoding='utf-8')
+    for table in (REFERENCE / 'batch_norm.md').read_text(encoding='utf-8').split('\n\n'):
         assert table.strip() in page
     for picture in re.findall(r'!\[.*?\]\((.*?)\)', page):
-        assert (ROOT / picture).exists(), picture
+        assert (ROOT / 'docs' / picture).exists(), picture

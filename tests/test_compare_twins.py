@@ -1,25 +1,25 @@
-"""compare_twins.py trains both twins on every seed and reports how far they agree."""
+"""twins.py trains both twins on every seed and reports how far they agree."""
 
 import io
 import json
 
 from PIL import Image
 
-import compare_twins
+from experiments import twins
 
 
 def test_the_twins_are_compared_seed_by_seed(expect_trainable, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(compare_twins, 'SETTINGS', {'hidden_dims': [8], 'lr': 0.01, 'batch_size': 200, 'epochs': 2})
-    monkeypatch.setattr('sys.argv', ['compare_twins.py', '--seeds', '1', '2', '--data_dir', expect_trainable,
+    monkeypatch.setattr(twins, 'SETTINGS', {'hidden_dims': [8], 'lr': 0.01, 'batch_size': 200, 'epochs': 2})
+    monkeypatch.setattr('sys.argv', ['twins.py', '--seeds', '1', '2', '--data_dir', expect_trainable,
                                      '--results_dir', str(tmp_path / 'new')])
-    compare_twins.main()
+    twins.main()
     runs = json.loads((tmp_path / 'new' / 'twins.json').read_text())['runs']
     assert [(run['seed'], run['use_batch_norm'], run['twin']) for run in runs] == [
         (seed, use_batch_norm, twin) for seed in (1, 2) for use_batch_norm in (False, True)
         for twin in ('NumPy', 'PyTorch')]
-    for pair in compare_twins.compare(runs):
-        assert compare_twins.relative_differences(pair).shape == (7,)
-        assert compare_twins.relative_differences(pair).max() < 1e-3
+    for pair in twins.compare(runs):
+        assert twins.relative_differences(pair).shape == (7,)
+        assert twins.relative_differences(pair).max() < 1e-3
     with Image.open(io.BytesIO((tmp_path / 'new' / 'twins.png').read_bytes())) as image:
         image.verify()
     out = capsys.readouterr().out

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from cifar10_utils import DataUnavailable
+from generated_data import json_of
 from test_data_routes import assert_is, load
 
 ARCHIVE, FOLDER = 'cifar-10-python.tar.gz', 'cifar-10-batches-py'
@@ -107,7 +108,7 @@ def test_a_file_that_may_not_be_read_is_named(tiny, run_script, name):
             for path in [folder, *folder.rglob('*')]:
                 os.chown(path, 65534, 65534)
         run = run_script('load_data.py', folder, AS_NOBODY='1', PATH='',
-                         GENERATED_CONTENT=json.dumps(tiny.content(archive_bytes=len(tiny.archive()))))
+                         GENERATED_CONTENT=json_of(tiny.content(archive_bytes=len(tiny.archive()))))
     if name == 'cifar10.bin':  # the data is there all the same
         assert (run.returncode, run.stdout) == (0, tiny.sha256 + '\n')
         assert re.search(f'{name}.*Permission denied', run.stderr)

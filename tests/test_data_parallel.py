@@ -8,9 +8,9 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import cifar10_utils
-import data_parallel
+from training import data_parallel
 import train_mlp_pytorch
-import train_utils
+from training.log import Diverged, TrainingLog
 
 SETTINGS = {'hidden_dims': [16], 'lr': 0.02, 'batch_size': 100, 'epochs': 1, 'seed': 42, 'device': 'cpu',
             'verbose': False}
@@ -19,7 +19,6 @@ BATCH_NORM_STEM = STEM.replace('processes2', 'processes2_batch_norm')
 FLAGS = '--hidden_dims 16 --lr 0.02 --batch_size 100 --epochs 1 --device cpu'.split()
 
 
-@pytest.mark.ahead
 def test_two_processes_train_the_model_that_one_trains_and_the_first_alone_writes_and_prints(run_script, tmp_path):
     # torchrun: a run, one with batch normalization, one whose batches can't be shared equally.
     command = ['train_mlp_pytorch.py', *FLAGS, '--results_dir', tmp_path]
@@ -75,7 +74,7 @@ def test_no_step_waits_for_the_device_or_copies_from_it(expect_trainable, use_ba
         fetched.append(len(values))
         return [0.0] * len(values)
 
-    log = train_utils.TrainingLog(1, 0.1, fetch, verbose=False)
+    log = TrainingLog(1, 0.1, fetch, verbose=False)
     with CountedReads() as counted:
         train_mlp_pytorch.train_epoch(model, loader, 0.1, log)
     assert counted.reads == 0
@@ -92,11 +91,11 @@ def test_an_evaluation_waits_for_the_device_once(expect_trainable):
 def test_what_is_fetched_at_the_end_of_an_epoch_is_what_a_live_log_sees(expect_trainable, monkeypatch):
     settings = {**SETTINGS, 'use_batch_norm': False, 'data_dir': expect_trainable}
     live = train_mlp_pytorch.train(**settings)[3]
-    log = train_utils.TrainingLog
-    monkeypatch.setattr(train_utils, 'TrainingLog',
+    log = TrainingLog
+    monkeypatch.setattr(train_mlp_pytorch, 'TrainingLog',
                         lambda epochs, lr, fetch, verbose: log(epochs, lr, data_parallel.fetch, verbose))
     fetched = train_mlp_pytorch.train(**settings)[3]
     for key in ('batch_loss', 'train_loss', 'train_accuracy', 'val_accuracy'):
         assert live[key] == fetched[key]
-    with pytest.raises(train_utils.Diverged, match=r'the loss is nan in epoch 1, step \d+,'):
+    with pytest.raises(Diverged, match=r'the loss is nan in epoch 1, step \d+,'):
         train_mlp_pytorch.train(**{**settings, 'lr': 1e30})

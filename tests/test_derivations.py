@@ -12,7 +12,7 @@ import torch
 
 import modules
 from conftest import ROOT
-from gradient_check import CENTRAL_TOLERANCE, TOLERANCE, central_differences, relative_error
+from checks.gradients import CENTRAL_TOLERANCE, TOLERANCE, central_differences, relative_error
 from mlp_numpy import MLP
 
 S, M, N, C = 7, 5, 4, 3
@@ -320,7 +320,7 @@ def test_derivation_9_1_matrix_products(rng, monkeypatch):
 
 
 def test_every_numbered_result_has_a_test_and_every_test_a_result():
-    text = (ROOT / 'derivations.md').read_text(encoding='utf-8')
+    text = (ROOT / 'docs' / 'derivations.md').read_text(encoding='utf-8')
     results = re.findall(r'\*\*Result (\d+)\.(\d+)\.\*\*', text)
     assert len(set(results)) == len(results) > 0
     tests = [name for name in globals() if name.startswith('test_derivation_')]

@@ -1,17 +1,19 @@
 """Whatever an address does, the next one is tried, what has arrived is not lost, and only CIFAR-10 is believed."""
 
+import dataclasses
 import json
 
 import pytest
 
-import cifar10_sources
+from cifar10 import sources
+from generated_data import json_of
 from test_data_routes import assert_is, load
 
 
 @pytest.fixture(autouse=True)
 def hurried(monkeypatch):
-    monkeypatch.setattr(cifar10_sources, 'TIMEOUT_SECONDS', 0.4)
-    monkeypatch.setattr(cifar10_sources, 'SPEED_WINDOW_SECONDS', 0.2)
+    monkeypatch.setattr(sources, 'TIMEOUT_SECONDS', 0.4)
+    monkeypatch.setattr(sources, 'SPEED_WINDOW_SECONDS', 0.2)
 
 
 HTML = b'<html>please log in to the campus network</html>'
@@ -102,7 +104,7 @@ def test_behind_an_address_that_misbehaves_the_next_one_is_tried(expect_tiny, tm
     archive = expect_tiny.archive()
     bad = serve({'/bad': page(fault, archive)})
     good = serve({'/good': archive}, resumes)
-    monkeypatch.setattr(cifar10_sources, 'ADDRESSES', [f'{bad.address}/bad', f'{good.address}/good'])
+    monkeypatch.setattr(sources, 'ADDRESSES', [f'{bad.address}/bad', f'{good.address}/good'])
     assert_is(load(tmp_path), expect_tiny)
     assert bad.paths and good.paths
     assert sorted(path.name for path in tmp_path.iterdir()) == ['cifar10.bin', 'cifar10.lock']
@@ -112,7 +114,7 @@ def test_behind_an_address_that_misbehaves_the_next_one_is_tried(expect_tiny, tm
 
 def test_behind_a_refused_connection_the_next_address_is_tried(expect_tiny, tmp_path, serve, monkeypatch):
     address, paths, _ = serve({'/good': expect_tiny.archive()})
-    monkeypatch.setattr(cifar10_sources, 'ADDRESSES', ['http://127.0.0.1:1/refused', f'{address}/good'])
+    monkeypatch.setattr(sources, 'ADDRESSES', ['http://127.0.0.1:1/refused', f'{address}/good'])
     assert_is(load(tmp_path), expect_tiny)
     assert paths == ['/good']
 
@@ -128,23 +130,23 @@ def test_a_slow_address_is_left_for_a_fast_one_and_taken_where_there_is_none(exp
             request.wfile.flush()
             request.pause(0.03)
 
-    monkeypatch.setattr(cifar10_sources, 'MINIMUM_SPEED', 10**7)
+    monkeypatch.setattr(sources, 'MINIMUM_SPEED', 10**7)
     address, paths, ranges = serve({'/slow': slow, '/fast': archive})
-    monkeypatch.setattr(cifar10_sources, 'ADDRESSES', [f'{address}/slow', f'{address}/fast'])
+    monkeypatch.setattr(sources, 'ADDRESSES', [f'{address}/slow', f'{address}/fast'])
     assert_is(load(tmp_path / 'both'), expect_tiny)
     assert paths == ['/slow', '/fast']
 
     paths.clear()
-    monkeypatch.setattr(cifar10_sources, 'ADDRESSES', [f'{address}/slow'])
+    monkeypatch.setattr(sources, 'ADDRESSES', [f'{address}/slow'])
     assert_is(load(tmp_path / 'slow alone'), expect_tiny)
     assert paths == ['/slow', '/slow'] and ranges[-1].startswith('bytes=') and ranges[-1] != 'bytes=0-'
 
 
 def environment_for(tiny, addresses, **changes):
-    content = tiny.content(archive_bytes=len(tiny.archive()))._replace(**changes)
-    return {'GENERATED_CONTENT': json.dumps(content), 'PATH': '',
-            'PATCHES': json.dumps({'cifar10_sources.ADDRESSES': addresses, 'cifar10_sources.TIMEOUT_SECONDS': 1,
-                                   'cifar10_sources.SPEED_WINDOW_SECONDS': 0.5})}
+    content = dataclasses.replace(tiny.content(archive_bytes=len(tiny.archive())), **changes)
+    return {'GENERATED_CONTENT': json_of(content), 'PATH': '',
+            'PATCHES': json.dumps({'cifar10.sources.ADDRESSES': addresses, 'cifar10.sources.TIMEOUT_SECONDS': 1,
+                                   'cifar10.sources.SPEED_WINDOW_SECONDS': 0.5})}
 
 
 def test_where_no_address_works_one_message_says_so_and_nothing_is_kept_that_is_trusted(

@@ -5,8 +5,8 @@ import re
 
 import numpy as np
 
-import benchmark_report
-import compare_twins
+from benchmark import report
+from experiments import twins
 import plant_faults
 import test_command_line
 import test_damaged_files
@@ -26,14 +26,14 @@ def test_the_result_table_is_that_of_the_committed_results():
     rows = re.findall(r'^\| `(python train.*)` \| (\d+) \| ([\d.]+) \| ([\d.]+) \|$', README, re.MULTILINE)
     assert [row[0] for row in rows] == list(STEMS)
     for command, *numbers in rows:
-        record = json.loads((ROOT / 'results' / f'{STEMS[command]}.json').read_text())
+        record = json.loads((ROOT / 'results' / 'reference' / f'{STEMS[command]}.json').read_text())
         best = record['best_epoch']
         assert numbers == [str(best), f'{record["val_accuracy"][best - 1]:.4f}', f'{record["test_accuracy"]:.4f}']
 
 
 def test_the_table_of_the_twins_is_that_of_the_committed_results():
-    pairs = compare_twins.compare(json.loads((ROOT / 'results' / 'twins.json').read_text())['runs'])
-    assert '\n'.join(compare_twins.table(pairs)) in README
+    pairs = twins.compare(json.loads((ROOT / 'results' / 'reference' / 'twins.json').read_text())['runs'])
+    assert '\n'.join(twins.table(pairs)) in README
     for pair in pairs:  # what the README says below the table
         ours, theirs = (np.mean(run['first_epoch_loss']) for run in pair)
         assert abs(ours - theirs) / theirs < 1e-3
@@ -42,7 +42,7 @@ def test_the_table_of_the_twins_is_that_of_the_committed_results():
 
 
 def test_the_example_run_is_that_of_the_committed_results():
-    record = json.loads((ROOT / 'results' / 'mlp_numpy.json').read_text())
+    record = json.loads((ROOT / 'results' / 'reference' / 'mlp_numpy.json').read_text())
     shown = re.findall(r'epoch +(\d+)/10  train loss ([\d.]+)  train accuracy ([\d.]+)  validation accuracy ([\d.]+)',
                        README)
     assert len(shown) >= 3
@@ -52,13 +52,13 @@ def test_the_example_run_is_that_of_the_committed_results():
 
 
 def test_the_speed_is_that_of_the_committed_benchmark():
-    record = json.loads((ROOT / 'results' / 'benchmark.json').read_text())
-    assert benchmark_report.summary(record) in ' '.join(README.split())
+    record = json.loads((ROOT / 'results' / 'reference' / 'benchmark.json').read_text())
+    assert report.summary(record) in ' '.join(README.split())
 
 
 def test_the_committed_results_ran_with_default_settings():
     for stem in STEMS.values():
-        config = json.loads((ROOT / 'results' / f'{stem}.json').read_text())['config']
+        config = json.loads((ROOT / 'results' / 'reference' / f'{stem}.json').read_text())['config']
         assert config.items() >= {'hidden_dims': [128], 'lr': 0.1, 'batch_size': 128, 'epochs': 10, 'seed': 42}.items()
 
 

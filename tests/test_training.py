@@ -10,7 +10,7 @@ import torch
 import cifar10_utils
 import train_mlp_numpy
 import train_mlp_pytorch
-import train_utils
+from training.log import Diverged, TrainingLog
 
 SETTINGS = {'hidden_dims': [16], 'lr': 0.05, 'batch_size': 100, 'epochs': 3, 'seed': 42, 'verbose': False}
 VARIANTS = {
@@ -143,13 +143,13 @@ def test_evaluation_leaves_batch_norm_in_the_mode_it_was_in_numpy_too(expect_tra
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(train):
-    with pytest.raises(train_utils.Diverged, match=r'the loss is nan in epoch 1, step \d+, with learning rate 1e\+30'):
+    with pytest.raises(Diverged, match=r'the loss is nan in epoch 1, step \d+, with learning rate 1e\+30'):
         train(lr=1e30)
 
 
 def test_predictions_that_are_not_finite_stop_the_run(train):
     # One batch an epoch: the loss is still fine when the parameters overflow.
-    with pytest.raises(train_utils.Diverged, match='the validation accuracy is nan in epoch 1, step 1, '):
+    with pytest.raises(Diverged, match='the validation accuracy is nan in epoch 1, step 1, '):
         train(lr=1e38, batch_size=1400, hidden_dims=[])
 
 
@@ -180,8 +180,8 @@ def test_an_input_that_is_not_a_number_stops_the_run(module):
     else:
         images, labels = torch.from_numpy(images), torch.from_numpy(labels)
         model = train_mlp_pytorch.MLP(3072, [8], 10)
-    log = train_utils.TrainingLog(1, 0.1, verbose=False)
-    with pytest.raises(train_utils.Diverged, match='the loss is nan in epoch 1, step 1'):
+    log = TrainingLog(1, 0.1, verbose=False)
+    with pytest.raises(Diverged, match='the loss is nan in epoch 1, step 1'):
         module.train_epoch(model, [(images, labels)], 0.1, log)
     assert math.isnan(module.evaluate_model(model, [(images, labels)]))
 

@@ -1,14 +1,12 @@
 """Train the NumPy and the PyTorch MLP side by side, seed by seed, and show how far they agree.
 
-    python compare_twins.py
+    python -m experiments.twins
 
 Both start with the same weights and see the same batches. What parts them is rounding: sooner or later the
 input of some ReLU is so near 0 that the order of summation decides its sign.
 Writes results/twins.json and results/twins.png.
 """
 
-import io
-import json
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +14,13 @@ from tqdm import tqdm
 
 import train_mlp_numpy
 import train_mlp_pytorch
-import train_utils
-from files import atomic_write
+from storage.files import json_bytes, png_bytes, write_together
+from training.command_line import ArgumentParser, add_folders, user_errors
+from training.settings import DEFAULTS, SEED
 
 TWINS = {'NumPy': train_mlp_numpy.train,
          'PyTorch': lambda **settings: train_mlp_pytorch.train(**settings, device='cpu')}
-SETTINGS = {name: train_utils.DEFAULTS[name] for name in ('hidden_dims', 'lr', 'batch_size', 'epochs')}
+SETTINGS = {name: DEFAULTS[name] for name in ('hidden_dims', 'lr', 'batch_size', 'epochs')}
 
 
 def train_twins(seeds, data_dir):
@@ -63,7 +62,7 @@ def table(pairs):
 
 
 def draw(pairs):
-    """PNG bytes: the losses of both twins, how fast they part, and the test accuracies of all seeds."""
+    """A figure: the losses of both twins, how fast they part, and the test accuracies of all seeds."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(13, 4), layout='constrained')
@@ -96,28 +95,23 @@ def draw(pairs):
     for axes in (left, middle, right):
         axes.grid(alpha=0.3)
         axes.legend(fontsize='small', loc='lower right' if axes is not left else 'upper right')
-    image = io.BytesIO()
-    figure.savefig(image, format='png', dpi=100)
-    return image.getvalue()
+    return figure
 
 
 def main():
-    parser = train_utils.ArgumentParser(__doc__.splitlines()[0])
-    parser.add_argument('--seeds', type=train_utils.argument_type(*train_utils.CHECKS['seed']), nargs='+',
-                        metavar='N', default=[42, 43, 44, 45, 46], help='seeds to compare the twins with')
-    train_utils.add_folders(parser)
+    parser = ArgumentParser(__doc__.splitlines()[0], 'experiments.twins')
+    parser.add_argument('--seeds', type=SEED, nargs='+', metavar='N', default=[42, 43, 44, 45, 46], help='seeds to compare the twins with')
+    add_folders(parser)
     arguments = parser.parse_args()
-    with train_utils.user_errors(parser):
+    with user_errors(parser):
         runs = train_twins(arguments.seeds, arguments.data_dir)
         pairs = compare(runs)
         print('\n'.join(table(pairs)))
         results_dir = Path(arguments.results_dir)
-        results_dir.mkdir(parents=True, exist_ok=True)
-        record = json.dumps({'config': SETTINGS, 'runs': runs})
-        for name, content in (('twins.json', record.encode()), ('twins.png', draw(pairs))):
-            with atomic_write(results_dir / name) as file:
-                file.write(content)
-            print('written:', results_dir / name)
+        files = {results_dir / 'twins.json': json_bytes({'config': SETTINGS, 'runs': runs}),
+                 results_dir / 'twins.png': png_bytes(draw(pairs))}
+        write_together(files)
+        print('written:', *files)
 
 
 if __name__ == '__main__':

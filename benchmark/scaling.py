@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-import benchmark_contenders
-import cifar10_sources
 import cifar10_utils
-from benchmark_contenders import Data
+from benchmark import contenders
+from benchmark.contenders import Data
+from cifar10 import description
 
 THREADS = [1, 2]
 # What varies: its values, and (hidden_dims, batch_size) for a value.
@@ -24,7 +24,7 @@ AXES = {
 }
 IMAGES = 4096  # in the data that a point trains on; the time is given for a whole epoch
 ROUNDS = 5
-CONTENDERS = {**benchmark_contenders.FLOORS, **benchmark_contenders.OURS}
+CONTENDERS = {**contenders.FLOORS, **contenders.OURS}
 
 
 def measure():
@@ -62,7 +62,7 @@ def measure_point(axis, value):
     """The median seconds per epoch of each contender."""
     hidden_dims, batch_size = AXES[axis][1](value)
     rng = np.random.default_rng(0)
-    train = cifar10_utils.Dataset(rng.integers(0, 256, (IMAGES, 3, 32, 32), np.uint8), rng.integers(10, size=IMAGES))
+    train = cifar10_utils.Dataset(rng.integers(0, 256, (IMAGES, *description.CIFAR10.image_shape), np.uint8), rng.integers(description.CIFAR10.n_classes, size=IMAGES))
     data = Data({'train': train}, None, train.labels)
     epochs = {name: prepare(data, hidden_dims, False, batch_size) for name, prepare in CONTENDERS.items()}
     seconds = {name: [] for name in epochs}
@@ -70,6 +70,6 @@ def measure_point(axis, value):
         epoch()  # warms up caches, threads and the memory allocator
     for _ in range(ROUNDS):
         for name, epoch in epochs.items():
-            seconds[name].append(benchmark_contenders.seconds_of(epoch))
-    scale = (cifar10_sources.CIFAR10.train_size - cifar10_utils.VALIDATION_SIZE) / IMAGES
+            seconds[name].append(contenders.seconds_of(epoch))
+    scale = (description.CIFAR10.train_size - description.CIFAR10.validation_size) / IMAGES
     return {name: statistics.median(values) * scale for name, values in seconds.items()}

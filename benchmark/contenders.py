@@ -1,4 +1,4 @@
-"""What benchmark.py measures: functions that train one net for one epoch, ours and others.
+"""What the benchmark measures: functions that train one net for one epoch, ours and others.
 
 Each contender is a function (data, hidden_dims, use_batch_norm, batch_size) → a function that
 runs an epoch, or None where the contender can't do that net. Preparation (converting the data,
@@ -17,13 +17,14 @@ from torch.nn.functional import cross_entropy
 import cifar10_utils
 import train_mlp_numpy
 import train_mlp_pytorch
-import train_utils
+from cifar10.description import CIFAR10
 from mlp_numpy import MLP as NumpyMLP
 from mlp_pytorch import MLP as TorchMLP
+from training.log import TrainingLog
 
 LR = 0.1
 PAUSE_SECONDS = 0.1  # before a measurement: threads of the one before wait in a busy loop for a while; let them sleep
-N_INPUTS, N_CLASSES = 3 * 32 * 32, 10
+N_INPUTS, N_CLASSES = CIFAR10.n_inputs, CIFAR10.n_classes
 
 
 class Data(NamedTuple):
@@ -93,7 +94,7 @@ def our_pytorch(data, hidden_dims, use_batch_norm, batch_size):
 
 
 def _log():
-    return train_utils.TrainingLog(1, LR, verbose=False)
+    return TrainingLog(1, LR, verbose=False)
 
 
 def plain_pytorch(data, hidden_dims, use_batch_norm, batch_size):
@@ -123,7 +124,7 @@ def data_loader(data, hidden_dims, use_batch_norm, batch_size):
 class PerSample(torch.utils.data.Dataset):
     """Does to each sample what torchvision's CIFAR10 with ToTensor and Normalize does, operation by operation."""
 
-    mean, std = (0.491, 0.482, 0.447), (0.247, 0.243, 0.262)
+    mean, std = CIFAR10.mean, CIFAR10.std
 
     def __init__(self, dataset):
         self.images, self.labels = np.ascontiguousarray(dataset.images.transpose(0, 2, 3, 1)), dataset.labels

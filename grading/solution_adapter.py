@@ -3,9 +3,9 @@
 Over the years the course has varied; what a solution has is found out by trying it:
 weights stored (out, in) or (in, out), biases (N,) or (1, N), gradients overwritten or added to
 after clear_cache, cross-entropy on labels or on one-hot rows, other activations than ReLU, and no
-`input_layer`. Runs in a process of its own, which solution_check.py starts and watches:
+`input_layer`. Runs in a process of its own, which grading/solution_check.py starts and watches:
 
-    python solution_adapter.py DIR OUTPUT GROUP …
+    python -m grading.solution_adapter DIR OUTPUT GROUP …
 
 Each finding is written to the file OUTPUT as a line of JSON.
 """
@@ -279,7 +279,7 @@ def main(folder, output, groups):
         def write(**finding):
             print(json.dumps(finding), file=file, flush=True)
 
-        here = sys.path[0]
+        here = str(Path(__file__).parent.parent)
         sys.path[0] = str(folder)
         theirs = {}
         for name in ('modules', 'mlp_numpy'):

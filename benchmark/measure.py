@@ -1,11 +1,11 @@
 """Measure how fast the MLPs train, beside the matrix products they need and beside other libraries.
 
-    python -m pip install -r requirements-benchmark.txt && python benchmark.py
+    python -m pip install -r benchmark/requirements.txt && python -m benchmark
 
 In each round every contender trains one epoch of each net, one after the other in one process; what is
 compared are the ratios within a round, and their median over the rounds. Then the time and memory of the
 script itself, and how the time per epoch grows with the net, the batch and the threads.
-Writes results/benchmark.json, results/benchmark.png and results/benchmark_scaling.png.
+Writes results/benchmark.json, results/benchmark.png and results/scaling.png.
 """
 
 import cProfile
@@ -23,41 +23,42 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-import benchmark_contenders
-import benchmark_report
-import benchmark_scaling
-import cifar10_sources
 import cifar10_utils
 import modules
 import train_mlp_numpy
 import train_mlp_pytorch
-import train_utils
-from benchmark_contenders import COURSE, Data
+from benchmark import contenders, report, scaling
+from benchmark.contenders import COURSE, Data
+from cifar10.description import CIFAR10
+from cifar10.sources import CACHE_NAME
+from training.command_line import ArgumentParser, add_folders, user_errors
+from training.results import environment
+from training.settings import COUNT, DEFAULTS, net_name as words_of
 
 NETS = [[128], [512, 256, 128]]
 BATCH_SIZE = 128
-EPOCHS = train_utils.DEFAULTS['epochs']
+EPOCHS = DEFAULTS['epochs']
 # The course's way is timed on this share of an epoch, and multiplied up: it does the same for each batch.
 COURSE_SHARE = 1 / 9
 STARTS = 5
-SCRIPT = Path(__file__).parent / 'train_mlp_numpy.py'
+SCRIPT = Path(__file__).parent.parent / 'train_mlp_numpy.py'
 # Package and module names of what is optional.
 PEERS = {'scikit-learn': 'sklearn', 'jax': 'jax'}
 
 
 def load_data(data_dir):
     """CIFAR-10 where it is at hand, otherwise random images of its shape; and a name for it."""
-    if (Path(data_dir) / cifar10_sources.CACHE_NAME).exists():
+    if (Path(data_dir) / CACHE_NAME).exists():
         return cifar10_utils.get_cifar10(data_dir), 'CIFAR-10'
     rng = np.random.default_rng(0)
-    sizes = {'train': cifar10_sources.CIFAR10.train_size - cifar10_utils.VALIDATION_SIZE,
-             'validation': cifar10_utils.VALIDATION_SIZE, 'test': cifar10_sources.CIFAR10.test_size}
-    return {name: cifar10_utils.Dataset(rng.integers(0, 256, (size, 3, 32, 32), np.uint8), rng.integers(10, size=size))
+    sizes = {'train': CIFAR10.train_size - CIFAR10.validation_size, 'validation': CIFAR10.validation_size,
+             'test': CIFAR10.test_size}
+    return {name: cifar10_utils.Dataset(rng.integers(0, 256, (size, *CIFAR10.image_shape), np.uint8), rng.integers(CIFAR10.n_classes, size=size))
             for name, size in sizes.items()}, 'generated images of the same shape'
 
 
 def net_name(hidden_dims, use_batch_norm):
-    return ' '.join(map(str, hidden_dims)) + (', batch normalization' if use_batch_norm else '')
+    return words_of(hidden_dims) + (', batch normalization' if use_batch_norm else '')
 
 
 def measure_epochs(dataset, rounds):
@@ -69,7 +70,7 @@ def measure_epochs(dataset, rounds):
     for hidden_dims in NETS:
         for use_batch_norm in (False, True):
             epochs = {}
-            for name, prepare in benchmark_contenders.contenders().items():
+            for name, prepare in contenders.contenders().items():
                 epoch = prepare(part if name == COURSE else whole, hidden_dims, use_batch_norm, BATCH_SIZE)
                 if epoch:
                     epochs[name] = epoch
@@ -77,7 +78,7 @@ def measure_epochs(dataset, rounds):
             seconds[net] = {name: [] for name in epochs}
             for _ in tqdm(range(rounds), net, unit='round', disable=None):
                 for name, epoch in epochs.items():
-                    elapsed = benchmark_contenders.seconds_of(epoch)
+                    elapsed = contenders.seconds_of(epoch)
                     seconds[net][name].append(elapsed / COURSE_SHARE if name == COURSE else elapsed)
     return seconds
 
@@ -86,14 +87,14 @@ def measure_evaluation(dataset, rounds):
     """Time of a default run's evaluations (each epoch's validation, one test) over that of its training."""
     ratios = {}
     for name, train_module, model in [
-            ('NumPy', train_mlp_numpy, train_mlp_numpy.MLP(3072, NETS[0], 10, dtype=np.float32)),
-            ('PyTorch', train_mlp_pytorch, train_mlp_pytorch.MLP(3072, NETS[0], 10))]:
-        prepare = benchmark_contenders.OURS[f'{name} MLP (this project)']
+            ('NumPy', train_mlp_numpy, train_mlp_numpy.MLP(CIFAR10.n_inputs, NETS[0], CIFAR10.n_classes, dtype=np.float32)),
+            ('PyTorch', train_mlp_pytorch, train_mlp_pytorch.MLP(CIFAR10.n_inputs, NETS[0], CIFAR10.n_classes))]:
+        prepare = contenders.OURS[f'{name} MLP (this project)']
         epoch = prepare(Data(dataset, None, None), NETS[0], False, BATCH_SIZE)
         loaders = cifar10_utils.get_dataloader(dataset, BATCH_SIZE, return_numpy=name == 'NumPy')
         ratios[name] = []
         for _ in range(rounds):
-            times = [benchmark_contenders.seconds_of(part) for part in (
+            times = [contenders.seconds_of(part) for part in (
                 epoch, lambda: train_module.evaluate_model(model, loaders['validation']),
                 lambda: train_module.evaluate_model(model, loaders['test']))]
             ratios[name].append((EPOCHS * times[1] + times[2]) / (EPOCHS * times[0]))
@@ -106,7 +107,7 @@ def profile_numpy_epoch(dataset):
              'linear, backward': modules.LinearModule.backward, 'weight update': train_mlp_numpy.sgd_step}
     shares = {}
     for hidden_dims in NETS:
-        epoch = benchmark_contenders.our_numpy(Data(dataset, None, None), hidden_dims, False, BATCH_SIZE)
+        epoch = contenders.our_numpy(Data(dataset, None, None), hidden_dims, False, BATCH_SIZE)
         epoch()
         profile = cProfile.Profile()
         profile.runcall(epoch)
@@ -120,12 +121,13 @@ def profile_numpy_epoch(dataset):
 
 FIRST_STEP = """
 import os, sys, time
-import train_mlp_numpy, train_utils
+import train_mlp_numpy
+from training.log import TrainingLog
 def first_step(*_):
     print(time.time())
     sys.stdout.flush()
     os._exit(0)
-train_utils.TrainingLog.step = first_step
+TrainingLog.step = first_step
 sys.argv = ['train_mlp_numpy.py', '--data_dir', sys.argv[1]]
 train_mlp_numpy.main()
 """
@@ -167,13 +169,13 @@ def ratios(seconds, net, name, other):
 
 def judge(record):
     """The targets: a list of dicts with what is measured, its values, their median, the limit, and whether it is met."""
-    numpy_floor = list(benchmark_contenders.FLOORS)[0]
+    numpy_floor = list(contenders.FLOORS)[0]
     limits = [(ours, net_name(net, False), numpy_floor, limit)
-              for ours, limits in zip(benchmark_contenders.OURS, [(1.25, 1.15), (1.5, 1.3)])
+              for ours, limits in zip(contenders.OURS, [(1.25, 1.15), (1.5, 1.3)])
               for net, limit in zip(NETS, limits)]
-    limits += [(ours, net_name(NETS[0], False), COURSE, 0.1) for ours in benchmark_contenders.OURS]
-    peers = ['PyTorch, plain', *(name for name, _ in benchmark_contenders.OPTIONAL.values())]
-    limits += [(ours, net_name(net, False), peer, 1) for ours in benchmark_contenders.OURS for net in NETS
+    limits += [(ours, net_name(NETS[0], False), COURSE, 0.1) for ours in contenders.OURS]
+    peers = ['PyTorch, plain', *(name for name, _ in contenders.OPTIONAL.values())]
+    limits += [(ours, net_name(net, False), peer, 1) for ours in contenders.OURS for net in NETS
                for peer in peers if peer in record['seconds'][net_name(net, False)]]
     rows = [(f'{name} / {other}, net {net}', ratios(record['seconds'], net, name, other), limit)
             for name, net, other, limit in limits]
@@ -196,22 +198,22 @@ def measure(data_dir, rounds):
         record['start'] = measure_start(data_dir)
         record['peak_memory'] = measure_peak_memory(data_dir)
     record['targets'] = judge(record)
-    record['scaling'] = benchmark_scaling.measure()
+    record['scaling'] = scaling.measure()
     packages = ['numpy', 'torch', *(package for package in PEERS if importlib.util.find_spec(PEERS[package]))]
-    record['environment'] = train_utils.environment(packages, torch.get_num_threads(), 'cpu')
+    record['environment'] = environment(packages, torch.get_num_threads(), 'cpu')
     return record
 
 
 def main():
-    parser = train_utils.ArgumentParser(__doc__.splitlines()[0])
-    parser.add_argument('--rounds', type=train_utils.argument_type(*train_utils.CHECKS['epochs']), default=5,
+    parser = ArgumentParser(__doc__.splitlines()[0], 'benchmark')
+    parser.add_argument('--rounds', type=COUNT, default=5,
                         metavar='N', help='epochs of each contender and net')
-    train_utils.add_folders(parser)
+    add_folders(parser)
     arguments = parser.parse_args()
-    with train_utils.user_errors(parser):
+    with user_errors(parser):
         record = measure(arguments.data_dir, arguments.rounds)
-        paths = benchmark_report.write(Path(arguments.results_dir) / 'benchmark.json', record)
-    print('\n'.join(benchmark_report.text(record)))
+        paths = report.write(Path(arguments.results_dir) / 'benchmark.json', record)
+    print('\n'.join(report.text(record)))
     print('written:', *paths)
 
 

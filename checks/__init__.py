@@ -1,0 +1,1 @@
+"""The checks of the NumPy modules and the MLP; `python unittests.py` runs them."""

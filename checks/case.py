@@ -1,0 +1,81 @@
+"""What the checks of modules and MLP stand on: comparisons whose message names the cause, and what is skipped when."""
+
+import unittest
+from types import SimpleNamespace
+
+import numpy as np
+
+import modules
+from checks.gradients import CENTRAL_TOLERANCE, TOLERANCE, central_differences, gradient_fault
+
+try:
+    import torch
+except ImportError:  # the NumPy half of the project works without it, and so do most checks
+    torch = None
+
+# What is judged: this project, or somebody else's solution behind solution_adapter.py, which says what it found.
+INTERFACE = getattr(modules, 'INTERFACE', SimpleNamespace(own=True, input_layer=True, labels=True, rows=True,
+                                                          relu=True))
+
+needs_torch = unittest.skipIf(torch is None, 'PyTorch is not installed')
+only_here = unittest.skipUnless(INTERFACE.own, 'beyond the interfaces that every solution has')
+needs_input_layer = unittest.skipUnless(INTERFACE.input_layer, 'LinearModule takes no input_layer')
+needs_labels = unittest.skipUnless(INTERFACE.labels, 'CrossEntropyModule takes no integer labels')
+needs_rows = unittest.skipUnless(INTERFACE.rows, 'CrossEntropyModule takes no target rows')
+
+FORGOTTEN = RuntimeError if INTERFACE.own else Exception  # what backward raises after clear_cache
+
+S, M, N, C = 7, 5, 4, 3  # samples, inputs, outputs, classes: all different, so that a wrong axis shows
+
+
+class ModuleChecks(unittest.TestCase):
+    """What the checks of every module need."""
+
+    def setUp(self):
+        np.random.seed(42)
+        self.rng = np.random.default_rng(42)
+
+    def assert_gradient(self, name, actual, expected, cause, tolerance=TOLERANCE):
+        """cause: what to suspect, and the number of the result in derivations.md."""
+        if torch is not None and isinstance(expected, torch.Tensor):
+            expected = expected.numpy()
+        fault = gradient_fault(name, actual, expected, S, tolerance, *cause)
+        if fault:
+            self.fail(fault)
+
+    def assert_close(self, actual, expected, message, tolerance=1e-12):
+        np.testing.assert_allclose(actual, expected, rtol=tolerance, atol=tolerance, err_msg=message)
+
+    def assert_matches_central_differences(self, module, x, causes, params=()):
+        """Compare backward of a module with central differences of L = Σ forward(x) ∘ D for a random D."""
+        dout = self.rng.normal(size=module.forward(x).shape)
+        dx = module.backward(dout)
+
+        def loss():
+            return float((module.forward(x) * dout).sum())
+
+        grads = {name: module.grads[name].copy() for name in params}  # before loss() runs forward again
+        for name in params:
+            expected = central_differences(loss, module.params[name])
+            self.assert_gradient(f'∂L/∂{name}', grads[name], expected, causes[name], tolerance=CENTRAL_TOLERANCE)
+        self.assert_gradient('∂L/∂X', dx, central_differences(loss, x), causes['x'], tolerance=CENTRAL_TOLERANCE)
+
+    def assert_independent(self, module, x):
+        """Two results of forward are two arrays, and backward belongs to the second."""
+        first = module.forward(x)
+        kept = first.copy()
+        second = module.forward(x + 1)
+        self.assertFalse(np.shares_memory(first, second), 'two calls of forward returned the same array')
+        self.assert_close(first, kept, 'a later forward overwrote an earlier result', tolerance=0)
+
+    def assert_forgets(self, module, x):
+        """After clear_cache there is nothing to go back from."""
+        out = module.forward(x)
+        module.clear_cache()
+        with self.assertRaises(FORGOTTEN, msg='backward after clear_cache used the cleared forward pass'):
+            module.backward(out)
+
+
+def leaves(*arrays):
+    """Copies of NumPy arrays as float64 tensors whose gradients autograd computes."""
+    return [torch.tensor(array, dtype=torch.float64, requires_grad=True) for array in arrays]

@@ -1,0 +1,118 @@
+"""Checks of the NumPy MLP: what its modules compute together, with no, one and three hidden layers."""
+
+import unittest
+
+import numpy as np
+
+import mlp_numpy
+import modules
+from checks.case import FORGOTTEN, INTERFACE, C, M, ModuleChecks, S, leaves, needs_input_layer, needs_torch, only_here, torch
+from checks.gradients import CENTRAL_TOLERANCE, TOLERANCE, central_differences
+
+
+class MLPChecks(ModuleChecks):
+    HIDDEN = ([], [6], [6, 5, 4])
+    CAUSE = ('the order of the layers in backward, or one of the modules (see its own checks)', '1.3')
+
+    def setUp(self):
+        super().setUp()
+        self.x = self.rng.normal(size=(S, M))
+        self.dout = self.rng.normal(size=(S, C))  # ∂L/∂probabilities of L = Σ probabilities ∘ dout
+
+    def linear_layers(self, model, sizes):
+        """The linear layers in order; `sizes` are those of the net from input to output."""
+        linears = [layer for layer in model.layers if isinstance(layer, modules.LinearModule)]
+        shapes = [linear.params['weight'].shape for linear in linears]
+        self.assertEqual(shapes, list(zip(sizes[1:], sizes)), 'the linear layers of the MLP have other weights')
+        return linears
+
+    @needs_torch
+    @unittest.skipUnless(INTERFACE.relu, 'the activation is not ReLU')
+    def test_gradients_autograd(self):
+        """mlp: probabilities and all gradients equal autograd's with 0, 1 and 3 hidden layers"""
+        for hidden in self.HIDDEN:
+            with self.subTest(n_hidden=hidden):
+                model = mlp_numpy.MLP(M, hidden, C)
+                linears = self.linear_layers(model, [M, *hidden, C])
+                params = leaves(*(linear.params[name] for linear in linears for name in ('weight', 'bias')))
+                out = torch.from_numpy(self.x)
+                for i in range(0, len(params), 2):
+                    out = torch.nn.functional.linear(torch.relu(out) if i else out, params[i], params[i + 1])
+                expected = torch.softmax(out, dim=1)
+                expected.backward(torch.from_numpy(self.dout))
+                self.assert_close(model.forward(self.x), expected.detach(), 'the probabilities are off', TOLERANCE)
+                model.backward(self.dout)
+                for i, linear in enumerate(linears):
+                    for name, param in zip(('weight', 'bias'), params[2 * i:2 * i + 2]):
+                        self.assert_gradient(f'∂L/∂{name} of linear layer {i + 1}', linear.grads[name], param.grad,
+                                             self.CAUSE)
+
+    def test_gradients_numerically(self):
+        """mlp: all gradients equal central differences with 0, 1 and 3 hidden layers"""
+        for hidden in self.HIDDEN:
+            with self.subTest(n_hidden=hidden):
+                model = mlp_numpy.MLP(M, hidden, C)
+                linears = self.linear_layers(model, [M, *hidden, C])
+                model.forward(self.x)
+                model.backward(self.dout)
+                grads = [{name: grad.copy() for name, grad in linear.grads.items()} for linear in linears]
+                for i, linear in enumerate(linears):
+                    for name, param in linear.params.items():
+                        expected = central_differences(
+                            lambda m=model: float((m.forward(self.x) * self.dout).sum()), param)
+                        self.assert_gradient(f'∂L/∂{name} of linear layer {i + 1}', grads[i][name], expected,
+                                             self.CAUSE, tolerance=CENTRAL_TOLERANCE)
+
+    @needs_input_layer
+    def test_input_layer_has_gain_1(self):
+        """mlp: the first layer starts with gain 1, the others with gain 2"""
+        linears = self.linear_layers(mlp_numpy.MLP(300, [200, 250], 200), [300, 200, 250, 200])
+        for layer, (linear, gain) in enumerate(zip(linears, (1, 2, 2)), start=1):
+            weight = linear.params['weight']
+            self.assertLess(abs(weight.std() / np.sqrt(gain / weight.shape[1]) - 1), 5 / np.sqrt(2 * weight.size),
+                            f'the standard deviation of the weights of linear layer {layer} is not √({gain} / M)')
+
+    def test_probabilities(self):
+        """mlp: forward gives rows that sum to 1"""
+        out = mlp_numpy.MLP(M, [6], C).forward(self.x)
+        self.assertEqual(out.shape, (S, C))
+        self.assert_close(out.sum(axis=1), np.ones(S), 'rows of probabilities')
+
+    def test_four_dimensional_input(self):
+        """mlp: images (S, channels, height, width) give what their flattened rows give, gradients too"""
+        model = mlp_numpy.MLP(2 * 3 * 4, [6], C)
+        images = self.rng.normal(size=(S, 2, 3, 4))
+        linears = self.linear_layers(model, [24, 6, C])
+        outs, grads = [], []
+        for x in (images, images.reshape(S, -1)):
+            outs.append(model.forward(x))
+            model.backward(self.dout)
+            grads.append(linears[0].grads['weight'].copy())
+        self.assert_close(outs[0], outs[1], 'forward', tolerance=0)
+        self.assert_close(grads[0], grads[1], '∂L/∂weight', tolerance=0)
+
+    @only_here
+    def test_dtype(self):
+        """mlp: a float32 model stays float32 in parameters, results and gradients"""
+        model = mlp_numpy.MLP(M, [6], C, dtype=np.float32)
+        out = model.forward(self.x.astype(np.float32))
+        self.assertEqual(out.dtype, np.float32)
+        model.backward(out)
+        for linear in self.linear_layers(model, [M, 6, C]):
+            for name in ('weight', 'bias'):
+                self.assertEqual((linear.params[name].dtype, linear.grads[name].dtype), (np.float32, np.float32))
+
+    def test_independent_results(self):
+        """mlp: two forward results are independent"""
+        self.assert_independent(mlp_numpy.MLP(M, [6], C), self.x)
+
+    def test_clear_cache(self):
+        """mlp: clear_cache forgets the forward pass in every layer"""
+        model = mlp_numpy.MLP(M, [6], C)
+        out = model.forward(self.x)
+        model.clear_cache()
+        with self.assertRaises(FORGOTTEN, msg='backward after clear_cache used the cleared forward pass'):
+            model.backward(out)
+        for linear in self.linear_layers(model, [M, 6, C]):
+            with self.assertRaises(FORGOTTEN, msg='clear_cache did not reach a linear layer'):
+                linear.backward(np.ones((S, len(linear.params['bias']))))

@@ -1,0 +1,1 @@
+"""The data set: what it is, where it comes from, and the formats it comes in."""

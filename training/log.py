@@ -1,0 +1,91 @@
+"""The log of a training run: loss and accuracy of each step and epoch, shown as they come."""
+
+import math
+import time
+
+from cifar10.description import CIFAR10
+
+
+class Diverged(Exception):
+    """The loss or the predictions are no longer finite; the message says since when."""
+
+
+class TrainingLog:
+    """Keeps loss and accuracy of each step and epoch, shows them, and stops a run that diverged.
+
+    Losses and accuracies are looked at in each step. With fetch, a function that turns a list of
+    them to floats, they are only collected until the end of the epoch: a GPU is waited for once.
+    """
+
+    def __init__(self, epochs, lr, fetch=None, verbose=True):
+        self.epochs, self.lr, self.fetch, self.verbose = epochs, lr, fetch, verbose
+        self.epoch = 0
+        self.batch_losses, self.train_losses, self.train_accuracies, self.val_accuracies = [], [], [], []
+        self.seconds = []
+
+    def track(self, loader):
+        """Iterate over the batches of one epoch, behind a progress bar."""
+        from tqdm import tqdm
+
+        self.epoch += 1
+        self._losses, self._accuracies = [], []
+        start = time.perf_counter()
+        with tqdm(loader, f'epoch {self.epoch}/{self.epochs}', unit='batch', leave=False, dynamic_ncols=True,
+                  disable=None if self.verbose else True) as self._bar:
+            yield from self._bar
+        if self.fetch:
+            values = self.fetch(self._losses + self._accuracies)
+            self._losses, self._accuracies = values[:len(self._losses)], values[len(self._losses):]
+            for step, loss in enumerate(self._losses, start=1):
+                self._check(loss, step)
+        self.seconds.append(time.perf_counter() - start)
+        self.batch_losses += self._losses
+        self.train_losses.append(_mean(self._losses))
+        self.train_accuracies.append(_mean(self._accuracies))
+
+    def step(self, loss, accuracy):
+        """Take note of one batch. Raises Diverged."""
+        if not self.fetch:
+            loss, accuracy = float(loss), float(accuracy)
+            self._check(loss, len(self._losses) + 1)
+        self._losses.append(loss)
+        self._accuracies.append(accuracy)
+        if not self.fetch and not self._bar.disable and len(self._losses) % 25 == 0:
+            self._bar.set_postfix_str(f'loss {_mean(self._losses):.4f}, accuracy {_mean(self._accuracies):.4f}',
+                                      refresh=False)
+
+    def end_epoch(self, val_accuracy):
+        """Take note of the epoch's validation accuracy; True where it is the best so far. Raises Diverged."""
+        self._check(val_accuracy, len(self._losses), 'validation accuracy')
+        self.val_accuracies.append(val_accuracy)
+        if self.verbose:
+            print(f'epoch {self.epoch:{len(str(self.epochs))}}/{self.epochs}'
+                  f'  train loss {self.train_losses[-1]:.4f}  train accuracy {self.train_accuracies[-1]:.4f}'
+                  f'  validation accuracy {val_accuracy:.4f}  {self.seconds[-1]:.2f} s', flush=True)
+        return self.best_epoch == self.epoch
+
+    @property
+    def best_epoch(self):
+        """The epoch, counted from 1, with the best validation accuracy; the first where several have it."""
+        return 1 + self.val_accuracies.index(max(self.val_accuracies))
+
+    def _check(self, value, step, name='loss'):
+        if not math.isfinite(value):
+            raise Diverged(f'the {name} is {value} in epoch {self.epoch}, step {step}, with learning rate {self.lr}; '
+                           'no result was written, a smaller learning rate may help')
+
+    def as_dict(self):
+        """What `train` returns as logging_info."""
+        return {
+            'dataset': {'name': CIFAR10.name, 'sha256': CIFAR10.sha256},
+            'train_loss': self.train_losses,
+            'train_accuracy': self.train_accuracies,
+            'val_accuracy': self.val_accuracies,
+            'best_epoch': self.best_epoch,
+            'seconds_per_epoch': _mean(self.seconds),
+            'batch_loss': self.batch_losses,
+        }
+
+
+def _mean(values):
+    return sum(values) / len(values)
