@@ -3,6 +3,7 @@
 import concurrent.futures
 import csv
 import hashlib
+import io
 import json
 import os
 import threading
@@ -11,10 +12,9 @@ from pathlib import Path
 from tqdm import tqdm
 
 from grading import report
-from grading.judge import Judgement, judge, locate
+from grading.judge import judge, locate
 from grading.remote import Server
-
-FILES = ['modules.py', 'mlp_numpy.py', 'mlp_pytorch.py', 'train_mlp_numpy.py', 'train_mlp_pytorch.py']
+from storage.files import atomic_write
 
 
 def run(folders, options, folder=None, show=print):
@@ -107,14 +107,13 @@ def earlier(folder, name, fingerprint):
 
 def write_summary(folder, entries):
     """summary.csv, of the solutions that are done so far, in the order given."""
-    temporary = folder / 'summary.csv.part'
-    with open(temporary, 'w', encoding='utf-8', newline='') as file:
-        writer = csv.DictWriter(file, report.COLUMNS)
-        writer.writeheader()
-        for entry in entries:
-            if entry:
-                writer.writerow({key: _safe(value) for key, value in report.row(entry).items()})
-    temporary.replace(folder / 'summary.csv')
+    text = io.StringIO(newline='')
+    writer = csv.DictWriter(text, report.COLUMNS)
+    writer.writeheader()
+    for entry in entries:
+        if entry:
+            writer.writerow({key: _safe(value) for key, value in report.row(entry).items()})
+    _write(folder / 'summary.csv', text.getvalue())
 
 
 def _safe(value):
@@ -123,10 +122,6 @@ def _safe(value):
 
 
 def _write(path, text):
-    """Whole or not at all."""
-    temporary = path.with_name(f'{path.name}.part')
-    temporary.write_text(text, encoding='utf-8')
-    temporary.replace(path)
+    with atomic_write(path) as file:
+        file.write(text.encode('utf-8', errors='replace'))
 
-
-__all__ = ['FILES', 'Judgement', 'earlier', 'fingerprint_of', 'names_of', 'run', 'write_summary']

@@ -8,6 +8,7 @@ from grading import class_run, report
 from grading.findings import PARTS
 from grading.judge import judge
 from grading.remote import Server
+from training.settings import COUNT, POSITIVE
 
 
 def add_arguments(parser):
@@ -16,32 +17,12 @@ def add_arguments(parser):
                         help='judge the modules.py and mlp_numpy.py in DIR, and what lies beside them; several for a class')
     parser.add_argument('--report', metavar='DIR', help='for a class: write a page and a JSON for each solution, and '
                                                         'summary.csv, into this folder')
-    parser.add_argument('--jobs', type=_at_least_one, default=1, metavar='N', help='so many solutions at a time')
+    parser.add_argument('--jobs', type=COUNT, default=1, metavar='N', help='so many solutions at a time')
     parser.add_argument('--strict', action='store_true', help='departures from the assignment count as errors')
     parser.add_argument('--points', metavar='FILE', help='a JSON object with the points of each part, for the report: '
                                                          + ', '.join(PARTS))
-    parser.add_argument('--timeout', type=_seconds, default=20, metavar='SECONDS',
+    parser.add_argument('--timeout', type=POSITIVE, default=20, metavar='SECONDS',
                         help='how long one call to a solution may take')
-
-
-def _at_least_one(text):
-    number = int(text)
-    if number < 1:
-        raise ValueError
-    return number
-
-
-_at_least_one.__name__ = 'whole number of at least 1'
-
-
-def _seconds(text):
-    number = float(text)
-    if not 0 < number < float('inf'):
-        raise ValueError
-    return number
-
-
-_seconds.__name__ = 'positive number'
 
 
 def read_points(path):
@@ -65,6 +46,8 @@ def read_points(path):
 
 def main(arguments, parser):
     """→ exit code: 0 where nothing is wrong, 1 where something is. Ends with 2 for arguments that make no sense."""
+    if not arguments.solution:
+        parser.error('argument --report: give the solutions too, with --solution DIR …')
     try:
         arguments.points = read_points(arguments.points)
     except ValueError as error:

@@ -245,6 +245,3 @@ class LinearMaker:
                 raise Malformed(f'a weight in the MLP has shape {weight.shape}')
             shape = weight.shape[::-1] if self.transposed else weight.shape
         return Linear(self.session, ref, self.cls, self.keys, self.transposed, shape)
-
-
-__all__ = ['Failed', 'Gone', 'Linear', 'LinearMaker', 'Malformed', 'Session', 'Thing', 'as_array', 'describe_value']

@@ -395,6 +395,3 @@ def _only_special(context):
         if any(finding.cause in ('one-hot width', 'batch of one') for finding in context.findings.of(part, 'wrong')):
             return words
     return ''
-
-
-__all__ = ['as_array', 'judge_chain', 'judge_cross_entropy', 'judge_softmax']

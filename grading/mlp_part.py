@@ -480,6 +480,3 @@ def _cache(context):
                 context.departs(PART, 'clear_cache of MLP does not reach its linear layers.', cause='clear_cache')
     except (Failed, Malformed):
         pass  # told where it is judged
-
-
-__all__ = ['build', 'judge', 'reference_for', 'show']
