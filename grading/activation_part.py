@@ -69,7 +69,7 @@ def candidates(classes):
     """Of [name, methods, bases] the names of what could be an activation: no container, no base of another."""
     bases = {base for _, _, of in classes for base in of}
     return [name for name, methods, _ in classes
-            if {'forward', 'backward'} <= set(methods) and name not in bases
+            if {'forward', 'backward'} <= set(methods) and (name not in bases or kind_of(name))
             and not any(word in name.lower().replace('_', '') for word in NO_ACTIVATIONS)]
 
 
@@ -135,6 +135,9 @@ def _judge_one(context, name):
          place(name, 'backward', r'where|dx|exp|\[.*\]\s*=|return'),
          '∂L/∂X = ∂L/∂Y ∘ h′(X): the slope at the input of forward, element by element', ['x', 'D'])
     wrong = context.findings.of(PART, 'wrong')[before:]
+    if wrong and 'changed' in context.session.facts.get((name, 'forward'), ()):
+        wrong[-1].cause = 'input changed in place'
+        wrong[-1].text += ' forward changes its input in place, so that backward reads other numbers there.'
     if wrong:
         activation.wrong = context.broken[name] = wrong[0].cause
     else:

@@ -103,7 +103,10 @@ def judge(context):
     _second_step(context, maker)
     _start(context, maker)
     _cache(context, maker)
-    _loops(context, cls, ('forward', 'backward'))
+    loops(context, PART, cls, ('forward', 'backward'))
+    faults = context.findings.of(PART, 'wrong')
+    if faults:
+        context.broken[cls] = faults[0].cause
 
 
 def _numbers(rng, shape, small):
@@ -158,10 +161,6 @@ def _tell(context, cls, maker, trials):
         else:
             shown = ['x', 'D'] if name == 'weight' else ['D'] if name == 'bias' else ['W', 'D']
             tell(context, PART, what, trials[name], suspects, where, hint, shown)
-    faults = context.findings.of(PART, 'wrong')
-    if faults:
-        context.broken[cls] = faults[0].cause
-
 
 PRODUCTS = [Suspect('order of the product', f'is {words}: a product in the wrong order or with a wrong transpose', formula)
             for words, formula in [
@@ -341,10 +340,6 @@ def cache(context, part, cls, make, x, dout):
                             cause='clear_cache')
     except (Failed, Malformed):
         pass  # told where forward is judged
-
-
-def _loops(context, cls, methods):
-    loops(context, PART, cls, methods)
 
 
 def loops(context, part, cls, methods):

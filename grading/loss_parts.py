@@ -26,14 +26,24 @@ def _exp(x):
     return np.exp(x)
 
 
+def _stable(x, axis):
+    return np.exp(x - x.max(axis=axis, keepdims=True))
+
+
 SOFTMAX_FORWARD = [
     Suspect('not normalized', 'is exp(X) without the division by the sum of the row', lambda x, **_: np.exp(x)),
     Suspect('not normalized', 'is exp(X − max) without the division by the sum of the row',
             lambda x, **_: np.exp(x - x.max(axis=1, keepdims=True))),
     Suspect('wrong axis', 'is normalized over the samples (columns) in place of the classes (rows)',
             lambda x, **_: _exp(x) / _exp(x).sum(axis=0)),
+    Suspect('wrong axis', 'is normalized over the samples (columns) in place of the classes (rows)',
+            lambda x, **_: _stable(x, 1) / _stable(x, 1).sum(axis=0)),
+    Suspect('wrong axis', 'is normalized over the samples (columns) in place of the classes (rows)',
+            lambda x, **_: _stable(x, 0) / _stable(x, 0).sum(axis=0)),
     Suspect('wrong axis', 'is divided by the sum over the whole batch in place of each row',
             lambda x, **_: _exp(x) / _exp(x).sum()),
+    Suspect('wrong axis', 'is divided by the sum over the whole batch in place of each row',
+            lambda x, **_: _stable(x, 1) / _stable(x, 1).sum()),
     Suspect('wrong maximum', 'subtracts the maximum of each column in exp but not in the same way in the sum',
             lambda x, **_: _exp(x - x.max(axis=0)) / _exp(x).sum(axis=1, keepdims=True)),
     Suspect('wrong maximum', 'subtracts the maximum of each column (axis 0), which changes the result',
@@ -87,9 +97,10 @@ def judge_softmax(context):
         thing = attempt(lambda: session.new('modules', cls, []))
         y = thing if isinstance(thing, Exception) else attempt(lambda: thing.array('forward', x))
         dx = y if isinstance(y, Exception) else attempt(lambda: thing.array('backward', D))
-        data = {'x': x, 'y': softmax(x), 'D': D, 'samples': samples}
-        forward.append(Trial(data, y, softmax(x)))
-        backward.append(Trial(data, dx, softmax_gradient(softmax(x), D)))
+        came = not isinstance(y, Exception) and y.shape == x.shape and np.isfinite(y).all()
+        own = np.asarray(y, float) if came else softmax(x)  # so that backward is not blamed for a wrong forward
+        forward.append(Trial({'x': x, 'samples': samples}, y, softmax(x)))
+        backward.append(Trial({'y': own, 'D': D, 'samples': samples}, dx, softmax_gradient(own, D)))
     tell(context, part, 'forward', forward, SOFTMAX_FORWARD, source.place(cls, 'forward', r'/|divide|return'),
          'Y_ij = exp(X_ij) / Σ_k exp(X_ik): each row sums to 1', ['x'])
     if not any(isinstance(trial.actual, Exception) for trial in forward):

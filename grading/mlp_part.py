@@ -330,7 +330,8 @@ def _own_modules(context, net, trial):
 
     def run():
         for W, b in zip(reference.weights, reference.biases):
-            linear = context.linear.make(W.shape[1], W.shape[0])
+            first = (not linears,) if context.linear.has_input_layer else ()
+            linear = context.linear.make(W.shape[1], W.shape[0], *first)
             linear.set_parameters(W, b)
             linears.append(linear)
             modules.append(linear)
