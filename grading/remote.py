@@ -60,6 +60,40 @@ class Ref:
     type: str = ''
 
 
+def _list_of(*tests):
+    """Is a value a list of lists whose items pass these tests?"""
+    return lambda value: isinstance(value, list) and all(
+        isinstance(item, list) and len(item) == len(tests) and all(test(part) for test, part in zip(tests, item))
+        for item in value)
+
+
+def _is(kind):
+    return lambda value: isinstance(value, kind)
+
+
+def _names(value):
+    return isinstance(value, list) and all(isinstance(name, str) for name in value)
+
+
+ANSWERS = {  # operation → is its value of the form that worker.Solution gives it?
+    'signature': _list_of(_is(str), _is(str), _is(bool)),
+    'classes': _list_of(_is(str), _names, _names),
+    'new': lambda value: isinstance(value, dict) and isinstance(value.get('made'), Ref) and 'changed' in value,
+    'call': lambda value: isinstance(value, dict) and {'value', 'changed', 'shares'} <= set(value),
+    'find': _list_of(_is(Ref), _is(int)),
+    'sizes': lambda value: isinstance(value, list) and all(
+        isinstance(pair, list) and len(pair) == 2 and all(isinstance(size, int) for size in pair) for pair in value),
+    'torch_facts': lambda value: isinstance(value, dict) and 'module' in value,
+    'torch_trace': lambda value: isinstance(value, dict) and _list_of(
+        _is(str), _is(np.ndarray), _is(np.ndarray))(value.get('passed')),
+    'torch_gradients': lambda value: isinstance(value, dict) and _names(value.get('none')) and _names(
+        value.get('not_finite')),
+    'evaluate': lambda value: isinstance(value, dict) and {'result', 'training', 'grad', 'after'} <= set(value),
+    'train': lambda value: isinstance(value, dict) and isinstance(value.get('outputs'), dict)
+    and isinstance(value.get('validation'), list) and isinstance(value.get('test'), float),
+}
+
+
 class Server:
     """A process that forks one for each solution, on a copy of its folder. Not for several threads at a time."""
 
@@ -174,6 +208,9 @@ class Solution:
             raise
         if 'error' in reply:
             raise _failure(reply['error'])
+        if not ANSWERS.get(op, lambda value: True)(reply.get('value')):
+            self.ended = 'its process answered what it was not asked'
+            raise Gone(self.ended)
         return reply.get('value')
 
     def _exchange(self, message, timeout):

@@ -71,6 +71,13 @@ def _read(file, count):
     return data
 
 
+class Kept:
+    """The number of an object that stays here."""
+
+    def __init__(self, number):
+        self.number = number
+
+
 class Objects:
     """The objects that stay here, by number, and how a value is written as JSON and arrays."""
 
@@ -79,9 +86,11 @@ class Objects:
 
     def keep(self, value):
         self.objects.append(value)
-        return {'object': len(self.objects) - 1}
+        return Kept(len(self.objects) - 1)
 
     def encode(self, value, arrays, depth=0):
+        if isinstance(value, Kept):
+            return {'object': value.number}
         if isinstance(value, SIMPLE):
             return value if not isinstance(value, str) else value[:10_000]
         kind = type(value).__name__
@@ -96,7 +105,7 @@ class Objects:
             return [self.encode(item, arrays, depth + 1) for item in value[:10_000]]
         if isinstance(value, dict) and depth < 4:
             return {'dict': [[str(key), self.encode(item, arrays, depth + 1)] for key, item in value.items()]}
-        return {**self.keep(value), 'type': kind}
+        return {'object': self.keep(value).number, 'type': kind}
 
     def decode(self, value):
         if isinstance(value, dict) and 'object' in value:
