@@ -36,7 +36,10 @@ def judge(context, source, has_torch):
     except (Failed, Malformed, Gone) as error:
         return context.skip(PART, 'not judged', f'MLP({INPUTS}, {HIDDEN}, {CLASSES}) can not be built or called: {error}')
     asks_for_norm = 'use_batch_norm' in [name for name, *_ in session.signature('mlp_pytorch', 'MLP')]
-    if _layers(context, facts, trace):
+    if not facts['parameters']:
+        return context.wrong(PART, 'parameters() is empty: the layers are in a Python list, which nn.Module does not look '
+                                   'into (nn.ModuleList or nn.Sequential).', cause='layers not registered')
+    if _layers(context, trace):
         _between(context, trace)
         _behind_the_last(context, source, trace)
     _gradients(context, model, x)
@@ -48,15 +51,11 @@ def judge(context, source, has_torch):
         context.remark(PART, 'Has batch normalization that nobody asked for.', cause='batch norm')
 
 
-def _layers(context, facts, trace):
+def _layers(context, trace):
     """Number and shapes of the linear layers. Returns whether the rest can be judged by what passes them."""
     sizes = [INPUTS, *HIDDEN, CLASSES]
     expected = [[n, m] for m, n in zip(sizes, sizes[1:])]
     linears = [(np.shape(out)[-1], np.shape(into)[-1]) for kind, into, out in trace['passed'] if kind == 'Linear']
-    if not facts['parameters']:
-        context.wrong(PART, 'parameters() is empty: the layers are in a Python list, which nn.Module does not look into '
-                            '(nn.ModuleList or nn.Sequential).', cause='layers not registered')
-        return False
     if not linears:
         context.skip(PART, 'not judged', 'the net has no nn.Linear that its forward passes')
         return False
