@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from grading.causes import Suspect, Trial, close
+from grading.common_checks import cache, loops
 from grading.interface import Malformed, Thing
-from grading.linear_part import cache, loops
 from grading.remote import Failed
 from grading.telling import attempt, tell
 

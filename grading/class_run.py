@@ -85,7 +85,7 @@ def names_of(folders):
 def fingerprint_of(folder, options):
     """What the judgement depends on: the solution's Python files, this package, the options."""
     digest = hashlib.sha256(json.dumps([options.points, options.strict, options.timeout]).encode())
-    for path in sorted(Path(__file__).parent.glob('*.py')):
+    for path in sorted(Path(__file__).parent.rglob('*.py')):
         digest.update(path.read_bytes())
     inner = locate(folder)
     for path in sorted(inner.rglob('*.py')) if inner.is_dir() else []:

@@ -6,7 +6,7 @@ value by their name.
 
 import numpy as np
 
-from grading.remote import Failed, Gone, Ref
+from grading.remote import Failed, Ref
 
 REQUIRED = {  # values of parameters without a default, by a part of their name
     'alpha': 0.7, 'slope': 0.1, 'leak': 0.1, 'negative': 0.1, 'bias': True, 'batch_norm': False, 'dropout': 0.0,

@@ -5,7 +5,8 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from grading import activation_part, linear_part, loss_parts, mlp_part, pytorch_part, sandbox, training_part
+from grading import (activation_part, chain_part, cross_entropy_part, linear_part, mlp_part, pytorch_part, sandbox,
+                     softmax_part, training_part)
 from grading.findings import BESIDE, CORE, Findings
 from grading.interface import Malformed, Session
 from grading.remote import Failed, Gone
@@ -15,9 +16,8 @@ from grading.telling import Context
 FILES = ['modules', 'mlp_numpy', 'mlp_pytorch', 'train_mlp_numpy', 'train_mlp_pytorch']
 CLASSES = {'linear': 'LinearModule', 'softmax': 'SoftMaxModule', 'cross_entropy': 'CrossEntropyModule'}
 JUDGES = {
-    'linear': linear_part.judge, 'activation': activation_part.judge, 'softmax': loss_parts.judge_softmax,
-    'cross_entropy': loss_parts.judge_cross_entropy, 'softmax_cross_entropy': loss_parts.judge_chain,
-    'mlp': mlp_part.judge,
+    'linear': linear_part.judge, 'activation': activation_part.judge, 'softmax': softmax_part.judge,
+    'cross_entropy': cross_entropy_part.judge, 'softmax_cross_entropy': chain_part.judge, 'mlp': mlp_part.judge,
 }
 
 

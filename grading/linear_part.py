@@ -3,6 +3,7 @@
 import numpy as np
 
 from grading.causes import Suspect, Trial, close, explain, penalty, show
+from grading.common_checks import cache, loops
 from grading.interface import LinearMaker, Malformed, as_array, describe_value
 from grading.remote import Failed
 from grading.telling import attempt, hint_for, tell
@@ -102,7 +103,7 @@ def judge(context):
     _tell(context, cls, maker, trials)
     _second_step(context, maker)
     _start(context, maker)
-    _cache(context, maker)
+    cache(context, PART, cls, lambda: maker.make(3, 2), np.ones((4, 3)), np.ones((4, 2)))
     loops(context, PART, cls, ('forward', 'backward'))
     faults = context.findings.of(PART, 'wrong')
     if faults:
@@ -309,43 +310,3 @@ def _input_layer_changes_nothing_else(context, maker):
     if not same:
         context.wrong(PART, 'input_layer=True changes more than the initialization: forward or backward differ.',
                       cause='input_layer')
-
-
-def _cache(context, maker):
-    cache(context, PART, 'LinearModule', lambda: maker.make(3, 2), np.ones((4, 3)), np.ones((4, 2)))
-
-
-def cache(context, part, cls, make, x, dout):
-    """clear_cache is there, runs, and forgets: departures where not. Returns nothing."""
-    try:
-        thing = make()
-        if not thing.has('clear_cache'):
-            return context.departs(part, f'{cls} has no clear_cache.', cause='clear_cache')
-        if context.modules.is_empty(cls, 'clear_cache'):
-            return context.departs(part, f'clear_cache of {cls} is a stub.', cause='clear_cache')
-        thing.call('forward', x)
-        try:
-            thing.call('clear_cache')
-        except Failed as failed:
-            return context.departs(part, f'clear_cache of {cls} raises {failed}.', cause='clear_cache',
-                                   place=failed.place)
-        again = attempt(lambda: thing.array('forward', x))
-        if isinstance(again, Exception):
-            return context.wrong(part, f'After clear_cache of {cls} forward can not be computed: {again}. It clears more '
-                                 'than the cache.', cause='clear_cache', place=getattr(again, 'place', ''))
-        thing.call('clear_cache')
-        result = attempt(lambda: thing.array('backward', dout))
-        if not isinstance(result, Exception):
-            context.departs(part, f'clear_cache of {cls} does not forget the forward pass: backward still works.',
-                            cause='clear_cache')
-    except (Failed, Malformed):
-        pass  # told where forward is judged
-
-
-def loops(context, part, cls, methods):
-    """A Python loop in forward or backward costs points in the assignment."""
-    for method in methods:
-        line = context.modules.loop(cls, method)
-        if line:
-            context.departs(part, f'{cls}.{method} has a Python loop, over samples or units by the look of it: '
-                                  f'{context.modules.line(line)}', cause='loop', place=f'modules.py, line {line}')

@@ -4,7 +4,7 @@
         with server.open(folder) as solution:
             solution.ask('import_module', name='modules')
 
-What the solution raises comes as Failed, its end or silence as Gone. See worker.py for the protocol.
+What the solution raises comes as Failed, its end or silence as Gone. See worker/__init__.py for the protocol.
 """
 
 import json
@@ -75,7 +75,7 @@ def _names(value):
     return isinstance(value, list) and all(isinstance(name, str) for name in value)
 
 
-ANSWERS = {  # operation → is its value of the form that worker.Solution gives it?
+ANSWERS = {  # operation → is its value of the form that worker/operations.py gives it?
     'signature': _list_of(_is(str), _is(str), _is(bool)),
     'classes': _list_of(_is(str), _names, _names),
     'new': lambda value: isinstance(value, dict) and isinstance(value.get('made'), Ref) and 'changed' in value,
@@ -113,11 +113,11 @@ class Server:
     def start(self):
         ours, theirs = socket.socketpair()
         ours.settimeout(START_UP_SECONDS)
-        for name in ('worker.py', 'worker_training.py'):
-            shutil.copyfile(Path(__file__).with_name(name), self.work / name)
-        worker = self.work / 'worker.py'
+        shutil.copytree(Path(__file__).with_name('worker'), self.work / 'grading_worker', dirs_exist_ok=True,
+                        ignore=IGNORED)
+        start = f'import sys; sys.path.insert(0, {str(self.work)!r}); from grading_worker import server; server.main('
         self.process = subprocess.Popen(
-            sandbox.command(self.work, [str(worker), str(theirs.fileno())], self.bubblewrap), cwd=self.work,
+            sandbox.command(self.work, ['-c', f'{start}{theirs.fileno()})'], self.bubblewrap), cwd=self.work,
             env=sandbox.environment(self.work), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL, pass_fds=[theirs.fileno()], start_new_session=True)
         theirs.close()
@@ -194,7 +194,7 @@ class Solution:
         return status
 
     def ask(self, op, timeout=None, **arguments):
-        """One operation of worker.Solution → its value. Raises Failed or Gone."""
+        """One operation of worker/operations.py → its value. Raises Failed or Gone."""
         if self.ended:
             raise Gone(self.ended)
         arrays = []

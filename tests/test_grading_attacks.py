@@ -178,7 +178,7 @@ def test_the_teachers_environment_and_the_judge_are_not_in_its_process(attack, m
     judgement = attack(forward='''
 import gc, os, sys
 words = ' '.join(os.environ.values())
-modules = [name for name in sys.modules if name.startswith(('grading', 'checks')) or name in ('mlp_part', 'causes')]
+modules = [name for name in sys.modules if name.split('.')[0] in ('grading', 'checks')]
 raise ValueError(f'{"TEACHERS_TOKEN" in os.environ} {"secret-1234" in words} {modules}')'''.strip())
     assert 'False False []' in told(judgement)
 

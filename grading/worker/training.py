@@ -1,13 +1,8 @@
-"""Further operations of the worker: what the PyTorch MLP and the training scripts are asked. Loaded by worker.py.
-
-As worker.py, it only does what it is told and gives back what came out. PyTorch is imported where it is needed.
-"""
+"""Further operations: what the PyTorch MLP and the training scripts are asked. PyTorch is imported where it is needed."""
 
 import importlib
 import sys
 import types
-
-import numpy as np
 
 
 def torch_facts(thing):
