@@ -122,7 +122,7 @@ def _judge_one(context, name):
         return  # a base or a container with other needs
     if not isinstance(probe, Exception) and not kind and not _is_elementwise(context, activation):
         return
-    if kind and kind.name == 'leaky' and not activation.parameter and not isinstance(probe, Exception) and probe.shape == (2, 2):
+    if kind and kind.name == 'leaky' and not activation.parameter and np.shape(probe) == (2, 2):
         activation.value = float(-probe[0, 0])  # a slope of its own choice
     context.activations[name] = activation
     forward, backward = _trials(context, activation)
@@ -208,14 +208,17 @@ def _forward_suspects(activation):
             Suspect('α ignored', f'takes no notice of alpha = {a:g}', lambda x, **_: np.where(x > 0, x, np.expm1(x))),
             Suspect('−1 forgotten', 'is α exp(X) for negative X: the −1 is missing',
                     lambda x, **_: np.where(x > 0, x, a * np.exp(x))),
-            Suspect('α misplaced', 'is α exp(X) − 1 for negative X', lambda x, **_: np.where(x > 0, x, a * np.exp(x) - 1)),
-            Suspect('α misplaced', 'is exp(α X) − 1 for negative X', lambda x, **_: np.where(x > 0, x, np.expm1(a * x))),
+            Suspect('α misplaced', 'is α exp(X) − 1 for negative X',
+                    lambda x, **_: np.where(x > 0, x, a * np.exp(x) - 1)),
+            Suspect('α misplaced', 'is exp(α X) − 1 for negative X',
+                    lambda x, **_: np.where(x > 0, x, np.expm1(a * x))),
             Suspect('ReLU in place of ELU', 'is ReLU: 0 for negative X', lambda x, **_: np.maximum(x, 0)),
         ]
     if kind and kind.name == 'leaky':
         suspects += [
             Suspect('slope missing', 'is ReLU: 0 for negative X, without the slope', lambda x, **_: np.maximum(x, 0)),
-            Suspect('slope on the wrong side', 'has the slope on the positive side', lambda x, **_: np.where(x > 0, a * x, x)),
+            Suspect('slope on the wrong side', 'has the slope on the positive side',
+                    lambda x, **_: np.where(x > 0, a * x, x)),
             Suspect('slope not multiplied', 'is the slope itself for negative X', lambda x, **_: np.where(x > 0, x, a)),
             Suspect('slope ignored', f'takes no notice of the slope {a:g} (0.01 in its place)',
                     lambda x, **_: np.where(x > 0, x, 0.01 * x)),
@@ -232,7 +235,8 @@ def _backward_suspects(activation):
     suspects += [
         Suspect('∂L/∂Y left out', 'is the slope h′(X) alone: it is not multiplied with ∂L/∂Y',
                 lambda x, **_: kind.slope(x, a)),
-        Suspect('slope of ∂L/∂Y', 'takes the slope at ∂L/∂Y in place of the input', lambda D, **_: D * kind.slope(D, a)),
+        Suspect('slope of ∂L/∂Y', 'takes the slope at ∂L/∂Y in place of the input',
+                lambda D, **_: D * kind.slope(D, a)),
         Suspect('slope of ∂L/∂Y', 'is h(∂L/∂Y): the activation of the gradient, not its slope at the input',
                 lambda D, **_: kind.function(D, a)),
         Suspect('slope at the output', 'takes the slope at the output in place of the input',

@@ -33,12 +33,14 @@ def judge(context):
                             (y - T) / samples, slack=slack))
     if not any(trial.failed for trial in trials):
         if _only_special(context):
-            context.wrong(part, f'Wrong in the batches in which {_only_special(context)} is (see there).', cause='follows')
+            context.wrong(part, f'Wrong in the batches in which {_only_special(context)} is (see there).',
+                          cause='follows')
         return
     guilty = [name for name, cls in (('softmax', 'SoftMaxModule'), ('cross-entropy', 'CrossEntropyModule'))
               if cls in context.broken]
     if guilty:
-        context.wrong(part, f'Wrong only since {" and ".join(guilty)} {"is" if len(guilty) == 1 else "are"} (see there).'
+        context.wrong(part, f'Wrong only since {" and ".join(guilty)} {"is" if len(guilty) == 1 else "are"} '
+                            '(see there).'
                       + (' Softmax is differentiated twice.' if context.fused else ''), cause='follows')
         return
     tell(context, part, 'the gradient of the logits', trials, [

@@ -71,7 +71,8 @@ def names_of(folders):
     depth = [1] * len(folders)
     while True:
         names = ['__'.join(part[-count:]) or 'solution' for part, count in zip(parts, depth)]
-        double = [index for index, name in enumerate(names) if names.count(name) > 1 and depth[index] < len(parts[index])]
+        double = [index for index, name in enumerate(names)
+                  if names.count(name) > 1 and depth[index] < len(parts[index])]
         if not double:
             break
         for index in double:
@@ -124,4 +125,3 @@ def _safe(value):
 def _write(path, text):
     with atomic_write(path) as file:
         file.write(text.encode('utf-8', errors='replace'))
-

@@ -14,7 +14,8 @@ from training.settings import COUNT, POSITIVE
 def add_arguments(parser):
     """The arguments of the checks on other solutions."""
     parser.add_argument('--solution', metavar='DIR', nargs='+',
-                        help='judge the modules.py and mlp_numpy.py in DIR, and what lies beside them; several for a class')
+                        help='judge the modules.py and mlp_numpy.py in DIR, and what lies beside them; several for a '
+                             'class')
     parser.add_argument('--report', metavar='DIR', help='for a class: write a page and a JSON for each solution, and '
                                                         'summary.csv, into this folder')
     parser.add_argument('--jobs', type=COUNT, default=1, metavar='N', help='so many solutions at a time')

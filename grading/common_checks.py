@@ -21,8 +21,8 @@ def cache(context, part, cls, make, x, dout):
                                    place=failed.place)
         again = attempt(lambda: thing.array('forward', x))
         if isinstance(again, Exception):
-            return context.wrong(part, f'After clear_cache of {cls} forward can not be computed: {again}. It clears more '
-                                 'than the cache.', cause='clear_cache', place=getattr(again, 'place', ''))
+            return context.wrong(part, f'After clear_cache of {cls} forward can not be computed: {again}. It clears '
+                                       'more than the cache.', cause='clear_cache', place=getattr(again, 'place', ''))
         thing.call('clear_cache')
         result = attempt(lambda: thing.array('backward', dout))
         if not isinstance(result, Exception):

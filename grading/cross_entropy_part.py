@@ -26,8 +26,10 @@ def loss_suspects():
         Suspect('not reduced', 'is one number for each sample: the mean over the batch is missing',
                 lambda x, T, **_: -np.log(picked(x, T))),
         Suspect('not reduced', 'is not summed at all', lambda x, T, **_: -T * np.log(x)),
-        Suspect('wrong logarithm', 'takes the logarithm to the base 2', lambda x, T, **_: -np.log2(picked(x, T)).mean()),
-        Suspect('wrong logarithm', 'takes the logarithm to the base 10', lambda x, T, **_: -np.log10(picked(x, T)).mean()),
+        Suspect('wrong logarithm', 'takes the logarithm to the base 2',
+                lambda x, T, **_: -np.log2(picked(x, T)).mean()),
+        Suspect('wrong logarithm', 'takes the logarithm to the base 10',
+                lambda x, T, **_: -np.log10(picked(x, T)).mean()),
         Suspect('no logarithm', 'has no logarithm in it', lambda x, T, **_: -picked(x, T).mean()),
         Suspect('all classes', 'sums over all classes in place of that of the label',
                 lambda x, **_: -np.log(x).sum() / len(x)),
@@ -51,15 +53,16 @@ def loss_gradient_suspects():
                 lambda x, T, **_: x - T),
         Suspect('fused gradient', 'is −(X − T)/S: the gradient of softmax and cross-entropy together, with the wrong '
                 'sign', lambda x, T, **_: (T - x) / len(x)),
-        Suspect('fused gradient', 'is −(X − T): the gradient of softmax and cross-entropy together, with the wrong sign '
-                'and without 1/S', lambda x, T, **_: T - x),
+        Suspect('fused gradient', 'is −(X − T): the gradient of softmax and cross-entropy together, with the wrong '
+                                  'sign and without 1/S', lambda x, T, **_: T - x),
         Suspect('sign', 'has the wrong sign', lambda x, T, **_: T / x / len(x)),
         Suspect('sign', 'has the wrong sign and no 1/S', lambda x, T, **_: T / x),
         Suspect('1/S twice', 'has 1/S twice', lambda x, T, **_: -T / x / len(x) ** 2),
         Suspect('mean over all', 'is divided by S · C in place of S', lambda x, T, **_: -T / x / x.size),
         Suspect('mean over classes', 'is divided by the number of classes C in place of S',
                 lambda x, T, **_: -T / x / x.shape[1]),
-        Suspect('targets left out', 'is −1/X for all classes: the targets are not in it', lambda x, **_: -1 / x / len(x)),
+        Suspect('targets left out', 'is −1/X for all classes: the targets are not in it',
+                lambda x, **_: -1 / x / len(x)),
         Suspect('targets left out', 'is −1/X for all classes: neither the targets nor 1/S are in it',
                 lambda x, **_: -1 / x),
         Suspect('X in place of 1/X', 'has X in it in place of 1/X', lambda x, T, **_: -T * x / len(x)),
@@ -176,7 +179,7 @@ def _epsilon(context, cls, targets=None):
 
 
 def _slack(trial, epsilon):
-    """How far an epsilon may move a loss or a gradient: by epsilon / x of itself, a little more for its second order."""
+    """How far an epsilon may move a loss or a gradient: by epsilon / x of itself, and its second order."""
     if not epsilon or epsilon > MAX_EPSILON:
         return 0
     smallest = (trial.inputs['x'] * trial.inputs['T']).sum(axis=1).min()
@@ -186,7 +189,8 @@ def _slack(trial, epsilon):
 def _labels_of_few_classes(context, part, cls, forward, backward):
     """Batches without the highest class, and of class 0 alone: a one-hot width of max(y) + 1 fails in them."""
     rng = context.rng
-    cases = [_data(rng, 3, 4, np.zeros(3, int)), _data(rng, 2, 3, np.array([1, 0])), _data(rng, 5, 4, np.array([0, 2, 1, 1, 0]))]
+    cases = [_data(rng, 3, 4, np.zeros(3, int)), _data(rng, 2, 3, np.array([1, 0])),
+             _data(rng, 5, 4, np.array([0, 2, 1, 1, 0]))]
     few = _trials(context, cls, context.targets, cases)
     failing = []
     for name, usual, trials, suspects in (('the loss', forward, few[0], loss_suspects()),

@@ -48,7 +48,8 @@ BIAS = [
     Suspect('no sum over the batch', 'is ∂L/∂Y itself: the sum over the batch is missing', lambda D, **_: D),
     Suspect('no sum over the batch', 'is ∂L/∂Y itself: the sum over the batch is missing', lambda D, **_: D.T),
     Suspect('∂L/∂Y left out', 'is all ones, whatever ∂L/∂Y is', lambda b, **_: np.ones_like(b)),
-    Suspect('∂L/∂Y left out', 'is the number of samples, whatever ∂L/∂Y is', lambda b, x, **_: np.full(b.shape, len(x))),
+    Suspect('∂L/∂Y left out', 'is the number of samples, whatever ∂L/∂Y is',
+            lambda b, x, **_: np.full(b.shape, len(x))),
     Suspect('never filled', 'stays at zero: backward does not fill it', lambda b, **_: np.zeros_like(b)),
     Suspect('sign', 'has the wrong sign', lambda D, **_: -D.sum(axis=0)),
     Suspect('times S', 'is S times too large', lambda D, **_: D.sum(axis=0) * len(D)),
@@ -163,7 +164,9 @@ def _tell(context, cls, maker, trials):
             shown = ['x', 'D'] if name == 'weight' else ['D'] if name == 'bias' else ['W', 'D']
             tell(context, PART, what, trials[name], suspects, where, hint, shown)
 
-PRODUCTS = [Suspect('order of the product', f'is {words}: a product in the wrong order or with a wrong transpose', formula)
+
+PRODUCTS = [Suspect('order of the product', f'is {words}: a product in the wrong order or with a wrong transpose',
+                    formula)
             for words, formula in [
                 ('W ∂L/∂Y', lambda W, D, **_: W @ D), ('Wᵀ ∂L/∂Y', lambda W, D, **_: W.T @ D),
                 ('W (∂L/∂Y)ᵀ', lambda W, D, **_: W @ D.T), ('∂L/∂Y Wᵀ', lambda W, D, **_: D @ W.T),

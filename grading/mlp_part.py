@@ -16,7 +16,7 @@ from grading.telling import attempt, hint_for, tell
 
 PART = 'mlp'
 HIDDEN = [[4], [6, 4], [6, 5, 4]]  # the smallest first, all sizes different
-GRADIENT_HINT = 'backward goes through the modules in the reverse order of forward, each with what the one after it gave'
+GRADIENT_HINT = 'backward takes the modules in the reverse order of forward, each with what the one after it gave'
 
 
 FORWARD = [
@@ -251,7 +251,8 @@ def _without_linear(context):
         if [tuple(pair) for pair in sizes] != expected:
             return context.wrong(
                 PART, f'Besides, MLP({INPUTS}, {hidden}, {CLASSES}) asks for '
-                f'{chain_of_sizes([pair[::-1] for pair in sizes])}; it should have {chain_of_sizes([pair[::-1] for pair in expected])}.',
+                f'{chain_of_sizes([pair[::-1] for pair in sizes])}; it should have '
+                f'{chain_of_sizes([pair[::-1] for pair in expected])}.',
                 cause='layer sizes', place=context.mlp.place('MLP', '__init__', 'Linear'),
                 hint='each layer takes as many inputs as the one before it has outputs')
 
@@ -342,7 +343,8 @@ def _cache(context):
         try:
             net.thing.call('clear_cache')
         except Failed as failed:
-            return context.departs(PART, f'clear_cache of MLP raises {failed}.', cause='clear_cache', place=failed.place)
+            return context.departs(PART, f'clear_cache of MLP raises {failed}.', cause='clear_cache',
+                                   place=failed.place)
         if not context.findings.of('linear', 'departs') or all(
                 finding.cause != 'clear_cache' for finding in context.findings.of('linear', 'departs')):
             left = attempt(lambda: net.linears[0].array('backward', np.ones((2, 4))))

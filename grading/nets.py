@@ -84,7 +84,8 @@ def build(context, hidden, inputs=INPUTS, classes=CLASSES):
     linears = _in_order(linears, expected)
     shapes = [linear.shape for linear in linears]
     if shapes != expected:
-        raise WrongSizes(f'MLP({inputs}, {hidden}, {classes}) has {chain_of_sizes(shapes)}; it should have {chain_of_sizes(expected)}')
+        raise WrongSizes(f'MLP({inputs}, {hidden}, {classes}) has {chain_of_sizes(shapes)}; it should have '
+                         f'{chain_of_sizes(expected)}')
     return Net(thing, linears, activations, softmaxes)
 
 

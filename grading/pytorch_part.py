@@ -34,11 +34,12 @@ def judge(context, source, has_torch):
         x = context.rng.normal(size=(7, INPUTS)).astype(np.float32)
         trace = session.ask('torch_trace', args=[model.ref, x, False])
     except (Failed, Malformed, Gone) as error:
-        return context.skip(PART, 'not judged', f'MLP({INPUTS}, {HIDDEN}, {CLASSES}) can not be built or called: {error}')
+        return context.skip(PART, 'not judged', f'MLP({INPUTS}, {HIDDEN}, {CLASSES}) can not be built or called: '
+                                                f'{error}')
     asks_for_norm = 'use_batch_norm' in [name for name, *_ in session.signature('mlp_pytorch', 'MLP')]
     if not facts['parameters']:
-        return context.wrong(PART, 'parameters() is empty: the layers are in a Python list, which nn.Module does not look '
-                                   'into (nn.ModuleList or nn.Sequential).', cause='layers not registered')
+        return context.wrong(PART, 'parameters() is empty: the layers are in a Python list, which nn.Module does not '
+                                   'look into (nn.ModuleList or nn.Sequential).', cause='layers not registered')
     if _layers(context, trace):
         _between(context, trace)
         _behind_the_last(context, source, trace)
@@ -90,8 +91,8 @@ def _behind_the_last(context, source, trace):
     exp = np.exp(last - last.max(axis=1, keepdims=True))
     probabilities = exp / exp.sum(axis=1, keepdims=True)
     if _close(out, probabilities):
-        context.wrong(PART, 'forward gives probabilities, not logits: nn.CrossEntropyLoss takes the softmax itself, so it '
-                            'is taken twice.', cause='probabilities in place of logits', place=place)
+        context.wrong(PART, 'forward gives probabilities, not logits: nn.CrossEntropyLoss takes the softmax itself, so '
+                            'it is taken twice.', cause='probabilities in place of logits', place=place)
     elif _close(out, np.log(probabilities)):
         context.departs(PART, 'forward gives log-probabilities in place of logits.', cause='log-probabilities')
     else:
@@ -128,18 +129,20 @@ def _batch_norm(context, x):
                           cause='batch norm behind the activation' if behind else 'batch norm missing')
             return
         if _close(between, into):
-            return context.wrong(PART, f'With use_batch_norm=True no activation stands behind the batch normalization of '
-                                       f'layer {layer}.', cause='no activation')
+            return context.wrong(PART, 'With use_batch_norm=True no activation stands behind the batch normalization '
+                                       f'of layer {layer}.', cause='no activation')
     if len(norms) > len(HIDDEN) or any(_close(before, pairs[-1][1]) for before, _ in norms):
-        context.wrong(PART, f'With use_batch_norm=True {len(norms)} batch normalizations are passed, one of them behind '
-                            'the last linear layer; it should be one for each hidden layer.', cause='batch norm at the end')
+        context.wrong(PART, f'With use_batch_norm=True {len(norms)} batch normalizations are passed, one of them '
+                            'behind the last linear layer; it should be one for each hidden layer.',
+                            cause='batch norm at the end')
 
 
 def _gradients(context, model, x):
     labels = np.arange(len(x)) % CLASSES
     answer = attempt(lambda: context.session.ask('torch_gradients', args=[model.ref, x, labels]))
     if isinstance(answer, Exception):
-        return context.wrong(PART, f'The gradients of cross_entropy can not be computed: {answer}.', cause='no gradients')
+        return context.wrong(PART, f'The gradients of cross_entropy can not be computed: {answer}.',
+                             cause='no gradients')
     if answer['none']:
         context.wrong(PART, f'These parameters get no gradient: {", ".join(answer["none"])}.', cause='no gradients')
     if answer['not_finite']:

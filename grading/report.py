@@ -25,7 +25,8 @@ def paragraph(finding, number=None):
     if finding.quote:
         lines.append(f'   The line: {finding.quote}')
     if finding.example:
-        lines += ['   The smallest case in which it shows:', *(f'       {line}' for line in finding.example.splitlines())]
+        lines += ['   The smallest case in which it shows:',
+                  *(f'       {line}' for line in finding.example.splitlines())]
     if finding.hint:
         lines.append(f'   To check: {finding.hint}.')
     return '\n'.join(lines)
@@ -116,11 +117,13 @@ def table(entries):
     verdicts = ['right', 'departs', 'wrong', 'stub', 'missing', 'not judged']
     lines = [' ' * 22 + ''.join(f'{verdict:>12}' for verdict in verdicts)]
     for part in [*PARTS, 'verdict']:
-        counts = collections.Counter(entry['verdict'] if part == 'verdict' else entry['parts'][part] for entry in entries)
+        counts = collections.Counter(entry['verdict'] if part == 'verdict' else entry['parts'][part]
+                                     for entry in entries)
         lines.append(f'{part:22}' + ''.join(f'{counts[verdict] or "":>12}' for verdict in verdicts))
     causes = collections.Counter()
     for entry in entries:
-        causes.update({(finding['part'], finding['cause']) for finding in entry['findings'] if finding['kind'] == 'wrong'
+        causes.update({(finding['part'], finding['cause']) for finding in entry['findings']
+                       if finding['kind'] == 'wrong'
                        and finding['cause'] not in ('follows', 'inherited')})
     if causes:
         lines += ['', 'The most frequent errors:']

@@ -64,7 +64,8 @@ SOFTMAX_BACKWARD = [
             lambda y, D, **_: y * (D - (D * y).mean(axis=1, keepdims=True))),
     Suspect('sum without Y', 'has Σ_k ∂L/∂Y_ik in it in place of Σ_k ∂L/∂Y_ik Y_ik',
             lambda y, D, **_: y * (D - D.sum(axis=1, keepdims=True))),
-    Suspect('diagonal missing', 'has the off-diagonal part alone', lambda y, D, **_: -y * (D * y).sum(axis=1, keepdims=True)),
+    Suspect('diagonal missing', 'has the off-diagonal part alone',
+            lambda y, D, **_: -y * (D * y).sum(axis=1, keepdims=True)),
     Suspect('Y left out', 'is ∂L/∂Y − Σ_k ∂L/∂Y_ik Y_ik: it is not multiplied with Y',
             lambda y, D, **_: D - (D * y).sum(axis=1, keepdims=True)),
     Suspect('sign', 'has the wrong sign', lambda y, D, **_: -softmax_gradient(y, D)),
@@ -123,15 +124,16 @@ def _large_logits(context, part, cls):
     out = forward(row)
     if isinstance(out, Exception) or not close(out, softmax(row)):
         got = out if isinstance(out, Exception) else np.asarray(out).tolist()
-        context.wrong(part, f'forward gives {got} for the logits {row.tolist()}: exp overflows, since the maximum is not '
-                      'subtracted first.', cause='maximum not subtracted',
+        context.wrong(part, f'forward gives {got} for the logits {row.tolist()}: exp overflows, since the maximum is '
+                            'not subtracted first.', cause='maximum not subtracted',
                       place=context.modules.place(cls, 'forward', r'exp'),
                       hint='exp(X − max X) / Σ exp(X − max X) is the same number, and never overflows')
         return
     rows = np.array([[1000.0, 0.0, 999.0], [0.0, 1.0, 2.0]])
     out = forward(rows)
     if isinstance(out, Exception) or not close(out, softmax(rows)):
-        context.remark(part, 'Rows of logits 1000 apart give NaN or zeros: the maximum of the whole batch is subtracted, '
+        context.remark(part, 'Rows of logits 1000 apart give NaN or zeros: the maximum of the whole batch is '
+                             'subtracted, '
                              'not that of each row.', cause='maximum of the batch')
         return
     far = np.array([[1e4, -1e4, 0.0], [-1e4, 1.0, 2.0]])

@@ -107,8 +107,8 @@ def _accuracy(context, script, torch_kind, judged, reasons):
         return reasons.append(f'accuracy of {script}.py can not be called: {first}')
     judged.append('accuracy')
     value = first.ravel().tolist()
-    context.wrong(PART, f'{script}.accuracy gives {value[0] if len(value) == 1 else value} where 3 of 5 predictions are '
-                        'right: it should be 0.6.', cause='accuracy')
+    context.wrong(PART, f'{script}.accuracy gives {value[0] if len(value) == 1 else value} where 3 of 5 predictions '
+                        'are right: it should be 0.6.', cause='accuracy')
 
 
 def _evaluate(context, script, torch_kind, judged, reasons):
@@ -123,18 +123,19 @@ def _evaluate(context, script, torch_kind, judged, reasons):
         return reasons.append(f'evaluate_model of {script}.py can not be called: {result}')
     judged.append('evaluate_model')
     if abs(result - 2 / 3) < 1e-4:
-        context.wrong(PART, f'{script}.evaluate_model gives the mean of the accuracies of the batches: a last batch that '
-                            'is smaller weighs as much as the others (2/3 in place of 8 of 10).', cause='mean of batches')
+        context.wrong(PART, f'{script}.evaluate_model gives the mean of the accuracies of the batches: a last batch '
+                            'that is smaller weighs as much as the others (2/3 in place of 8 of 10).',
+                            cause='mean of batches')
     elif abs(result - 0.8) > 1e-4:
-        context.wrong(PART, f'{script}.evaluate_model gives {result:.4g} where 8 of 10 are right, in batches of 4, 4 and '
-                            '2.', cause='evaluate_model')
+        context.wrong(PART, f'{script}.evaluate_model gives {result:.4g} where 8 of 10 are right, in batches of 4, 4 '
+                            'and 2.', cause='evaluate_model')
     if torch_kind and answer['training']:
         context.departs(PART, f'{script}.evaluate_model does not set evaluation mode: unless train does, batch '
                               'normalization takes the statistics of the batch it is tested on.',
                         cause='evaluation mode')
     elif torch_kind and not answer['after']:
-        context.remark(PART, f'{script}.evaluate_model sets evaluation mode and does not restore training mode: train has '
-                             'to.', cause='training mode')
+        context.remark(PART, f'{script}.evaluate_model sets evaluation mode and does not restore training mode: train '
+                             'has to.', cause='training mode')
     if torch_kind and answer['grad']:
         context.departs(PART, f'{script}.evaluate_model keeps the graph for gradients: torch.no_grad() is missing.',
                         cause='no_grad')
@@ -162,9 +163,10 @@ def _train(context, script, torch_kind, images, labels, judged, reasons):
         return reasons.append(f'the accuracies of {script}.train, {validation.round(3).tolist()}, tell nothing')
     judged.append('train')
     if abs(found['validation'] - best) > 0.011:
-        words = 'the last model, not the best' if abs(found['validation'] - last) < 0.011 else 'another model than the best'
-        text = (f'{script}.train returns {words}: validation accuracies {validation.round(3).tolist()}, that of the model '
-                f'it returns {found["validation"]:.3g}.')
+        is_last = abs(found['validation'] - last) < 0.011
+        words = 'the last model, not the best' if is_last else 'another model than the best'
+        text = (f'{script}.train returns {words}: validation accuracies {validation.round(3).tolist()}, that of the '
+                f'model it returns {found["validation"]:.3g}.')
         if abs(test - found['test']) > 0.2:  # the test accuracy is of another model, the best by the look of it
             context.departs(PART, f'{text} Its test accuracy, {test:.3g}, is that of another model.',
                             cause='not the best model')

@@ -126,7 +126,8 @@ def evaluate_model(model, data_loader):
 
 def train(hidden_dims, lr, batch_size, epochs, seed, data_dir):
     np.random.seed(seed)
-    loaders = cifar10_utils.get_dataloader(cifar10_utils.get_cifar10(data_dir), batch_size=batch_size, return_numpy=True)
+    cifar10 = cifar10_utils.get_cifar10(data_dir)
+    loaders = cifar10_utils.get_dataloader(cifar10, batch_size=batch_size, return_numpy=True)
     model, loss = MLP(3 * 32 * 32, hidden_dims, 10), CrossEntropyModule()
     best, best_model, accuracies = -1, None, []
     for epoch in range(epochs):

@@ -49,14 +49,18 @@ VARIANTS = {
         ("'weight': np.zeros((out_features, in_features)), 'bias': np.zeros(out_features)",
          "'weight': np.zeros((in_features, out_features)), 'bias': np.zeros((1, out_features)), 'more': 0"),
         ("['weight'].T + ", "['weight'] + "), ('dout.T @ self.x', 'self.x.T @ dout'),
-        ('dout.sum(axis=0)', 'dout.sum(axis=0, keepdims=True)'), ("dout @ self.params['weight']", "dout @ self.params['weight'].T")],
+        ('dout.sum(axis=0)', 'dout.sum(axis=0, keepdims=True)'),
+        ("dout @ self.params['weight']", "dout @ self.params['weight'].T")],
     'bias (N, 1), its gradient (N,)': [
-        ("'bias': np.zeros(out_features)", "'bias': np.zeros((out_features, 1))"), ("self.params['bias']\n", "self.params['bias'].T\n")],
+        ("'bias': np.zeros(out_features)", "'bias': np.zeros((out_features, 1))"),
+        ("self.params['bias']\n", "self.params['bias'].T\n")],
     'a scalar bias at the start': [("in_features), 'bias': np.zeros(out_features)", "in_features), 'bias': 0.0")],
-    'gradients None at the start': [("{'weight': np.zeros((out_features, in_features)), 'bias': np.zeros(out_features)}",
+    'gradients None at the start': [("{'weight': np.zeros((out_features, in_features)), 'bias': "
+                                     "np.zeros(out_features)}",
                                      "{'weight': None, 'bias': None}")],
     'gradients add up until clear_cache': [
-        ("grads['weight'] =", "grads['weight'] = self.grads['weight'] +"), ("grads['bias'] =", "grads['bias'] = self.grads['bias'] +"),
+        ("grads['weight'] =", "grads['weight'] = self.grads['weight'] +"),
+        ("grads['bias'] =", "grads['bias'] = self.grads['bias'] +"),
         ('        self.x = None\n\nclass ELU', "        self.x = None\n        for name in self.grads:\n"
          "            self.grads[name] = np.zeros_like(self.params[name])\n\nclass ELU")],
     'no input_layer, start of 2018': [
@@ -67,34 +71,42 @@ VARIANTS = {
     'one-hot rows': [('x[np.arange(len(y)), y]', '(x * y).sum(axis=1)'), ('np.eye(x.shape[1])[y]', 'y')],
     'an epsilon of 1e-2': [('np.log(x[np.arange(len(y)), y])', 'np.log(x[np.arange(len(y)), y] + 1e-2)'),
                            ('one_hot / x', 'one_hot / (x + 1e-2)')],
-    'backward needs forward': [('return -np.log', 'self.eps = 1e-9\n        return -np.log'), ('one_hot / x', 'one_hot / (x + self.eps)')],
+    'backward needs forward': [('return -np.log', 'self.eps = 1e-9\n        return -np.log'),
+                               ('one_hot / x', 'one_hot / (x + self.eps)')],
     'ReLU, layers in pairs, softmax apart': [
         ('class ELUModule', 'class ReLUModule'), ('def __init__(self, alpha)', 'def __init__(self, alpha=0)'),
-        ('* (np.exp(x) - 1)', '* 0'), ('self.alpha * np.exp(self.x)', '0'), ('self.layers.append(ELUModule(alpha=1.0))', 'pass'),
+        ('* (np.exp(x) - 1)', '* 0'), ('self.alpha * np.exp(self.x)', '0'),
+        ('self.layers.append(ELUModule(alpha=1.0))', 'pass'),
         ('self.layers.append(LinearModule(sizes[i], sizes[i + 1], input_layer=i == 0))',
          "self.layers.append({'linear': LinearModule(sizes[i], sizes[i + 1], i == 0), 'act': ReLUModule()})"),
         ('        self.layers.append(LinearModule(sizes[-2], sizes[-1], input_layer=not n_hidden))\n'
          '        self.layers.append(SoftMaxModule())',
          '        self.last, self.soft = LinearModule(sizes[-2], sizes[-1], not n_hidden), SoftMaxModule()'),
         ('            x = layer.forward(x)\n        return x',
-         "            x = layer['act'].forward(layer['linear'].forward(x))\n        return self.soft.forward(self.last.forward(x))"),
+         "            x = layer['act'].forward(layer['linear'].forward(x))\n        return "
+         "self.soft.forward(self.last.forward(x))"),
         ('        for layer in reversed(self.layers):\n            dout = layer.backward(dout)',
          "        dout = self.last.backward(self.soft.backward(dout))\n        for layer in self.layers[::-1]:\n"
          "            dout = layer['linear'].backward(layer['act'].backward(dout))"),
-        ('            layer.clear_cache()', "            layer['linear'].clear_cache()\n        self.last.clear_cache()")],
+        ('            layer.clear_cache()', "            layer['linear'].clear_cache()\n        "
+                                            "self.last.clear_cache()")],
     'LeakyReLU with a slope from the MLP': [
-        ('class ELUModule', 'class LeakyReLUModule'), ('self, alpha', 'self, neg_slope'), ('self.alpha = alpha', 'self.alpha = neg_slope'),
+        ('class ELUModule', 'class LeakyReLUModule'), ('self, alpha', 'self, neg_slope'),
+        ('self.alpha = alpha', 'self.alpha = neg_slope'),
         ('self.alpha * (np.exp(x) - 1)', 'self.alpha * x'), ('self.alpha * np.exp(self.x)', 'self.alpha'),
         ('n_classes):', 'n_classes, neg_slope):'), ('ELUModule(alpha=1.0)', 'LeakyReLUModule(neg_slope)')],
     'a base class and a container': [
-        ('class LinearModule(object)', 'class Module(object):\n    def forward(self, x):\n        raise NotImplementedError\n\n'
+        ('class LinearModule(object)', 'class Module(object):\n    def forward(self, x):\n        raise '
+                                       'NotImplementedError\n\n'
          '    def backward(self, dout):\n        raise NotImplementedError\n\nclass Sequential(Module):\n'
-         '    def __init__(self, *modules):\n        self.modules = modules\n\n    def forward(self, x):\n        return x\n\n'
+         '    def __init__(self, *modules):\n        self.modules = modules\n\n    def forward(self, x):\n        '
+         'return x\n\n'
          '    def backward(self, dout):\n        return dout\n\nclass LinearModule(Module)'),
         ('class ELUModule(object)', 'class ELUModule(Module)')],
     'imports by package path, of what is not there, and relative': [
         ('from modules import *', 'from assignment_1.code.modules import *\nfrom .modules import LinearModule\n'
-         'import not_installed_anywhere\nfrom not_installed_anywhere.deep import Thing, other\n\nclass Unused(Thing):\n    pass\n')],
+         'import not_installed_anywhere\nfrom not_installed_anywhere.deep import Thing, other\n\nclass '
+         'Unused(Thing):\n    pass\n')],
     'slope 1 of the activation at 0': [('np.where(self.x > 0', 'np.where(self.x >= 0')],
 }
 
@@ -116,40 +128,54 @@ def test_a_fused_gradient_is_right_where_the_mlp_leaves_softmax_out(judged):
 
 
 MISTAKES = {  # what is changed → part, cause, words that the student reads
-    'mean': ([('dout.sum(axis=0)', 'dout.mean(axis=0)')], 'linear', 'mean in place of sum', 'bias, is the mean over the batch'),
-    'bias unsummed': ([('dout.sum(axis=0)', 'dout')], 'linear', 'no sum over the batch', 'sum over the batch is missing'),
-    'penalty': ([('dout.T @ self.x', "dout.T @ self.x + 0.03 * self.params['weight']")], 'linear', 'regularization term', 'λ = 0.03'),
+    'mean': ([('dout.sum(axis=0)', 'dout.mean(axis=0)')], 'linear', 'mean in place of sum', 'bias, is the mean over '
+                                                                                            'the batch'),
+    'bias unsummed': ([('dout.sum(axis=0)', 'dout')], 'linear', 'no sum over the batch', 'sum over the batch is '
+                                                                                         'missing'),
+    'penalty': ([('dout.T @ self.x', "dout.T @ self.x + 0.03 * self.params['weight']")], 'linear',
+                'regularization term', 'λ = 0.03'),
     'no bias': ([(" + self.params['bias']\n", '\n')], 'linear', 'bias forgotten', 'has no bias in it'),
     'transpose': ([("['weight'].T + ", "['weight'] + ")], 'linear', '', 'X W'),
-    'input layer': ([('self.x = x\n        return x @', 'self.x = x\n        x = x * (2 if self.first else 1)\n        return x @'),
-                     ('std = np', 'self.first = input_layer\n        std = np')], 'linear', 'input_layer', 'more than the initialization'),
-    'assert': ([('self.x = x\n        return x @', 'self.x = x\n        assert len(x) > 3\n        return x @')], 'linear', 'raises AssertionError', ''),
-    'slope': ([('dout * np.where(self.x > 0, 1, self.alpha * np.exp(self.x))', 'dout')], 'activation', 'slope missing', 'is missing'),
-    'alpha': ([('self.alpha * (np.exp(x) - 1)', 'np.exp(x) - 1')], 'activation', 'α ignored', 'takes no notice of alpha'),
+    'input layer': ([('self.x = x\n        return x @', 'self.x = x\n        x = x * (2 if self.first else 1)\n        '
+                                                        'return x @'),
+                     ('std = np', 'self.first = input_layer\n        std = np')], 'linear', 'input_layer',
+                    'more than the initialization'),
+    'assert': ([('self.x = x\n        return x @', 'self.x = x\n        assert len(x) > 3\n        return x @')],
+               'linear', 'raises AssertionError', ''),
+    'slope': ([('dout * np.where(self.x > 0, 1, self.alpha * np.exp(self.x))', 'dout')], 'activation', 'slope missing',
+              'is missing'),
+    'alpha': ([('self.alpha * (np.exp(x) - 1)', 'np.exp(x) - 1')], 'activation', 'α ignored',
+              'takes no notice of alpha'),
     'in place': ([('self.x = x\n        return np.where(x > 0, x, self.alpha * (np.exp(x) - 1))',
                    'self.x = x\n        x[x <= 0] = self.alpha * (np.exp(x[x <= 0]) - 1)\n        return x')],
                  'activation', 'input changed in place', 'in place'),
     'off-diagonal': ([('(dout - (dout * self.y).sum(axis=1, keepdims=True))', 'dout * (1 - self.y)')], 'softmax',
                      'off-diagonal part missing', 'off-diagonal part'),
     'axis': ([('e / e.sum(axis=1, keepdims=True)', 'e / e.sum(axis=0)')], 'softmax', 'wrong axis', 'over the samples'),
-    'overflow': ([('np.exp(x - x.max(axis=1, keepdims=True))', 'np.exp(x)')], 'softmax', 'maximum not subtracted', 'overflows'),
+    'overflow': ([('np.exp(x - x.max(axis=1, keepdims=True))', 'np.exp(x)')], 'softmax', 'maximum not subtracted',
+                 'overflows'),
     'squeeze': ([('return self.y * (dout - (dout * self.y).sum(axis=1, keepdims=True))',
-                  'return np.squeeze(self.y * (dout - (dout * self.y).sum(axis=1, keepdims=True)))')], 'softmax', 'batch of one', 'batch of one'),
+                  'return np.squeeze(self.y * (dout - (dout * self.y).sum(axis=1, keepdims=True)))')], 'softmax',
+                 'batch of one', 'batch of one'),
     'sum in the loss': ([('.mean()', '.sum()')], 'cross_entropy', 'sum in place of mean', 'S times too large'),
     'no 1/S': ([(' / x / len(y)', ' / x')], 'cross_entropy', '1/S missing', 'no 1/S'),
     'fused': (FUSED, 'cross_entropy', 'fused gradient', 'differentiated twice'),
     'width': ([('np.eye(x.shape[1])[y]', 'np.eye(y.max() + 1)[y]')], 'cross_entropy', 'one-hot width', 'max(y) + 1'),
-    'no activation': ([('            self.layers.append(ELUModule(alpha=1.0))\n', '')], 'mlp', 'no activation', 'one linear map'),
-    'one too many': ([('self.layers.append(SoftMaxModule())', 'self.layers += [ELUModule(1.0), SoftMaxModule()]')], 'mlp',
-                     'activation behind the last layer', 'behind the last linear layer'),
-    'softmax twice': ([('self.layers.append(SoftMaxModule())', 'self.layers += [SoftMaxModule(), SoftMaxModule()]')], 'mlp',
-                      'softmax twice', 'twice'),
+    'no activation': ([('            self.layers.append(ELUModule(alpha=1.0))\n', '')], 'mlp', 'no activation',
+                      'one linear map'),
+    'one too many': ([('self.layers.append(SoftMaxModule())', 'self.layers += [ELUModule(1.0), SoftMaxModule()]')],
+                     'mlp', 'activation behind the last layer', 'behind the last linear layer'),
+    'softmax twice': ([('self.layers.append(SoftMaxModule())', 'self.layers += [SoftMaxModule(), SoftMaxModule()]')],
+                      'mlp', 'softmax twice', 'twice'),
     'one activation': ([('self.layers = []\n', 'self.layers = []\n        elu = ELUModule(1.0)\n'),
-                        ('self.layers.append(ELUModule(alpha=1.0))', 'self.layers.append(elu)')], 'mlp', 'one activation object',
-                       'one ELUModule object serves all hidden layers'),
-    'reversed': ([('reversed(self.layers)', '(self.layers.reverse() or self.layers)')], 'mlp', 'layers left reversed', 'reverse order'),
-    'sizes': ([('LinearModule(sizes[i], sizes[i + 1],', 'LinearModule(sizes[max(i - 1, 0)], sizes[i + 1],')], 'mlp', 'layer sizes', '5→6, 5→4'),
-    'softmax left out': ([('reversed(self.layers)', 'reversed(self.layers[:-1])')], 'mlp', 'softmax left out of backward', 'leaves softmax out'),
+                        ('self.layers.append(ELUModule(alpha=1.0))', 'self.layers.append(elu)')], 'mlp',
+                       'one activation object', 'one ELUModule object serves all hidden layers'),
+    'reversed': ([('reversed(self.layers)', '(self.layers.reverse() or self.layers)')], 'mlp', 'layers left reversed',
+                 'reverse order'),
+    'sizes': ([('LinearModule(sizes[i], sizes[i + 1],', 'LinearModule(sizes[max(i - 1, 0)], sizes[i + 1],')], 'mlp',
+              'layer sizes', '5→6, 5→4'),
+    'softmax left out': ([('reversed(self.layers)', 'reversed(self.layers[:-1])')], 'mlp',
+                         'softmax left out of backward', 'leaves softmax out'),
 }
 
 
@@ -179,9 +205,11 @@ def test_two_mistakes_in_one_part_are_both_told(judged):
 DEPARTURES = {
     'initialization': ([('1 if input_layer else 2', '2')], 'linear', 'initialization'),
     'no clear_cache': ([('    def clear_cache(self):\n        self.y = None\n', '')], 'softmax', 'clear_cache'),
-    'a stub': ([('        for layer in self.layers:\n            layer.clear_cache()', '        pass')], 'mlp', 'clear_cache'),
+    'a stub': ([('        for layer in self.layers:\n            layer.clear_cache()', '        pass')], 'mlp',
+               'clear_cache'),
     'empty n_hidden': ([('self.layers = []\n', 'self.layers = []\n        n_hidden[0]\n')], 'mlp', 'empty n_hidden'),
-    'a loop over samples': ([('(dout * self.y).sum(axis=1, keepdims=True)', 'np.array([[a @ b] for a, b in zip(dout, self.y)])')],
+    'a loop over samples': ([('(dout * self.y).sum(axis=1, keepdims=True)', 'np.array([[a @ b] for a, b in zip(dout, '
+                                                                            'self.y)])')],
                             'softmax', 'loop'),
 }
 
@@ -196,10 +224,13 @@ def test_a_departure_is_shown_and_is_no_error(judged, name):
 
 
 REMARKS = {
-    'prints': ([('self.x = x\n        return x @', 'self.x = x\n        print("forward")\n        return x @')], 'Prints'),
-    'in place': ([('e = np.exp(x - x.max(axis=1, keepdims=True))', 'x -= x.max(axis=1, keepdims=True)\n        e = np.exp(x)')],
+    'prints': ([('self.x = x\n        return x @', 'self.x = x\n        print("forward")\n        return x @')],
+               'Prints'),
+    'in place': ([('e = np.exp(x - x.max(axis=1, keepdims=True))', 'x -= x.max(axis=1, keepdims=True)\n        e = '
+                                                                   'np.exp(x)')],
                  'SoftMaxModule.forward changes its argument in place'),
-    'the caller\'s list': ([('sizes = [n_inputs, *n_hidden, n_classes]', 'n_hidden.append(n_classes)\n        sizes = [n_inputs, *n_hidden]\n'
+    'the caller\'s list': ([('sizes = [n_inputs, *n_hidden, n_classes]', 'n_hidden.append(n_classes)\n        sizes = '
+                                                                         '[n_inputs, *n_hidden]\n'
                              '        n_hidden = n_hidden[:-1]')], 'MLP.__init__ changes its argument in place'),
     'images': ([('x = x.reshape(len(x), -1)', 'pass')], 'not flattened'),
     'rows far apart': ([('x - x.max(axis=1, keepdims=True)', 'x - x.max()')], 'Rows of logits 1000 apart'),
@@ -241,7 +272,7 @@ class CrossEntropyModule(object):
     def backward(self, x, y):
         return dx
 '''
-    mlp = 'from modules import *\nclass MLP(object):\n    def __init__(self, n, h, c):\n        pass\n    def forward(self, x):\n        return out\n'
+    mlp = 'class MLP(object):\n    def __init__(self, n, h, c):\n        pass\n    def forward(self, x):\n        return out\n'
     judgement = judged(files={'modules.py': stub, 'mlp_numpy.py': mlp})
     assert verdicts(judgement) == dict.fromkeys(CORE, 'stub')
     assert judgement.findings.overall() == 'stub'

@@ -1,4 +1,4 @@
-"""Nobody fakes a pass, and nothing is harmed: what a solution may try, with bubblewrap where it is installed and without.
+"""Nobody fakes a pass, and nothing is harmed: what a solution may try, behind bubblewrap and without it.
 
 Each attack stands in the modules.py of a solution whose gradient of the bias is wrong.
 """
@@ -196,8 +196,8 @@ try:
     network = 'connected'
 except OSError as error:
     network = type(error).__name__
-raise ValueError(f'{{seen}} {{hidden}} {{os.listdir("/sys/class/net") if os.path.isdir("/sys/class/net") else []}}')'''.strip())
-    assert 'ValueError: [] [] []' in told(judgement)
+raise ValueError(f'{{seen}} {{hidden}} {{network}}')'''.strip())
+    assert 'ValueError: [] [] ' in told(judgement) and 'connected' not in told(judgement)
 
 
 def test_the_server_killed_is_started_again(attack, server):
@@ -209,7 +209,8 @@ def test_the_server_killed_is_started_again(attack, server):
 @pytest.mark.parametrize('answer', [
     b'\xff' * 8, b'\0' * 7 + b'\x03{,}', b'\0' * 7 + b'\x01[', b'\0' * 7 + b'\x02[]',
     b'\0' * 6 + b'\x75\x30' + b'[' * 30000,
-    b'\0' * 7 + b'\x2a{"value": {"array": ["|O8", [1]]}}        ', b'\0' * 7 + b'\x2a{"value": {"array": ["<f8", [-1]]}}       ',
+    b'\0' * 7 + b'\x2a{"value": {"array": ["|O8", [1]]}}        ',
+    b'\0' * 7 + b'\x2a{"value": {"array": ["<f8", [-1]]}}       ',
     b'\0' * 7 + b'\x34{"value": {"array": ["<f8", [2000000000, 2000000]]}}  '])
 def test_an_answer_that_is_no_answer_ends_the_conversation(answer, tmp_path):
     """The judge reads lengths, types and shapes with suspicion, and unpickles nothing."""

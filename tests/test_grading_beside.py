@@ -22,7 +22,8 @@ def server():
 @pytest.fixture
 def judged(server, tmp_path):
     def run(*changes, files=None):
-        return judge(server, small_solutions.write(tmp_path / 'student', files or small_solutions.WHOLE, changes)).findings
+        return judge(server, small_solutions.write(tmp_path / 'student', files or small_solutions.WHOLE,
+                                                   changes)).findings
     return run
 
 
@@ -34,26 +35,36 @@ def test_right_scripts_are_right(judged):
 
 NORM = '            if use_batch_norm:\n                layers.append(nn.BatchNorm1d(out))\n'
 MISTAKES = {
-    'no module': ([('class MLP(nn.Module)', 'class MLP(object)'), ('super().__init__()\n        layers', 'layers')], 'pytorch', 'no nn.Module'),
-    'probabilities': ([('nn.Linear(n_inputs, n_classes))', 'nn.Linear(n_inputs, n_classes))\n        layers.append(nn.Softmax(dim=1))')],
+    'no module': ([('class MLP(nn.Module)', 'class MLP(object)'), ('super().__init__()\n        layers', 'layers')],
+                  'pytorch', 'no nn.Module'),
+    'probabilities': ([('nn.Linear(n_inputs, n_classes))', 'nn.Linear(n_inputs, n_classes))\n        '
+                                                           'layers.append(nn.Softmax(dim=1))')],
                       'pytorch', 'probabilities in place of logits'),
-    'activation at the end': ([('nn.Linear(n_inputs, n_classes))', 'nn.Linear(n_inputs, n_classes))\n        layers.append(nn.ELU())')],
+    'activation at the end': ([('nn.Linear(n_inputs, n_classes))', 'nn.Linear(n_inputs, n_classes))\n        '
+                                                                   'layers.append(nn.ELU())')],
                               'pytorch', 'activation behind the last layer'),
     'no activation': ([('            layers.append(nn.ELU())\n', '')], 'pytorch', 'no activation'),
     'sizes': ([('            n_inputs = out\n', '')], 'pytorch', ''),
     'a plain list': ([('self.layers = nn.Sequential(*layers)', 'self.layers = layers'),
-                      ('return self.layers(x.flatten(1))', 'x = x.flatten(1)\n        for layer in self.layers:\n            x = layer(x)\n        return x'),
+                      ('return self.layers(x.flatten(1))', 'x = x.flatten(1)\n        for layer in self.layers:\n      '
+                                                           '      x = layer(x)\n        return x'),
                       ('return next(self.parameters()).device', "return 'cpu'")],
                      'pytorch', 'layers not registered'),
     'norm ignored': ([(NORM, '')], 'pytorch', 'batch norm missing'),
-    'norm behind': ([(NORM + '            layers.append(nn.ELU())\n', '            layers.append(nn.ELU())\n' + NORM)], 'pytorch',
+    'norm behind': ([(NORM + '            layers.append(nn.ELU())\n', '            layers.append(nn.ELU())\n' + NORM)],
+                    'pytorch',
                     'batch norm behind the activation'),
-    'no gradient': ([('return self.layers(x.flatten(1))', 'return self.layers[-1](self.layers[:-1](x.flatten(1)).detach())')],
+    'no gradient': ([('return self.layers(x.flatten(1))',
+                      'return self.layers[-1](self.layers[:-1](x.flatten(1)).detach())')],
                     'pytorch', 'no gradients'),
-    'accuracy': ([('(predictions.argmax(axis=1) == targets).mean()', '(predictions.argmax(axis=0) == targets[:4]).mean()')], 'training', 'accuracy'),
-    'mean of batches': ([('* len(y)\n        count += len(y)\n    return right / count\n\ndef train(hidden_dims, lr, batch',
-                          '\n        count += 1\n    return right / count\n\ndef train(hidden_dims, lr, batch')], 'training', 'mean of batches'),
-    'last model': ([('return best_model, accuracies, evaluate_model(best_model', 'return model, accuracies, evaluate_model(model')], 'training',
+    'accuracy': ([('(predictions.argmax(axis=1) == targets).mean()', '(predictions.argmax(axis=0) == '
+                                                                     'targets[:4]).mean()')], 'training', 'accuracy'),
+    'mean of batches': ([('* len(y)\n        count += len(y)\n    return right / count\n\ndef train(hidden_dims, lr, '
+                          'batch',
+                          '\n        count += 1\n    return right / count\n\ndef train(hidden_dims, lr, batch')],
+                         'training', 'mean of batches'),
+    'last model': ([('return best_model, accuracies, evaluate_model(best_model', 'return model, accuracies, '
+                                                                                 'evaluate_model(model')], 'training',
                    'not the best model'),
     'no copy': ([('copy.deepcopy(model)', 'model')], 'training', 'not the best model'),
 }
@@ -79,7 +90,9 @@ def test_departures_of_evaluate_model(judged):
 
 def test_scripts_with_other_functions_are_not_judged(judged):
     other = 'def train():\n    pass\n'
-    findings = judged(files={**small_solutions.NUMPY_HALF, 'train_mlp_numpy.py': 'import nothing_there\nnothing_there.run()\n',
-                             'train_mlp_pytorch.py': other, 'mlp_pytorch.py': 'class MLP:\n    def __init__(self):\n        self.x = 1\n'})
+    findings = judged(files={**small_solutions.NUMPY_HALF,
+                             'train_mlp_numpy.py': 'import nothing_there\nnothing_there.run()\n',
+                             'train_mlp_pytorch.py': other, 'mlp_pytorch.py': 'class MLP:\n    def __init__(self):\n   '
+                                                                              '     self.x = 1\n'})
     assert findings.verdict('training') == 'not judged' and 'nothing_there' in findings.reasons['training']
     assert findings.verdict('pytorch') == 'not judged'

@@ -133,6 +133,7 @@ def test_folders_of_the_same_name_get_different_reports(tmp_path):
 
 
 def test_a_cell_is_no_formula(tmp_path):
-    entry = {'solution': '=1+1', 'verdict': 'right', 'parts': dict.fromkeys(PARTS, 'right'), 'findings': [], 'seconds': 1}
+    entry = {'solution': '=1+1', 'verdict': 'right', 'parts': dict.fromkeys(PARTS, 'right'), 'findings': [],
+             'seconds': 1}
     class_run.write_summary(tmp_path, [entry])
     assert rows_of(tmp_path)[0]['solution'] == "'=1+1"

@@ -1,4 +1,4 @@
-"""Further operations: what the PyTorch MLP and the training scripts are asked. PyTorch is imported where it is needed."""
+"""Further operations: what the PyTorch MLP and the training scripts are asked. PyTorch is imported where needed."""
 
 import importlib
 import sys
@@ -46,7 +46,8 @@ def torch_trace(thing, x, training):
         def traced(*args, **kwargs):
             out = forward(*args, **kwargs)
             kind = next((base.__name__ for base in type(leaf).__mro__
-                         if base.__module__.startswith('torch.nn') and base is not torch.nn.Module), type(leaf).__name__)
+                         if base.__module__.startswith('torch.nn') and base is not torch.nn.Module),
+                        type(leaf).__name__)
             if args and isinstance(args[0], torch.Tensor) and isinstance(out, torch.Tensor):
                 passed.append([kind, args[0].detach().clone(), out.detach().clone()])
             return out
@@ -205,5 +206,6 @@ def train(module, arguments, images, torch_kind):
     return {'validation': [float(value) for value in val_accuracies], 'test': float(test_accuracy), 'outputs': outputs}
 
 
-OPERATIONS = {'torch_facts': torch_facts, 'torch_weights': torch_weights, 'torch_trace': torch_trace, 'torch_gradients': torch_gradients,
+OPERATIONS = {'torch_facts': torch_facts, 'torch_weights': torch_weights, 'torch_trace': torch_trace,
+              'torch_gradients': torch_gradients,
               'accuracy': accuracy, 'evaluate': evaluate, 'use_data': use_data, 'train': train}
