@@ -67,7 +67,7 @@ def _explains(suspect, trial):
     try:
         with np.errstate(all='ignore'):
             value = np.asarray(suspect.formula(**trial.inputs))
-    except (ValueError, IndexError, TypeError, ZeroDivisionError):
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
         return False
     actual = np.asarray(trial.actual)
     if value.shape != actual.shape and np.squeeze(value).shape != np.squeeze(actual).shape:

@@ -141,6 +141,13 @@ def as_array(value, name):
         return value
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return np.asarray(value)
+    if isinstance(value, list):  # of rows, which NumPy takes for an array wherever it meets it
+        try:
+            array = np.array(value)
+            if array.dtype.kind in 'biuf':
+                return array
+        except ValueError:  # rows of different lengths
+            pass
     raise Malformed(f'{name} returned {describe_value(value)}, no array')
 
 

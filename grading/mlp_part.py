@@ -44,6 +44,8 @@ BACKWARD = [
             lambda net, x, D, layer, which, **_: net.gradients(x, D, False, False)[layer][which]),
     Suspect('backward does nothing', 'is never filled: MLP.backward does nothing',
             lambda net, layer, which, **_: np.zeros_like((net.weights, net.biases)[which][layer])),
+    Suspect('not the first layer', 'is never filled in the first layer: backward does not reach it',
+            lambda net, x, D, layer, which, **_: net.gradients(x, D)[layer][which] * (layer > 0)),
     Suspect('only the last layer', 'is filled in the last layer only', lambda net, x, D, layer, which, **_: (
         net.gradients(x, D)[layer][which] * (layer == len(net.weights) - 1))),
 ]
@@ -141,6 +143,11 @@ def _tell_forward(context, net, trials, words):
     """Tell why forward is wrong; returns whether a deeper net may have more to tell."""
     guilty = _guilty(context, net)
     first = next(trial for trial in trials if trial.failed)
+    stubs = [part for part in ('activation', 'softmax') if context.findings.status.get(part) in ('stub', 'missing')]
+    if stubs and isinstance(first.actual, Failed):
+        context.wrong(PART, f'Can not be computed, since the {" and the ".join(stubs)} '
+                            f'{"is" if len(stubs) == 1 else "are"} a stub or missing.', cause='inherited')
+        return False
     if guilty and _same(_own_modules(context, net, first)[0], first.actual):
         context.inherited = [name for name, _ in guilty]
         return True
@@ -268,30 +275,36 @@ def _no_hidden_layer(context):
         return context.departs(PART, f'An empty n_hidden, for multinomial logistic regression, fails: {error}.',
                                cause='empty n_hidden', place=getattr(error, 'place', ''))
     trials, _ = _steps(context, net, reference)
-    if any(trial.failed for trial in trials['y']):
+    raised = next((trial.actual for trial in trials['y'] + trials['grads'] if isinstance(trial.actual, Exception)), None)
+    if raised:
+        context.departs(PART, f'An empty n_hidden, for multinomial logistic regression, fails: {raised}.',
+                        cause='empty n_hidden', place=getattr(raised, 'place', ''))
+    elif any(trial.failed for trial in trials['y']):
         _tell_forward(context, net, trials['y'], 'with no hidden layer')
     else:
         _tell_backward(context, net, trials['grads'], [], 'with no hidden layer')
+
+
+FUSED = ('fused gradient', 'passed through', 'softmax left out of backward', 'softmax in the loss', 'no softmax',
+         'follows', 'inherited')  # what is no error where the chain as a whole is right
 
 
 def _fused(context):
     """Where backward is that of softmax and cross-entropy together: judge the chain from loss to gradients."""
     findings = context.findings
     suspicious = context.fused or any(
-        finding.cause in ('softmax left out of backward', 'passed through')
-        for part in ('softmax', 'mlp') for finding in findings.of(part, 'wrong'))
+        finding.cause in FUSED for part in ('softmax', 'cross_entropy', 'mlp') for finding in findings.of(part, 'wrong'))
     if not suspicious or findings.status.get('cross_entropy'):
         return
     for hidden in HIDDEN[:2]:
         for samples in (4, 7):
             if not _chain_is_right(context, hidden, samples):
                 return
-    words = ('CrossEntropyModule.backward is that of softmax and cross-entropy together, (X − T)/S, and the MLP leaves '
-             'the softmax out: judged as a chain, which is right.')
+    words = ('Softmax and cross-entropy are one step here: CrossEntropyModule gives the gradient of both, and MLP leaves '
+             'the softmax out. Judged as a chain, which is right.')
     for part in ('softmax', 'cross_entropy', 'softmax_cross_entropy', 'mlp'):
         before = findings.of(part, 'wrong')
-        forgiven = [finding for finding in before if finding.cause in (
-            'fused gradient', 'passed through', 'follows', 'softmax left out of backward', 'inherited')]
+        forgiven = [finding for finding in before if finding.cause in FUSED]
         findings.found = [finding for finding in findings.found if finding not in forgiven]
         if forgiven:
             context.remark(part, words, cause='fused')
@@ -309,7 +322,7 @@ def _chain_is_right(context, hidden, samples):
         targets = labels if context.targets == 'labels' else T
         loss.array('forward', y, targets)
         net.thing.call('backward', loss.array('backward', y, targets))
-        expected = reference.gradients(x, (y - T) / samples, through_softmax=False)
+        expected = reference.gradients(x, (reference.forward(x)[2] - T) / samples, through_softmax=False)
         slack = 5 * min(context.epsilon, MAX_EPSILON)
         return all(close(linear.gradient(name), grads[which], slack)
                    for linear, grads in zip(net.linears, expected) for which, name in enumerate(('weight', 'bias')))

@@ -3,6 +3,7 @@
 import ast
 import functools
 import re
+import warnings
 from pathlib import Path
 
 MARKER = re.compile(r'^(<{7}|={7}|>{7})( |$)')
@@ -18,13 +19,15 @@ class Source:
         if not self.exists:
             return
         try:
-            text = path.read_bytes().decode('utf-8', errors='replace')
+            content = path.read_bytes()
         except OSError as error:
             self.problem, self.cause = f'{path.name} can not be read: {error.strerror}', 'unreadable file'
             return
-        self.lines = text.splitlines()
+        self.lines = content.decode('utf-8-sig', errors='replace').splitlines()
         try:
-            self.tree = ast.parse(text)
+            with warnings.catch_warnings():
+                warnings.simplefilter('ignore')  # of escapes such as '\d' in a plain string
+                self.tree = ast.parse(content)
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
             markers = [number for number, line in enumerate(self.lines, 1) if MARKER.match(line)]
             line = getattr(error, 'lineno', None) or 1

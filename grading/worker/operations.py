@@ -162,7 +162,9 @@ def _reach(value, wanted, seen, found):
     elif isinstance(value, (types.ModuleType, types.FunctionType, types.BuiltinFunctionType)):
         return
     else:
-        children = list(getattr(value, '__dict__', {}).values())
+        own = [vars(base) for base in type(value).__mro__ if getattr(base, '__module__', '') != 'builtins']
+        children = [*getattr(value, '__dict__', {}).values(),  # and lists of the class, that all objects share
+                    *(item for space in own for item in space.values() if isinstance(item, (list, dict, wanted)))]
     for child in children:
         _reach(child, wanted, seen, found)
 

@@ -61,6 +61,9 @@ def run_solution(job, fds):
         sys.argv[:] = ['solution']
         warnings.simplefilter('ignore')
         np.seterr(all='ignore')
+        for name, value in OLD_NAMES.items():
+            if not hasattr(np, name):
+                setattr(np, name, value)
         prepare_imports(job['folder'])
         serve(Solution(job['folder']), os.fdopen(3, 'rb'), os.fdopen(4, 'wb'))
     finally:
@@ -97,6 +100,13 @@ def end(pid, seconds=10):
             if done == pid:
                 status = os.waitstatus_to_exitcode(code)
     return status
+
+
+OLD_NAMES = {  # what NumPy had when some of the solutions were written
+    'float': float, 'int': int, 'bool': bool, 'object': object, 'float_': np.float64, 'Inf': np.inf, 'NaN': np.nan,
+    'product': np.prod, 'cumproduct': np.cumprod, 'alltrue': np.all, 'sometrue': np.any, 'row_stack': np.vstack,
+    'asscalar': lambda array: np.asarray(array).item(), 'in1d': np.isin,
+}
 
 
 def preload(names):
