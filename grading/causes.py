@@ -134,7 +134,7 @@ def show(name, value):
     array = np.asarray(value)
     text = np.array2string(array, formatter={'float_kind': _number}, separator=', ', threshold=60, max_line_width=100)
     indented = text.replace('\n', '\n' + ' ' * (len(name) + 3))
-    return f'{name} = {indented}' + (f'   of shape {array.shape}' if array.ndim != 2 or array.shape[0] == 1 else '')
+    return f'{name} = {indented}'
 
 
 def _number(value):

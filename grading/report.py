@@ -1,6 +1,7 @@
 """What is written about solutions: a page for the student, the same as JSON, a row and a table for the teacher."""
 
 import collections
+import textwrap
 
 from grading import findings as words
 from grading.findings import BESIDE, CORE, OK, PARTS, TITLES
@@ -17,25 +18,30 @@ def sentence(text):
     return text[:1].upper() + text[1:] if text[:1].isascii() else text
 
 
+def wrapped(text, bullet=''):
+    return textwrap.fill(text, 110, initial_indent=bullet or '   ', subsequent_indent='  ' if bullet else '   ',
+                         break_long_words=False, break_on_hyphens=False)
+
+
 def paragraph(finding, number=None):
     """A finding with its place, its line and its example, indented."""
     bullet = f'{number}.' if number else '-'
     place = f' ({finding.place})' if finding.place else ''
-    lines = [f'{bullet} {TITLES[finding.part]}{place}', f'   {sentence(finding.text)}']
+    lines = [f'{bullet} {TITLES[finding.part]}{place}', wrapped(sentence(finding.text))]
     if finding.quote:
         lines.append(f'   The line: {finding.quote}')
     if finding.example:
         lines += ['   The smallest case in which it shows:',
                   *(f'       {line}' for line in finding.example.splitlines())]
     if finding.hint:
-        lines.append(f'   To check: {finding.hint}.')
+        lines.append(wrapped(f'To check: {finding.hint}.'))
     return '\n'.join(lines)
 
 
-def part_line(part, judgement_findings):
-    verdict = judgement_findings.verdict(part)
-    reason = judgement_findings.reasons.get(part, '')
-    return f'  {TITLES[part]:36}{verdict}' + (f' ({reason})' if reason else '')
+def part_line(part, findings):
+    verdict = findings.verdict(part)
+    reason = findings.reasons.get(part, '')
+    return f'  {TITLES[part]:36}{verdict}' + (f' ({reason[:150]})' if reason else '')
 
 
 def headline(judgement):
@@ -59,7 +65,7 @@ def details(judgement):
                 lines += [paragraph(finding, number), '']
             else:
                 place = f' ({finding.place})' if finding.place and finding.place not in finding.text else ''
-                lines.append(f'- {TITLES[finding.part]}: {sentence(finding.text)}{place}')
+                lines.append(wrapped(f'{TITLES[finding.part]}: {sentence(finding.text)}{place}', '- '))
     return '\n'.join(lines).rstrip()
 
 
@@ -69,8 +75,8 @@ def page(judgement):
     lines += [part_line(part, judgement.findings) for part in PARTS]
     lines += [details(judgement), '']
     if judgement.interface:
-        lines.append(f'Interface met: {"; ".join(judgement.interface)}.')
-    lines += [f'Judged in {judgement.seconds:.1f} s. Protection: {judgement.protection}.']
+        lines.append(wrapped(f'Interface met: {"; ".join(judgement.interface)}.', '* '))
+    lines.append(wrapped(f'Judged in {judgement.seconds:.1f} s. Protection: {judgement.protection}.', '* '))
     return '\n'.join(lines) + '\n'
 
 

@@ -87,7 +87,7 @@ def judge(context):
     forward, backward = [], []
     for samples, classes in SIZES:
         small = samples < 3
-        x = context.rng.integers(-2, 3, (samples, classes)).astype(float) if small else context.rng.normal(
+        x = context.rng.integers(-1, 2, (samples, classes)).astype(float) if small else context.rng.normal(
             size=(samples, classes))
         x[:, 0] += 1  # not symmetric, so that the classes differ
         D = context.rng.integers(-3, 4, (samples, classes)).astype(float) + 0.5 if small else context.rng.normal(

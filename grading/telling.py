@@ -117,6 +117,8 @@ def example_of(trial, shown=None):
     else:
         lines.append(causes.show('came out', actual))
     lines.append(causes.show('should be', trial.expected))
+    if not isinstance(actual, Exception) and np.shape(actual) != np.shape(trial.expected):
+        lines.append(f'of shape {np.shape(actual)} in place of {np.shape(trial.expected)}')
     return '\n'.join(lines)
 
 
