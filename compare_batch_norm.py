@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 import cifar10_utils
 import train_mlp_pytorch
+from cifar10.sources import DATA_DIR
 from experiments import batch_norm_report
 from storage.files import json_bytes, write_together
 from training.command_line import ArgumentParser, add_folders, user_errors
@@ -49,7 +50,7 @@ def planned_runs(seeds, settings):
     return runs, sweep
 
 
-def train_models(results_filename, seeds=(42,), jobs=None, data_dir='data/', settings=None):
+def train_models(results_filename, seeds=(42,), jobs=None, data_dir=DATA_DIR, settings=None):
     """Train what is missing of the study in the file, and add each run to it as soon as it is finished.
 
     jobs: how many runs at a time, each in a process of its own, with the cores shared out between
@@ -187,7 +188,7 @@ def main():
         parser.error("argument --batch_size: '1' is not allowed: give at least 2, a single sample has no variance")
     results_filename = Path(arguments.results_dir) / RESULTS_NAME
     settings = {name: getattr(arguments, name) for name in SETTINGS}
-    with user_errors(parser, ResultsError):
+    with user_errors(parser, ResultsError, when_interrupted='finished runs are kept'):
         if arguments.plot_only:
             if not load_results(results_filename, settings)['runs']:
                 raise ResultsError(f'{results_filename} holds no run to plot: run without --plot_only first')

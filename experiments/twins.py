@@ -103,7 +103,7 @@ def main():
     parser.add_argument('--seeds', type=SEED, nargs='+', metavar='N', default=[42, 43, 44, 45, 46], help='seeds to compare the twins with')
     add_folders(parser)
     arguments = parser.parse_args()
-    with user_errors(parser):
+    with user_errors(parser, when_interrupted='no result was written'):
         runs = train_twins(arguments.seeds, arguments.data_dir)
         pairs = compare(runs)
         print('\n'.join(table(pairs)))

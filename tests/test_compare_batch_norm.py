@@ -82,7 +82,7 @@ def test_ctrl_c_keeps_the_finished_runs(run_script, tmp_path):
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert err == '\ncompare_batch_norm.py: interrupted; finished results are kept\n'
+    assert err == '\ncompare_batch_norm.py: interrupted; finished runs are kept\n'
     assert read(tmp_path)['runs']
 
 
