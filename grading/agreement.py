@@ -44,4 +44,5 @@ if __name__ == '__main__':
     try:
         main(*sys.argv[1:])
     except (OSError, ValueError, KeyError) as error:
-        sys.exit(f'grading.agreement: error: {error}: give a summary.csv of --report and a JSON of verdicts by folder and part')
+        sys.exit(f'grading.agreement: error: {error}: give a summary.csv of --report and a JSON of verdicts by folder '
+                 'and part')

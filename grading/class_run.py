@@ -12,8 +12,10 @@ from pathlib import Path
 from tqdm import tqdm
 
 from grading import report
-from grading.judge import judge, locate
+from grading.findings import PARTS
+from grading.judge import Judgement, judge, locate
 from grading.remote import Server
+from grading.source import LARGEST
 from storage.files import atomic_write
 
 
@@ -37,7 +39,10 @@ def run(folders, options, folder=None, show=print):
                 local.server = Server(timeout=options.timeout)
                 with lock:
                     servers.append(local.server)
-            judgement = judge(local.server, path, given=folders[index])
+            try:
+                judgement = judge(local.server, path, given=folders[index])
+            except Exception as error:  # one folder that we did not foresee is a row, and not the end
+                judgement = not_judged(folders[index], error)
             judgement.fingerprint = fingerprint
             entry = report.as_json(judgement, options.points, options.strict)
             if folder:
@@ -62,6 +67,14 @@ def run(folders, options, folder=None, show=print):
         for server in servers:
             server.__exit__()
     return entries
+
+
+def not_judged(folder, error):
+    judgement = Judgement(folder)
+    for part in PARTS:
+        judgement.findings.status[part] = 'not judged'
+        judgement.findings.reasons[part] = f'the checker itself failed, {type(error).__name__}: {error}'
+    return judgement
 
 
 def names_of(folders):
@@ -91,6 +104,8 @@ def fingerprint_of(folder, options):
     inner = locate(folder)
     for path in sorted(inner.rglob('*.py')) if inner.is_dir() else []:
         try:
+            if not path.is_file() or path.stat().st_size > LARGEST:
+                continue
             digest.update(str(path.relative_to(inner)).encode() + b'\0' + path.read_bytes())
         except OSError:  # a dangling link, or no permission: the judgement will say so
             pass

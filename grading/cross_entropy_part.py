@@ -55,8 +55,8 @@ def loss_gradient_suspects():
                 'sign', lambda x, T, **_: (T - x) / len(x)),
         Suspect('fused gradient', 'is −(X − T): the gradient of softmax and cross-entropy together, with the wrong '
                                   'sign and without 1/S', lambda x, T, **_: T - x),
-        Suspect('fused gradient', 'is (softmax(X) − T)/S, the gradient of softmax and cross-entropy together: it expects '
-                'logits', lambda x, T, **_: (softmax(x) - T) / len(x)),
+        Suspect('fused gradient', 'is (softmax(X) − T)/S, the gradient of softmax and cross-entropy together: it '
+                                  'expects logits', lambda x, T, **_: (softmax(x) - T) / len(x)),
         Suspect('fused gradient', 'is softmax(X) − T, the gradient of softmax and cross-entropy together: it expects '
                 'logits, and has no 1/S', lambda x, T, **_: softmax(x) - T),
         Suspect('sign', 'has the wrong sign', lambda x, T, **_: T / x / len(x)),

@@ -275,7 +275,8 @@ def _no_hidden_layer(context):
         return context.departs(PART, f'An empty n_hidden, for multinomial logistic regression, fails: {error}.',
                                cause='empty n_hidden', place=getattr(error, 'place', ''))
     trials, _ = _steps(context, net, reference)
-    raised = next((trial.actual for trial in trials['y'] + trials['grads'] if isinstance(trial.actual, Exception)), None)
+    raised = next((trial.actual for trial in trials['y'] + trials['grads'] if isinstance(trial.actual, Exception)),
+                  None)
     if raised:
         context.departs(PART, f'An empty n_hidden, for multinomial logistic regression, fails: {raised}.',
                         cause='empty n_hidden', place=getattr(raised, 'place', ''))
@@ -293,15 +294,16 @@ def _fused(context):
     """Where backward is that of softmax and cross-entropy together: judge the chain from loss to gradients."""
     findings = context.findings
     suspicious = context.fused or any(
-        finding.cause in FUSED for part in ('softmax', 'cross_entropy', 'mlp') for finding in findings.of(part, 'wrong'))
+        finding.cause in FUSED for part in ('softmax', 'cross_entropy', 'mlp')
+        for finding in findings.of(part, 'wrong'))
     if not suspicious or findings.status.get('cross_entropy'):
         return
     for hidden in HIDDEN[:2]:
         for samples in (4, 7):
             if not _chain_is_right(context, hidden, samples):
                 return
-    words = ('Softmax and cross-entropy are one step here: CrossEntropyModule gives the gradient of both, and MLP leaves '
-             'the softmax out. Judged as a chain, which is right.')
+    words = ('Softmax and cross-entropy are one step here: CrossEntropyModule gives the gradient of both, and MLP '
+             'leaves the softmax out. Judged as a chain, which is right.')
     for part in ('softmax', 'cross_entropy', 'softmax_cross_entropy', 'mlp'):
         before = findings.of(part, 'wrong')
         forgiven = [finding for finding in before if finding.cause in FUSED]

@@ -29,8 +29,21 @@ MAX_ARRAYS = 256 * sandbox.MEBIBYTE
 DTYPES = {'|b1', '|i1', '|u1', '<i2', '<u2', '<i4', '<u4', '<i8', '<u8', '<f2', '<f4', '<f8'}
 START_UP_SECONDS = 120  # to import NumPy and PyTorch from a slow disk
 KEPT_OUTPUT = 2000
-IGNORED = shutil.ignore_patterns('.git', '__pycache__', '*.ckpt', '*.pt', '*.pth', '*.tar', '*.gz', '*.zip', '*.bin',
-                                 'data_batch_*', 'test_batch', 'events.out.*', '*.npz', '*.npy')
+LARGEST_COPIED = 2 * sandbox.MEBIBYTE  # larger files are data and weights
+NOT_COPIED = {'.git', '__pycache__', 'data', 'venv', '.venv', 'env', 'node_modules', 'lightning_logs'}
+
+
+def _not_copied(folder, names):
+    return [name for name in names if name in NOT_COPIED]
+
+
+def _copy(source, target):
+    """A file of a solution, unless it is large, no file or not to be read: what imports it will see."""
+    try:
+        if os.path.isfile(source) and os.path.getsize(source) <= LARGEST_COPIED:
+            shutil.copyfile(source, target)
+    except OSError:
+        pass
 
 
 class Failed(Exception):
@@ -114,7 +127,7 @@ class Server:
         ours, theirs = socket.socketpair()
         ours.settimeout(START_UP_SECONDS)
         shutil.copytree(Path(__file__).with_name('worker'), self.work / 'grading_worker', dirs_exist_ok=True,
-                        ignore=IGNORED)
+                        ignore=_not_copied)
         start = f'import sys; sys.path.insert(0, {str(self.work)!r}); from grading_worker import server; server.main('
         self.process = subprocess.Popen(
             sandbox.command(self.work, ['-c', f'{start}{theirs.fileno()})'], self.bubblewrap), cwd=self.work,
@@ -147,8 +160,7 @@ class Server:
     def open(self, folder, preload=()):
         """The folder, copied, in a process of its own that has the libraries `preload` → Solution."""
         copy = Path(tempfile.mkdtemp(prefix='solution-', dir=self.work))
-        shutil.copytree(folder, copy, ignore=IGNORED, dirs_exist_ok=True, symlinks=True,
-                        ignore_dangling_symlinks=True)
+        shutil.copytree(folder, copy, ignore=_not_copied, copy_function=_copy, dirs_exist_ok=True, symlinks=True)
         return Solution(self, copy, preload)
 
 
@@ -172,6 +184,7 @@ class Solution:
             for fd in theirs:
                 os.close(fd)
         os.set_blocking(self._output, False)
+        self.most_bytes = sandbox.bytes_in(server.work, 1 << 40) + sandbox.MAX_FOLDER_BYTES
 
     def __enter__(self):
         return self
@@ -281,7 +294,7 @@ class Solution:
                 raise Gone(f'no answer within {timeout:g} s: an endless loop?')
             if now > self._next_look:
                 self._next_look = now + 0.5
-                if sandbox.bytes_in(self.folder.parent, sandbox.MAX_FOLDER_BYTES) > sandbox.MAX_FOLDER_BYTES:
+                if sandbox.bytes_in(self.folder.parent, self.most_bytes) > self.most_bytes:
                     raise Gone(f'it wrote more than {sandbox.MAX_FOLDER_BYTES // sandbox.MEBIBYTE} MB of files')
 
     def _take_output(self):

@@ -6,6 +6,7 @@ import re
 import warnings
 from pathlib import Path
 
+LARGEST = 1_000_000  # bytes
 MARKER = re.compile(r'^(<{7}|={7}|>{7})( |$)')
 LOOPS = (ast.For, ast.While, ast.ListComp, ast.GeneratorExp, ast.SetComp, ast.DictComp)
 
@@ -19,6 +20,9 @@ class Source:
         if not self.exists:
             return
         try:
+            if path.stat().st_size > LARGEST:
+                self.problem, self.cause = f'{path.name} is larger than a million bytes', 'unreadable file'
+                return
             content = path.read_bytes()
         except OSError as error:
             self.problem, self.cause = f'{path.name} can not be read: {error.strerror}', 'unreadable file'

@@ -158,7 +158,7 @@ MISTAKES = {  # what is changed → part, cause, words that the student reads
                  'overflows'),
     'squeeze': ([('return self.y * (dout - (dout * self.y).sum(axis=1, keepdims=True))',
                   'return np.squeeze(self.y * (dout - (dout * self.y).sum(axis=1, keepdims=True)))')], 'softmax',
-                 'batch of one', 'batch of one'),
+                'batch of one', 'batch of one'),
     'sum in the loss': ([('.mean()', '.sum()')], 'cross_entropy', 'sum in place of mean', 'S times too large'),
     'no 1/S': ([(' / x / len(y)', ' / x')], 'cross_entropy', '1/S missing', 'no 1/S'),
     'fused': (FUSED, 'cross_entropy', 'fused gradient', 'differentiated twice'),
@@ -274,7 +274,13 @@ class CrossEntropyModule(object):
     def backward(self, x, y):
         return dx
 '''
-    mlp = 'class MLP(object):\n    def __init__(self, n, h, c):\n        pass\n    def forward(self, x):\n        return out\n'
+    mlp = '''
+class MLP(object):
+    def __init__(self, n_inputs, n_hidden, n_classes):
+        pass
+    def forward(self, x):
+        return out
+'''
     judgement = judged(files={'modules.py': stub, 'mlp_numpy.py': mlp})
     assert verdicts(judgement) == dict.fromkeys(CORE, 'stub')
     assert judgement.findings.overall() == 'stub'

@@ -62,7 +62,7 @@ MISTAKES = {
     'mean of batches': ([('* len(y)\n        count += len(y)\n    return right / count\n\ndef train(hidden_dims, lr, '
                           'batch',
                           '\n        count += 1\n    return right / count\n\ndef train(hidden_dims, lr, batch')],
-                         'training', 'mean of batches'),
+                        'training', 'mean of batches'),
     'last model': ([('return best_model, accuracies, evaluate_model(best_model', 'return model, accuracies, '
                                                                                  'evaluate_model(model')], 'training',
                    'not the best model'),
