@@ -77,6 +77,7 @@ def judge(context):
     _fused(context)
     if not context.findings.of(PART, 'wrong'):
         _images(context)
+        _initialization(context)
     _cache(context)
 
 
@@ -330,6 +331,21 @@ def _chain_is_right(context, hidden, samples):
                    for linear, grads in zip(net.linears, expected) for which, name in enumerate(('weight', 'bias')))
     except (Failed, Malformed):
         return False
+
+
+def _initialization(context):
+    """The first linear module starts with gain 1: the MLP has to tell it that it is the first."""
+    if not context.linear.has_input_layer or any(
+            finding.cause == 'initialization' for finding in context.findings.of('linear', 'departs')):
+        return
+    try:
+        first = build(context, [300], inputs=400).linears[0].parameter('weight')
+    except (Failed, Malformed):
+        return
+    gain = first.std() * np.sqrt(first.shape[1])
+    if abs(gain - 1) > 0.05:
+        context.departs(PART, f'The first linear layer starts with standard deviation {gain:.3f}/√M in place of 1/√M: is '
+                              'input_layer=True passed to it?', cause='initialization')
 
 
 def _images(context):

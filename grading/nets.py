@@ -71,8 +71,13 @@ def build(context, hidden, inputs=INPUTS, classes=CLASSES):
     wanted = ['LinearModule', *context.activations, 'SoftMaxModule']
     names = [name for name, *_ in session.classes('modules')]
     wanted = [name for name in wanted if name in names]
+    kinds = [['modules', name] for name in wanted]
+    found = session.ask('find', target=thing.ref, classes=kinds)
+    if not any(wanted[index] == 'LinearModule' for _, index in found):  # it may make its layers at the first forward
+        attempt(lambda: thing.call('forward', np.ones((2, inputs))))
+        found = session.ask('find', target=thing.ref, classes=kinds)
     linears, activations, softmaxes = [], [], 0
-    for ref, index in session.ask('find', target=thing.ref, classes=[['modules', name] for name in wanted]):
+    for ref, index in found:
         if wanted[index] == 'LinearModule':
             linears.append(context.linear.around(ref))
         elif wanted[index] == 'SoftMaxModule':

@@ -206,6 +206,7 @@ def test_two_mistakes_in_one_part_are_both_told(judged):
 
 DEPARTURES = {
     'initialization': ([('1 if input_layer else 2', '2')], 'linear', 'initialization'),
+    'input_layer not passed on': ([(', input_layer=i == 0', '')], 'mlp', 'initialization'),
     'no clear_cache': ([('    def clear_cache(self):\n        self.y = None\n', '')], 'softmax', 'clear_cache'),
     'a stub': ([('        for layer in self.layers:\n            layer.clear_cache()', '        pass')], 'mlp',
                'clear_cache'),
