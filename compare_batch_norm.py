@@ -174,7 +174,7 @@ def plot_results(results_filename):
 
 
 def main():
-    parser = ArgumentParser(__doc__.splitlines()[0])
+    parser = ArgumentParser(__doc__)
     parser.add_argument('--seeds', type=SEED, nargs='+', metavar='N',
                         default=[42], help='each repeats all configurations')
     parser.add_argument('--jobs', type=COUNT, metavar='N',

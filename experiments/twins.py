@@ -10,12 +10,12 @@ Writes results/twins.json and results/twins.png.
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 import train_mlp_numpy
 import train_mlp_pytorch
 from storage.files import json_bytes, png_bytes, write_together
 from training.command_line import ArgumentParser, add_folders, user_errors
+from training.process import say
 from training.settings import DEFAULTS, SEED
 
 TWINS = {'NumPy': train_mlp_numpy.train,
@@ -25,6 +25,8 @@ SETTINGS = {name: DEFAULTS[name] for name in ('hidden_dims', 'lr', 'batch_size',
 
 def train_twins(seeds, data_dir):
     """Train every combination of seed, batch normalization and twin; return one record for each."""
+    from tqdm import tqdm
+
     combinations = [(seed, use_batch_norm, twin)
                     for seed in seeds for use_batch_norm in (False, True) for twin in TWINS]
     runs = []
@@ -99,19 +101,19 @@ def draw(pairs):
 
 
 def main():
-    parser = ArgumentParser(__doc__.splitlines()[0], 'experiments.twins')
+    parser = ArgumentParser(__doc__, 'experiments.twins')
     parser.add_argument('--seeds', type=SEED, nargs='+', metavar='N', default=[42, 43, 44, 45, 46], help='seeds to compare the twins with')
     add_folders(parser)
     arguments = parser.parse_args()
     with user_errors(parser, when_interrupted='no result was written'):
         runs = train_twins(arguments.seeds, arguments.data_dir)
         pairs = compare(runs)
-        print('\n'.join(table(pairs)))
+        say('\n'.join(table(pairs)))
         results_dir = Path(arguments.results_dir)
         files = {results_dir / 'twins.json': json_bytes({'config': SETTINGS, 'runs': runs}),
                  results_dir / 'twins.png': png_bytes(draw(pairs))}
         write_together(files)
-        print('written:', *files)
+        say(' '.join(map(str, ['written:', *files])))
 
 
 if __name__ == '__main__':
