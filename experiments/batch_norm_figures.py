@@ -18,20 +18,21 @@ STYLES = {'without batch normalization': WITHOUT,
           'with batch normalization': WITH}
 SHADES = ['#0072B2', '#56B4E9', '#CC79A7']  # with batch normalization, in three variants
 MARKERS = ['o', '^', 'D']
+LOSS_TICKS = [0.2, 0.5, 1, 2, 5, 10, 20]
 BOTH = [(False, 'without batch normalization', WITHOUT), (True, 'with batch normalization', WITH)]
 
 
-def draw_accuracy(results, key, label):
-    """A panel for each net: the accuracy per epoch with and without batch normalization."""
+def draw_accuracy(results, key, name, when):
+    """A panel for each net: the accuracy of that key per epoch, with and without batch normalization."""
     figure, panels = _panels(len(tables.nets_of(results)))
     for axes, net in zip(panels, tables.nets_of(results)):
-        for use_batch_norm, name, style in BOTH:
+        for use_batch_norm, label, style in BOTH:
             runs = _finished(tables.select(results, hidden_dims=net, use_batch_norm=use_batch_norm))
             if runs:
-                _plot_band(axes, None, [run[key] for run in runs], label=name, **style)
-        axes.set(title=f'hidden layers {net_name(net)}', xlabel='epoch')
+                _plot_band(axes, None, [run[key] for run in runs], label=label, **style)
+        axes.set(title=f'net {net_name(net)}: {name}', xlabel='epoch')
         axes.xaxis.get_major_locator().set_params(integer=True)
-    panels[0].set_ylabel(label)
+    panels[0].set_ylabel(f'{name} accuracy ({when})')
     _finish(figure, panels, results)
     return figure
 
@@ -45,7 +46,7 @@ def draw_fit(results):
             if runs:
                 fit, _ = _mean_and_deviation([run['measured_train_accuracy'] for run in runs])
                 _plot_band(axes, fit, [run['val_accuracy'] for run in runs], label=name, **style)
-        axes.set(title=f'hidden layers {net_name(net)}',
+        axes.set(title=f'net {net_name(net)}: fit and validation',
                  xlabel=f'training accuracy (after the epoch,\n{SAMPLE_IMAGES:,} images)')
     panels[0].set_ylabel('validation accuracy (after the epoch)')
     _finish(figure, panels, results)
@@ -62,7 +63,7 @@ def draw_spread(results):
             _plot_band(axes, None, [[spread[layer] for spread in run['activation_spread']] for run in runs],
                        color=SHADES[layer], marker=MARKERS[layer], linestyle=style['linestyle'],
                        label=f'before the ReLU of layer {layer + 1}')
-        axes.set(title=f'hidden layers {net_name(net)}, {name}', xlabel='epoch', ylim=(0, None))
+        axes.set(title=f'net {net_name(net)}, {name}', xlabel='epoch', ylim=(0, None))
         axes.xaxis.get_major_locator().set_params(integer=True)
     panels[0].set_ylabel('standard deviation of the pre-activations')
     _finish(figure, panels, results)
@@ -73,7 +74,7 @@ def draw_gradient(results):
     """A column for each net, rows before the first step and after an epoch: the loss over the length of the step."""
     from matplotlib.figure import Figure
 
-    nets, epochs = tables.nets_of(results), tables.moments(results)[:2]
+    nets, epochs = tables.nets_of(results), tables.moments(results)[:2] or [0]
     figure = Figure(figsize=(10, 6.5), layout='constrained')
     panels = figure.subplots(len(epochs), len(nets), sharex=True, sharey='row', squeeze=False)
     for row, epoch in zip(panels, epochs):
@@ -81,17 +82,18 @@ def draw_gradient(results):
             for name, runs in tables.gradient_curves(results, net).items():
                 points = [(multiple, loss) for multiple, loss in zip(MULTIPLES, tables.losses_at(runs, epoch))
                           if multiple and loss is not None]
-                axes.plot(*zip(*points), markersize=4, label=name, **STYLES[name])
-            axes.set(title=f'{net_name(net)}, {f"after epoch {epoch}" if epoch else "before the first step"}',
+                if points:
+                    axes.plot(*zip(*points), markersize=4, label=name, **STYLES[name])
+            axes.set(title=f'net {net_name(net)}, {f"after epoch {epoch}" if epoch else "before the first step"}',
                      xscale='log', yscale='log')
             axes.set_xticks(MULTIPLES[1:], ['1/4', '1/2', *(f'{multiple:g}' for multiple in MULTIPLES[3:])])
             axes.xaxis.minorticks_off()
-            axes.yaxis.set_major_formatter('{x:g}')
-            axes.yaxis.set_minor_formatter(lambda loss, _: f'{loss:g}' if f'{loss:e}'[0] in '25' else '')
+            axes.set_yticks(*zip(*((loss, f'{loss:g}') for loss in LOSS_TICKS)))
+            axes.yaxis.minorticks_off()
         row[0].set_ylabel('loss after the step (log scale)')
     for axes in panels[-1]:
         axes.set_xlabel('length of the step / learning rate')
-    _finish(figure, panels.flat, results)
+    _finish(figure, panels.flat, results, 'mean')
     return figure
 
 
@@ -107,7 +109,7 @@ def draw_groups(results):
             if _finished(runs):
                 _plot_band(axes, None, [run[key] for run in _finished(runs)], color=SHADES[i], marker=MARKERS[i],
                            linestyle='-', label=f'statistics of {size} samples')
-        axes.set(title=f'{net_name(net)}, batch normalization: {name}', xlabel='epoch',
+        axes.set(title=f'net {net_name(net)}: {name}, by the size of the groups', xlabel='epoch',
                  ylabel=f'{name} accuracy (after the epoch)')
         axes.xaxis.get_major_locator().set_params(integer=True)
     _finish(figure, panels, results)
@@ -126,9 +128,9 @@ def draw_rates(results):
                 axes.plot(*zip(*points), label=name, **style)
             diverged = [lr for lr, run in runs if run and 'diverged' in run]
             if diverged:
-                axes.plot(diverged, [0.04] * len(diverged), 'x', color=style['color'], markersize=9, markeredgewidth=2,
+                axes.plot(diverged, [0.1 if use_batch_norm else 0.04] * len(diverged), 'x', color=style['color'], markersize=9, markeredgewidth=2,
                           transform=axes.get_xaxis_transform(), label=f'{name}: loss not finite')
-        axes.set(title=f'hidden layers {net_name(net)}', xlabel='learning rate', xscale='log')
+        axes.set(title=f'net {net_name(net)}: learning rates', xlabel='learning rate', xscale='log')
         axes.set_xticks(all_rates, [f'{lr:g}' for lr in all_rates])
         axes.xaxis.minorticks_off()
     panels[0].set_ylabel(f'best validation accuracy (seed {SELECTION_SEED})')
@@ -148,8 +150,8 @@ def _panels(number, sharey=True):
     return figure, figure.subplots(1, number, sharey=sharey, squeeze=False)[0]
 
 
-def _finish(figure, panels, results=None):
-    """A grid, one legend for all panels below them, and above them what the lines are the mean of."""
+def _finish(figure, panels, results=None, shown='mean and standard deviation'):
+    """A grid, one legend for all panels below them, and above them what is shown of how many seeds."""
     handles = {}
     for axes in panels:
         axes.grid(alpha=0.3)
@@ -159,7 +161,7 @@ def _finish(figure, panels, results=None):
     if results:
         seeds = len({run['seed'] for run in results['runs']})
         figure.suptitle(f'CIFAR-10, learning rate {results["config"]["lr"]:g}, '
-                        + (f'mean and standard deviation of {seeds} seeds' if seeds > 1 else 'one seed'),
+                        + (f'{shown} of {seeds} seeds' if seeds > 1 else 'one seed'),
                         fontsize='medium')
 
 

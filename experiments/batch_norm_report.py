@@ -12,7 +12,8 @@ Written by `compare_batch_norm.py`. Accuracies are percentages, differences of a
 standard deviation (n − 1) over the seeds. A difference is taken between the two runs of one seed, which share start and
 batches; behind its mean stands the 95 % interval (Student's t), in bold where it leaves out 0. Both tell how far another
 seed can move a result; neither holds the sampling error of the images that it is measured on: about 0.7 points for an
-accuracy near 50 % on 5,000 images, 0.5 on 10,000.'''
+accuracy near 50 % on 5,000 images, 0.5 on 10,000. Of twenty intervals about a difference that isn't there, one leaves
+out 0.'''
 
 
 def table_texts(results):
@@ -50,8 +51,8 @@ def table_texts(results):
 
 def figures_of(results):
     """File name ending → figure: the two of the assignment, and those that the controls call for."""
-    drawn = {'_train': figures.draw_accuracy(results, 'train_accuracy', 'training accuracy (mean over the epoch)'),
-             '_validation': figures.draw_accuracy(results, 'val_accuracy', 'validation accuracy (after the epoch)')}
+    drawn = {'_train': figures.draw_accuracy(results, 'train_accuracy', 'training', 'mean over the epoch'),
+             '_validation': figures.draw_accuracy(results, 'val_accuracy', 'validation', 'after the epoch')}
     if results['start_runs']:
         drawn['_gradient'] = figures.draw_gradient(results)
     if results['group_runs']:

@@ -157,8 +157,9 @@ def loss_along_gradient(model, batches, lr):
         gradients = torch.autograd.grad(cross_entropy(trial(images), labels), parameters)
         with torch.no_grad():
             for i, (multiple, before) in enumerate(zip(MULTIPLES, [0, *MULTIPLES])):
+                step = torch.tensor((multiple - before) * lr, dtype=torch.float32)  # inf where it is too large for that
                 for parameter, gradient in zip(parameters, gradients):
-                    parameter.sub_(gradient, alpha=(multiple - before) * lr)
+                    parameter.sub_(gradient * step)
                 losses[i] += float(cross_entropy(trial(images), labels)) / len(batches)
     return [loss if math.isfinite(loss) else None for loss in losses.tolist()]
 

@@ -8,6 +8,7 @@ import statistics
 def mean_and_deviation(values, digits=1):
     """'52.3 ± 0.4': the mean and the sample standard deviation (n − 1); of one value only the value."""
     text = f'{statistics.mean(values):.{digits}f}'
+    text = f'{statistics.mean(values):.{digits}f}'.replace('-', '−')
     return f'{text} ± {statistics.stdev(values):.{digits}f}' if len(values) > 1 else text
 
 

@@ -11,7 +11,7 @@ import compare_batch_norm
 from experiments import batch_norm_runs
 
 NETS = [[4], [5, 4], [6, 5, 4]]
-LEARNING_RATES = [0.02, 1e30]
+LEARNING_RATES = [1e30]
 SETTINGS = {'lr': 0.1, 'batch_size': 200, 'epochs': 2}
 FLAGS = ['--epochs', '2', '--batch_size', '200', '--jobs', '1']
 PATCHES = json.dumps({'experiments.batch_norm_runs.NETS': NETS,
