@@ -118,9 +118,9 @@ def draw_groups(results):
 
 def draw_rates(results):
     """A panel for each net: the best validation accuracy of the selection seed over the learning rate."""
-    figure, panels = _panels(len(tables.nets_of(results)))
-    all_rates = tables.rates(results)
-    for axes, net in zip(panels, tables.nets_of(results)):
+    nets, all_rates = tables.nets_with_rates(results), tables.rates(results)
+    figure, panels = _panels(max(1, len(nets)))
+    for axes, net in zip(panels, nets):
         for use_batch_norm, name, style in BOTH:
             runs = [(lr, tables.runs_at(results, net, use_batch_norm, lr).get(SELECTION_SEED)) for lr in all_rates]
             points = [(lr, max(run['val_accuracy'])) for lr, run in runs if run and 'diverged' not in run]

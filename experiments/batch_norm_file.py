@@ -1,8 +1,7 @@
 """The results file of the batch-normalization study: read, checked run by run, and never mixed."""
 
 from experiments import batch_norm_runs, study
-
-LARGEST = 1e300  # of any number in a run: JSON has whole numbers that no float can hold
+from experiments.run_checks import check, is_list_of, is_number, is_seed, is_share, is_truth, is_whole
 
 
 def load_results(results_filename, settings=None):
@@ -11,64 +10,45 @@ def load_results(results_filename, settings=None):
     settings: what the file must have been made with; default: whatever it was.
     """
     wanted = {**(settings or batch_norm_runs.SETTINGS), 'nets': batch_norm_runs.NETS}
-    results = study.read_results(results_filename, batch_norm_runs.KINDS, check_run)
+    results = study.read_results(results_filename, batch_norm_runs.KINDS, check_run, check_config)
     if results is None:
         return {'config': wanted, **{kind: [] for kind in batch_norm_runs.KINDS}}
-    study.check_config(results_filename, results['config'], wanted if settings else {})
+    study.refuse_other_settings(results_filename, results['config'],
+                                wanted if settings else {'nets': batch_norm_runs.NETS})
     return results
+
+
+def check_config(config):
+    """Raise ValueError for what can't be the settings that all runs share."""
+    check(config, 'lr', lambda lr: is_number(lr) and lr > 0)
+    for name in ('batch_size', 'epochs'):
+        check(config, name, lambda value: is_whole(value, 1))
 
 
 def check_run(run):
     """Raise ValueError for what can't be a run: wrong types, missing epochs, numbers out of their range."""
-    if not isinstance(run, dict):
-        raise ValueError('a run is no object')
-    _check(run, 'hidden_dims', lambda dims: _list_of(dims, lambda n: _whole(n, 1)) and dims)
-    _check(run, 'use_batch_norm', lambda value: isinstance(value, bool))
-    _check(run, 'seed', lambda seed: _whole(seed, 0, 2**32 - 1))
-    _check(run, 'lr', lambda lr: _number(lr) and lr > 0)
-    for name in ('batch_size', 'epochs'):
-        _check(run, name, lambda value: _whole(value, 1))
+    check_config(run)
+    check(run, 'hidden_dims', lambda dims: is_list_of(dims, lambda width: is_whole(width, 1)) and dims)
+    check(run, 'use_batch_norm', is_truth)
+    check(run, 'seed', is_seed)
     if 'group_size' in run:
-        _check(run, 'group_size', lambda value: _whole(value, 2))
+        check(run, 'group_size', lambda value: is_whole(value, 2))
     if 'diverged' in run:
-        return _check(run, 'diverged', lambda text: isinstance(text, str))
-    _check_course(run)
+        check(run, 'diverged', lambda text: isinstance(text, str))
+    else:
+        _check_course(run, run['epochs'], len(run['hidden_dims']))
 
 
-def _check_course(run):
+def _check_course(run, epochs, layers):
     """The same for what was measured epoch by epoch."""
-    epochs, layers = run['epochs'], len(run['hidden_dims'])
     for name in ('train_accuracy', 'val_accuracy', 'measured_train_accuracy'):
-        _check(run, name, lambda values: _list_of(values, _share, epochs))
-    _check(run, 'train_loss', lambda values: _list_of(values, _number, epochs))
-    _check(run, 'best_epoch', lambda epoch: _whole(epoch, 1, epochs))
-    _check(run, 'test_accuracy', _share)
-    _check(run, 'activation_spread', lambda values: _list_of(
-        values, lambda spread: _list_of(spread, _number, layers), epochs))
-    _check(run, 'loss_along_gradient', lambda moments: _list_of(
-        moments, lambda moment: isinstance(moment, dict) and _whole(moment.get('epoch'), 0, epochs)
-        and _list_of(moment.get('losses'), lambda loss: loss is None or _number(loss),
-                     len(batch_norm_runs.MULTIPLES))))
-
-
-def _check(run, name, test):
-    if name not in run:
-        raise ValueError(f'a run lacks {name}')
-    if not test(run[name]):
-        raise ValueError(f'a run has no possible {name}')
-
-
-def _list_of(values, test, length=None):
-    return isinstance(values, list) and length in (None, len(values)) and all(map(test, values))
-
-
-def _whole(value, lowest, highest=LARGEST):
-    return isinstance(value, int) and not isinstance(value, bool) and lowest <= value <= highest
-
-
-def _number(value):
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and -LARGEST <= value <= LARGEST
-
-
-def _share(value):
-    return _number(value) and 0 <= value <= 1
+        check(run, name, lambda values: is_list_of(values, is_share, epochs))
+    check(run, 'train_loss', lambda values: is_list_of(values, is_number, epochs))
+    check(run, 'best_epoch', lambda epoch: is_whole(epoch, 1, epochs))
+    check(run, 'test_accuracy', is_share)
+    check(run, 'activation_spread', lambda values: is_list_of(
+        values, lambda spread: is_list_of(spread, is_number, layers), epochs))
+    check(run, 'loss_along_gradient', lambda moments: is_list_of(
+        moments, lambda moment: isinstance(moment, dict) and is_whole(moment.get('epoch'), 0, epochs)
+        and is_list_of(moment.get('losses'), lambda loss: loss is None or is_number(loss),
+                       len(batch_norm_runs.MULTIPLES))))

@@ -25,7 +25,7 @@ KINDS = ['runs', 'start_runs', 'group_runs', 'learning_rate_runs']
 # The controls.
 CONTROL_NET = 0  # of NETS: the smallest, for the controls that are not made on all; there the advantage is the largest
 GROUPS = [4, 8]  # into how many groups a batch is cut, each with its own statistics
-LEARNING_RATES = [0.01, 0.03, 0.3]  # beside that of SETTINGS
+LEARNING_RATES = [0.003, 0.01, 0.03, 0.3]  # beside that of SETTINGS
 SELECTION_SEED = 42  # on whose validation accuracy each net's learning rate is chosen
 # The measurements.
 SPREAD_IMAGES = 1000  # validation images on which the spread of the activations is measured

@@ -187,8 +187,9 @@ def gradient_table(results):
     for net in nets_of(results):
         for epoch in moments(results):
             for name, runs in gradient_curves(results, net).items():
-                rows.append([net_name(net), epoch or 'start', name, len(runs),
-                             *('not finite' if loss is None else f'{loss:.2f}' for loss in losses_at(runs, epoch))])
+                losses = ['not finite' if loss is None else f'{loss:.2f}' for loss in losses_at(runs, epoch)]
+                if losses:
+                    rows.append([net_name(net), epoch or 'start', name, len(runs), *losses])
     return markdown(['hidden layers', 'after epoch', 'net', 'seeds', *(f'{multiple:g} ×' for multiple in MULTIPLES)],
                     rows)
 
@@ -236,10 +237,17 @@ def runs_at(results, net, use_batch_norm, lr):
     return {**select(results, 'runs', **settings), **select(results, 'learning_rate_runs', **settings)}
 
 
+def nets_with_rates(results):
+    """The nets that were trained at other learning rates too, with and without batch normalization."""
+    return [net for net in nets_of(results) if all(
+        select(results, 'learning_rate_runs', hidden_dims=net, use_batch_norm=value, seed=SELECTION_SEED)
+        for value in (False, True))]
+
+
 def rate_table(results):
     """Best validation accuracy on the selection seed at each learning rate, the best rate's in bold."""
     rows = []
-    for net in nets_of(results):
+    for net in nets_with_rates(results):
         for use_batch_norm in (False, True):
             cells = []
             for lr in rates(results):
@@ -263,7 +271,7 @@ def at_best_rates(results, net):
 def best_rate_table(results):
     rows = []
     test = COLUMNS['test'][1]
-    for net in nets_of(results):
+    for net in nets_with_rates(results):
         (slow, without), (fast, normalized) = at_best_rates(results, net)
         if differences(normalized, without, test):
             own = [{seed: run for seed, run in select(results, hidden_dims=net, use_batch_norm=value).items()

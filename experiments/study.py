@@ -39,10 +39,10 @@ def only_writer(results_filename):
         yield
 
 
-def read_results(results_filename, kinds, check_run):
+def read_results(results_filename, kinds, check_run, check_config):
     """The results in the file; None where there is no file. Raises ResultsError, and leaves the file as it is.
 
-    kinds: the names of the lists of runs; check_run(run): raises ValueError for one that can't be.
+    kinds: the names of the lists of runs; check_run(run), check_config(config): raise ValueError for what can't be.
     """
     def refuse(constant):
         raise ValueError(f'{constant} is no result')
@@ -51,6 +51,7 @@ def read_results(results_filename, kinds, check_run):
         results = json.loads(Path(results_filename).read_text(encoding='utf-8'), parse_constant=refuse)
         if not isinstance(results, dict) or not isinstance(results.get('config'), dict):
             raise ValueError('no object with a config')
+        check_config(results['config'])
         for kind in kinds:
             if not isinstance(results.get(kind), list):
                 raise ValueError(f'no list {kind}')
@@ -63,7 +64,7 @@ def read_results(results_filename, kinds, check_run):
     return results
 
 
-def check_config(results_filename, config, wanted):
+def refuse_other_settings(results_filename, config, wanted):
     """Raise ResultsError where the file's config has another value than is wanted."""
     for name, value in wanted.items():
         if config.get(name) != value:
@@ -136,7 +137,7 @@ def _signals_held_back():
 def _start_worker(threads):
     import torch
 
-    torch.set_num_threads(threads)
+    torch.set_num_threads(min(threads, torch.get_num_threads()))  # fewer where OMP_NUM_THREADS says so
     tqdm.set_lock(threading.RLock())  # its own is one between processes, which a worker that is ended leaves behind
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process ends the workers
 

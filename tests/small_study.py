@@ -4,7 +4,6 @@ import concurrent.futures
 import json
 
 import pytest
-import torch
 
 from cifar10 import description
 import compare_batch_norm
@@ -21,7 +20,7 @@ PATCHES = json.dumps({'experiments.batch_norm_runs.NETS': NETS,
 def run_here(folder, data_dir, content, seeds=(42,), extended=False):
     """The study, uninterrupted, without a process of its own or for its workers."""
     def threads_for_processes(jobs, context, initializer, initargs):
-        return concurrent.futures.ThreadPoolExecutor(jobs, initializer=torch.set_num_threads, initargs=initargs)
+        return concurrent.futures.ThreadPoolExecutor(jobs)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(description, 'CIFAR10', content)
