@@ -1,6 +1,6 @@
 """CIFAR-10 in memory: the course's split, and loaders that make a batch with array operations."""
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -16,16 +16,20 @@ SCALE = (1 / (255 * STD)).astype(np.float32)
 SHIFT = (MEAN / STD).astype(np.float32)
 
 
-class Dataset(NamedTuple):
-    """images: uint8 (n, 3, 32, 32); labels: int64 (n,)."""
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """images: uint8 (n, 3, 32, 32); labels: int64 (n,). Its length is n."""
     images: np.ndarray
     labels: np.ndarray
 
+    def __len__(self):
+        return len(self.labels)
 
-def get_cifar10(data_dir='data/', validation_size=CIFAR10.validation_size):
+
+def get_cifar10(data_dir=sources.DATA_DIR, validation_size=CIFAR10.validation_size):
     """CIFAR-10 as {'train': Dataset, 'validation': Dataset, 'test': Dataset}.
 
-    It is fetched into data_dir where it isn't there yet, and verified each time. The validation
+    It is fetched into data_dir (by default data/ beside this file) where it isn't there yet, and verified each time. The validation
     set is the course's own: the last `validation_size` of the 50,000 training images after a fixed
     permutation.
     Raises DataUnavailable where no copy can be had, ValueError for a size that can't be.
@@ -69,11 +73,11 @@ def get_dataloader(dataset, batch_size, return_numpy=False, device=None, share=(
     the i-th of n processes that have the same seed.
     Raises ValueError for a batch_size below 1 or above the number of training images, or where there is none.
     """
-    if not len(dataset['train'].images):
+    if not len(dataset['train']):
         raise ValueError('the training set is empty: give a smaller validation_size')
-    if not 1 <= batch_size <= len(dataset['train'].images):
+    if not 1 <= batch_size <= len(dataset['train']):
         raise ValueError(f'batch_size is {batch_size}: give a whole number from 1 to '
-                         f'{len(dataset["train"].images)}, the number of training images')
+                         f'{len(dataset["train"])}, the number of training images')
     functions = _numpy_functions() if return_numpy else _torch_functions(device)
     return {name: DataLoader(part, batch_size, name == 'train', share if name == 'train' else (0, 1), *functions)
             for name, part in dataset.items()}

@@ -9,16 +9,18 @@ Each finished run is written at once to results/batch_norm.json; the same comman
 from pathlib import Path
 
 import cifar10_utils
+from cifar10.sources import DATA_DIR
 from experiments import batch_norm_report, batch_norm_runs, study
 from experiments.batch_norm_file import load_results
 from experiments.batch_norm_runs import KINDS, SETTINGS
 from training.command_line import ArgumentParser, add_folders, user_errors
 from training.settings import ALLOWED, COUNT, SEED
+from training.threads import processors
 
 RESULTS_NAME = 'batch_norm.json'
 
 
-def train_models(results_filename, seeds=(42,), jobs=None, data_dir='data/', settings=None, extended=False):
+def train_models(results_filename, seeds=(42,), jobs=None, data_dir=DATA_DIR, settings=None, extended=False):
     """Train what is missing of the study in the file, and add each run to it as soon as it is finished.
 
     jobs: how many runs at a time, each in a process of its own, with the cores shared out between
@@ -26,7 +28,7 @@ def train_models(results_filename, seeds=(42,), jobs=None, data_dir='data/', set
     Returns the results. Raises experiments.study.ResultsError, cifar10_utils.DataUnavailable.
     """
     settings = {**SETTINGS, **(settings or {})}
-    jobs = jobs or study.default_jobs()
+    jobs = jobs or processors()
     with study.only_writer(results_filename):
         results, trained = load_results(results_filename, settings), 0
 
@@ -76,7 +78,7 @@ def main():
                         help='train the controls too, four times the work for the first seed: another start, '
                              'statistics of parts of the batch, other learning rates; always with seed 42')
     parser.add_argument('--jobs', type=COUNT, metavar='N',
-                        default=study.default_jobs(), help='runs at a time; they share the cores')
+                        default=processors(), help='runs at a time; they share the cores')
     for name, text in (('lr', 'learning rate'), ('batch_size', 'samples per step'), ('epochs', 'epochs of each run')):
         parser.add_argument(f'--{name}', type=ALLOWED[name], default=SETTINGS[name], help=text)
     parser.add_argument('--plot_only', action='store_true', help='train nothing, draw what is in the results file')
@@ -85,7 +87,8 @@ def main():
     check_batch_size(parser, arguments)
     results_filename = Path(arguments.results_dir) / RESULTS_NAME
     settings = {name: getattr(arguments, name) for name in SETTINGS}
-    with user_errors(parser, study.ResultsError), study.interruptible(parser, results_filename, KINDS):
+    with (user_errors(parser, study.ResultsError, when_interrupted='finished runs are kept'),
+          study.interruptible(parser, results_filename, KINDS)):
         if arguments.plot_only:
             if not load_results(results_filename)['runs']:
                 raise study.ResultsError(f'{results_filename} holds no run to plot: run without --plot_only first')

@@ -38,7 +38,7 @@ class MLP:
         first, *others = self.layers
         for layer in reversed(others):
             dout = layer.backward(dout)
-        first.backward(dout, needs_input_grad=False)
+        first.backward(dout, needs_input_grad=False)  # nothing asks for the gradient of the images
 
     def clear_cache(self):
         """Forget the last forward pass in every layer."""
@@ -49,7 +49,7 @@ class MLP:
         """Batch normalization takes the statistics of the batch (mode=True) or its running estimates."""
         self.training = mode
         for layer in self.layers:
-            if isinstance(layer, BatchNormModule):
+            if hasattr(layer, 'training'):
                 layer.training = mode
 
     def eval(self):

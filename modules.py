@@ -16,8 +16,10 @@ def kaiming_normal(out_features, in_features, input_layer=False):
     The gain is 2 behind a ReLU, which passes on half of the second moment, and 1 for the input
     layer, which has no ReLU before it (He et al. 2015; derivations.md, section 7).
 
-    Returns: (out_features, in_features), float64.
+    Returns: (out_features, in_features), float64. Raises ValueError for a layer without inputs or outputs.
     """
+    if in_features < 1 or out_features < 1:
+        raise ValueError(f'a linear layer has {in_features} inputs and {out_features} outputs: give at least 1 of each')
     gain = 1 if input_layer else 2
     return np.random.normal(0, np.sqrt(gain / in_features), size=(out_features, in_features))
 
@@ -27,7 +29,7 @@ class LinearModule:
 
         forward    Y     = X Wᵀ + B          X (S, M), W (N, M), B = b (N,) in each of the S rows
         backward   ∂L/∂W = (∂L/∂Y)ᵀ X        (N, M)
-                   ∂L/∂b = Σ_s ∂L/∂Y_s       (N,)
+                   ∂L/∂b = Σ_i ∂L/∂Y_i       (N,)
                    ∂L/∂X = ∂L/∂Y W           (S, M)
 
     `params` and `grads` are dicts with the keys 'weight' (N, M) and 'bias' (N,). Weights start
@@ -43,7 +45,10 @@ class LinearModule:
         self.clear_cache()
 
     def forward(self, x):
-        """x: (S, M) → (S, N)."""
+        """x: (S, M) → (S, N). Raises ValueError where x has another number of features than M."""
+        in_features = self.params['weight'].shape[1]
+        if x.ndim != 2 or x.shape[1] != in_features:
+            raise ValueError(f'the input has shape {x.shape}: give rows of {in_features} features')
         self._x = x
         out = x @ self.params['weight'].T  # (S, N)
         out += self.params['bias']
@@ -91,8 +96,8 @@ class BatchNormModule:
     """Batch normalization of each feature (Ioffe and Szegedy 2015; derivations.md, section 8).
 
         forward    Y     = γ ∘ X̂ + β,  X̂ = (X − μ) / s,  s = √(σ² + eps)
-        backward   ∂L/∂γ = Σ_s ∂L/∂Y_s ∘ X̂_s     (N,)
-                   ∂L/∂β = Σ_s ∂L/∂Y_s           (N,)
+        backward   ∂L/∂γ = Σ_i ∂L/∂Y_i ∘ X̂_i     (N,)
+                   ∂L/∂β = Σ_i ∂L/∂Y_i           (N,)
                    ∂L/∂X = γ / s ∘ (∂L/∂Y − (∂L/∂β + X̂ ∘ ∂L/∂γ) / S)    (S, N)
 
     In training μ and σ² are mean and (biased) variance over the batch, and depend on X; running
@@ -179,7 +184,8 @@ class CrossEntropyModule:
 
     The targets y are integer labels (S,), which stand for one-hot rows, or the rows T (S, C)
     themselves. A probability below the smallest normal number of its type counts as that number,
-    so that the loss stays finite: at most 87.3 per sample in float32, 708.4 in float64.
+    so that the loss stays finite: at most 87.3 per sample in float32, 708.4 in float64. Both raise
+    ValueError for probabilities that are integers, and for targets that don't go with them.
     """
 
     def forward(self, x, y):
@@ -193,6 +199,8 @@ class CrossEntropyModule:
 
 
 def _at_least_tiny(x):
+    if not np.issubdtype(x.dtype, np.floating):
+        raise ValueError(f'the probabilities are of type {x.dtype}: give floating-point numbers')
     return np.maximum(x, np.finfo(x.dtype).tiny)
 
 

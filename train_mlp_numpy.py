@@ -2,7 +2,6 @@
 
 import copy
 import math
-import os
 
 import numpy as np
 
@@ -14,6 +13,7 @@ from training import command_line
 from training.log import TrainingLog
 from training.results import environment
 from training.settings import check_settings
+from training.threads import numpy_threads
 
 
 def accuracy(predictions, targets):
@@ -24,17 +24,22 @@ def accuracy(predictions, targets):
 def evaluate_model(model, data_loader):
     """Average accuracy of the model over all samples of the loader; NaN where a prediction is not finite.
 
+    model: anything whose forward turns images into rows of scores; where it has modes, as with batch
+    normalization, it is evaluated in evaluation mode and left in the one it was in.
     Raises ValueError where the loader has no sample.
     """
-    was_training = model.training
-    model.eval()
+    was_training = getattr(model, 'training', None)
+    if was_training is not None:
+        model.eval()
     correct = samples = 0
     for images, labels in data_loader:
         predictions = model.forward(images)
         correct += accuracy(predictions, labels) * len(labels) if np.isfinite(predictions).all() else math.nan
         samples += len(labels)
-    model.clear_cache()
-    model.train(was_training)
+    if hasattr(model, 'clear_cache'):
+        model.clear_cache()
+    if was_training is not None:
+        model.train(was_training)
     if not samples:
         raise ValueError('there is no sample to evaluate on: give a data set that is not empty')
     return correct / samples
@@ -75,7 +80,7 @@ def train(hidden_dims, lr, batch_size, epochs, seed, data_dir, use_batch_norm=Fa
 
     model = MLP(CIFAR10.n_inputs, hidden_dims, CIFAR10.n_classes, use_batch_norm=use_batch_norm, dtype=np.float32)
 
-    log = TrainingLog(epochs, lr, verbose=verbose)
+    log = TrainingLog(epochs, lr, verbose=verbose, threads=numpy_threads())
     for _ in range(epochs):
         train_epoch(model, loaders['train'], lr, log)
         if log.end_epoch(evaluate_model(model, loaders['validation'])):
@@ -83,8 +88,9 @@ def train(hidden_dims, lr, batch_size, epochs, seed, data_dir, use_batch_norm=Fa
 
     best_model.eval()
     test_accuracy = evaluate_model(best_model, loaders['test'])
-    threads = int(os.environ.get('OPENBLAS_NUM_THREADS') or os.environ.get('OMP_NUM_THREADS') or os.cpu_count())
-    info = {**log.as_dict(), 'environment': environment(['numpy'], threads, device='cpu')}
+    last_test_accuracy = evaluate_model(model, loaders['test'])  # to compare with; it chooses nothing
+    info = {**log.as_dict(), 'last_test_accuracy': last_test_accuracy,
+            'environment': environment(['numpy'], log.threads, device='cpu')}
     return best_model, log.val_accuracies, test_accuracy, info
 
 

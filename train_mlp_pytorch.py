@@ -96,7 +96,7 @@ def train(hidden_dims, lr, use_batch_norm, batch_size, epochs, seed, data_dir, d
 
     # One process on a CPU can look at each loss as it comes, and stop at once where the run diverges.
     fetch = None if device.type == 'cpu' and size == 1 else data_parallel.fetch
-    log = TrainingLog(epochs, lr, fetch, verbose and rank == 0)
+    log = TrainingLog(epochs, lr, fetch, verbose and rank == 0, torch.get_num_threads())
     for _ in range(epochs):
         train_epoch(replica, loaders['train'], lr, log)
         if log.end_epoch(evaluate_model(model, loaders['validation'])):
@@ -106,8 +106,9 @@ def train(hidden_dims, lr, use_batch_norm, batch_size, epochs, seed, data_dir, d
 
     best_model.eval()
     test_accuracy = evaluate_model(best_model, loaders['test'])
-    info = {**log.as_dict(), 'environment': environment(['numpy', 'torch'], torch.get_num_threads(),
-                                                        device_name(device))}
+    last_test_accuracy = evaluate_model(model, loaders['test'])  # to compare with; it chooses nothing
+    info = {**log.as_dict(), 'last_test_accuracy': last_test_accuracy,
+            'environment': environment(['numpy', 'torch'], log.threads, device_name(device))}
     return best_model, log.val_accuracies, test_accuracy, info
 
 

@@ -53,7 +53,8 @@ def load_data(data_dir):
     rng = np.random.default_rng(0)
     sizes = {'train': CIFAR10.train_size - CIFAR10.validation_size, 'validation': CIFAR10.validation_size,
              'test': CIFAR10.test_size}
-    return {name: cifar10_utils.Dataset(rng.integers(0, 256, (size, *CIFAR10.image_shape), np.uint8), rng.integers(CIFAR10.n_classes, size=size))
+    return {name: cifar10_utils.Dataset(rng.integers(0, 256, (size, *CIFAR10.image_shape), np.uint8),
+                                        rng.integers(CIFAR10.n_classes, size=size))
             for name, size in sizes.items()}, 'generated images of the same shape'
 
 
@@ -210,7 +211,7 @@ def main():
                         metavar='N', help='epochs of each contender and net')
     add_folders(parser)
     arguments = parser.parse_args()
-    with user_errors(parser):
+    with user_errors(parser, when_interrupted='no result was written'):
         record = measure(arguments.data_dir, arguments.rounds)
         paths = report.write(Path(arguments.results_dir) / 'benchmark.json', record)
     print('\n'.join(report.text(record)))

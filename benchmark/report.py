@@ -97,29 +97,26 @@ def draw_epochs(record):
 
 
 def draw_scaling(record):
-    """Seconds per epoch over batch size, width and depth, for each number of threads, beside the floor."""
+    """How far an epoch is above its matrix products, over batch size, width and depth, on one and on two threads."""
     from matplotlib.figure import Figure
-    from matplotlib.ticker import NullFormatter
 
-    scaling = record['scaling']
-    figure = Figure(figsize=(13, 4.8), layout='constrained')
-    figure.suptitle('seconds per training epoch of 45,000 images (otherwise: one hidden layer of 128, batches of 128)')
-    for axes, (axis, results) in zip(figure.subplots(1, len(scaling)), scaling.items()):
-        for threads, marker, width in (('1', 'o', 1), ('2', 's', 2)):
-            for name, seconds in results[threads].items():
-                floor = 'products' in name
-                color = 'C1' if 'PyTorch' in name else 'C0'
-                axes.plot(results['values'], seconds, ':' if floor else '-', color=color, marker=marker, markersize=4,
-                          linewidth=width, label=f'{name}, {threads} thread{"s" * (threads != "1")}')
+    floor, _, *ours = record['scaling'][next(iter(record['scaling']))]['1']
+    figure = Figure(figsize=(11, 4), layout='constrained')
+    figure.suptitle('time of an epoch over that of its matrix products '
+                    '(otherwise: one hidden layer of 128, batches of 128)')
+    panels = figure.subplots(1, len(record['scaling']), sharey=True)
+    for axes, (axis, results) in zip(panels, record['scaling'].items()):
+        for name in ours:
+            for threads, style in (('1', ':'), ('2', '-')):
+                ratios = [a / b for a, b in zip(results[threads][name], results[threads][floor])]
+                axes.plot(results['values'], ratios, style, color=COLORS[name], marker='o', markersize=4,
+                          label=f'{name.split(" (")[0]}, {threads} thread{"s" * (threads != "1")}')
+        axes.axhline(1, color='0.6', linewidth=1)
         axes.set_xscale('log', base=2)
-        axes.set_yscale('log')
-        axes.set_xticks(results['values'], results['values'])
-        ticks = [tick for tick in (0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5, 7, 10, 20)
-                 if axes.get_ylim()[0] <= tick <= axes.get_ylim()[1]]
-        axes.set_yticks(ticks, [f'{tick:g}' for tick in ticks])
-        axes.yaxis.set_minor_formatter(NullFormatter())
-        axes.set(xlabel=axis, ylabel='seconds per epoch (log scale)')
+        axes.set_xticks(results['values'], results['values'], fontsize='small')
+        axes.set(xlabel=axis, ylim=(0, None))
         axes.grid(alpha=0.3)
+    panels[0].set_ylabel('ratio to the products in NumPy')
     handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc='outside lower center', ncols=4, fontsize=8)
+    figure.legend(handles, labels, loc='outside lower center', ncols=4, fontsize='small')
     return figure

@@ -62,7 +62,8 @@ def measure_point(axis, value):
     """The median seconds per epoch of each contender."""
     hidden_dims, batch_size = AXES[axis][1](value)
     rng = np.random.default_rng(0)
-    train = cifar10_utils.Dataset(rng.integers(0, 256, (IMAGES, *description.CIFAR10.image_shape), np.uint8), rng.integers(description.CIFAR10.n_classes, size=IMAGES))
+    train = cifar10_utils.Dataset(rng.integers(0, 256, (IMAGES, *description.CIFAR10.image_shape), np.uint8),
+                                  rng.integers(description.CIFAR10.n_classes, size=IMAGES))
     data = Data({'train': train}, None, train.labels)
     epochs = {name: prepare(data, hidden_dims, False, batch_size) for name, prepare in CONTENDERS.items()}
     seconds = {name: [] for name in epochs}

@@ -6,7 +6,8 @@ import numpy as np
 
 import mlp_numpy
 import modules
-from checks.case import FORGOTTEN, INTERFACE, C, M, ModuleChecks, S, leaves, needs_input_layer, needs_torch, only_here, torch
+from checks.case import (FORGOTTEN, INTERFACE, C, M, ModuleChecks, S, leaves, needs_input_layer, needs_torch, only_here,
+                         torch)
 from checks.gradients import CENTRAL_TOLERANCE, TOLERANCE, central_differences
 
 
@@ -90,6 +91,12 @@ class MLPChecks(ModuleChecks):
             grads.append(linears[0].grads['weight'].copy())
         self.assert_close(outs[0], outs[1], 'forward', tolerance=0)
         self.assert_close(grads[0], grads[1], '∂L/∂weight', tolerance=0)
+
+    @only_here
+    def test_a_layer_without_units_is_refused(self):
+        """mlp: a hidden layer of 0 units is refused"""
+        with self.assertRaisesRegex(ValueError, 'give at least 1'):
+            mlp_numpy.MLP(M, [0], C)
 
     @only_here
     def test_dtype(self):

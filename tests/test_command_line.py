@@ -140,7 +140,8 @@ def test_a_run_writes_complete_results_and_a_summary(run_script, tmp_path, scrip
     *epochs, summary, written = run.stdout.splitlines()
     assert [line.split('  ')[0] for line in epochs] == ['epoch 1/2', 'epoch 2/2']
     assert summary.startswith(f'best epoch {record["best_epoch"]} of 2: validation accuracy ')
-    assert summary.endswith(f'test accuracy {record["test_accuracy"]:.4f}')
+    assert summary.endswith(f'test accuracy {record["test_accuracy"]:.4f} '
+                            f'(of the last epoch: {record["last_test_accuracy"]:.4f})')
     assert f'{stem}.json' in written and f'{stem}.png' in written
 
 
@@ -180,6 +181,26 @@ def test_a_terminal_shows_a_progress_bar_that_is_gone_at_the_end(run_script, tmp
     bars = [number for number, line in enumerate(lines) if '%|' in line]
     assert bars and all(len(lines[number]) < 40 for number in bars)
     assert all(number + 1 in bars or lines[number + 1].isspace() for number in bars)
+
+
+def test_loss_and_accuracy_stand_whole_in_a_terminal_of_80_columns(run_script, tmp_path):
+    run = run_script('train_mlp_numpy.py', '--epochs', '1', '--hidden_dims', '8', '--batch_size', '10', '--results_dir',
+                     tmp_path, terminal_columns=80)
+    assert run.returncode == 0
+    assert re.search(r'epoch 1/1: .*%\|.*\| \d+/140, \S+ left, loss \d\.\d{4}, accuracy \d\.\d{4}\s*$', run.stdout, re.M)
+
+
+def test_threads_are_chosen_by_a_flag_that_the_record_and_the_name_carry(run_script, tmp_path):
+    run = run_script('train_mlp_numpy.py', *FAST, '--threads', '1', '--results_dir', tmp_path, OMP_NUM_THREADS='2',
+                     OPENBLAS_NUM_THREADS='2')
+    assert run.returncode == 0
+    record = json.loads((tmp_path / 'mlp_numpy_hidden_dims8_lr0.05_batch_size200_epochs2_threads1.json').read_text())
+    assert record['environment']['threads'] == record['config']['threads'] == 1
+
+
+def test_an_output_without_the_letters_of_mathematics_ends_in_no_traceback(run_script):
+    run = run_script('unittests.py', WITHOUT_TORCH='1', PYTHONIOENCODING='ascii')
+    assert run.returncode == 0 and 'Traceback' not in run.stderr and 'OK' in run.stderr
 
 
 def test_a_net_too_large_for_the_memory_is_refused_in_one_line(run_script, tmp_path):

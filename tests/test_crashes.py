@@ -110,5 +110,5 @@ def test_ctrl_c_ends_with_one_line_and_writes_nothing(run_script, tmp_path):
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert err == '\ntrain_mlp_numpy.py: interrupted; finished results are kept\n'
+    assert err == '\ntrain_mlp_numpy.py: interrupted; no result was written\n'
     assert not (tmp_path / 'new').exists()

@@ -93,7 +93,7 @@ def test_what_is_fetched_at_the_end_of_an_epoch_is_what_a_live_log_sees(expect_t
     live = train_mlp_pytorch.train(**settings)[3]
     log = TrainingLog
     monkeypatch.setattr(train_mlp_pytorch, 'TrainingLog',
-                        lambda epochs, lr, fetch, verbose: log(epochs, lr, data_parallel.fetch, verbose))
+                        lambda epochs, lr, fetch, *rest: log(epochs, lr, data_parallel.fetch, *rest))
     fetched = train_mlp_pytorch.train(**settings)[3]
     for key in ('batch_loss', 'train_loss', 'train_accuracy', 'val_accuracy'):
         assert live[key] == fetched[key]

@@ -48,6 +48,10 @@ def test_a_split_that_can_not_be_is_refused(expect_tiny, tmp_path):
             cifar10_utils.get_cifar10(tmp_path, validation_size=size)
 
 
+def test_the_length_of_a_data_set_is_its_number_of_images(dataset):
+    assert [len(part) for part in dataset.values()] == [50, 20, 23]
+
+
 @pytest.mark.parametrize('return_numpy', [True, False])
 def test_batches_have_the_promised_types_and_shapes(dataset, return_numpy):
     images, labels = next(iter(get_dataloader(dataset, 8, return_numpy=return_numpy)['train']))

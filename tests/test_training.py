@@ -85,7 +85,7 @@ def test_the_best_model_is_kept_by_validation_accuracy(expect_trainable, monkeyp
     monkeypatch.setattr(module, 'evaluate_model', evaluate)
     train = VARIANTS['numpy' if module is train_mlp_numpy else 'pytorch']
     model, val_accuracies, test_accuracy, info = train(**SETTINGS, data_dir=expect_trainable)
-    assert len(tested) == 1 and tested[0] is model
+    assert len(tested) == 2 and tested[0] is model, 'the last model is tested too, beside it'
     assert val_accuracies == [0.3, 0.6, 0.6] and info['best_epoch'] == 2
     for param, best in zip(parameters_of(model), parameters_of(models[1]), strict=True):
         np.testing.assert_array_equal(param, best)
@@ -93,6 +93,7 @@ def test_the_best_model_is_kept_by_validation_accuracy(expect_trainable, monkeyp
     loaders = cifar10_utils.get_dataloader(cifar10_utils.get_cifar10(expect_trainable), 7,
                                            return_numpy=module is train_mlp_numpy)
     assert real_evaluate(model, loaders['test']) == pytest.approx(test_accuracy)
+    assert real_evaluate(models[2], loaders['test']) == pytest.approx(info['last_test_accuracy'])
 
 
 def test_training_accuracy_and_loss_are_means_over_the_batches(train):
@@ -121,6 +122,14 @@ def test_evaluation_averages_over_samples_whatever_the_batches(module, batch_siz
                for i in range(0, 300, batch_size)]
     assert module.accuracy(to_array(predictions), to_array(targets)) == pytest.approx(0.4)
     assert module.evaluate_model(Identity(), batches) == pytest.approx(0.4)
+
+
+def test_numpys_evaluation_takes_any_object_with_forward():
+    class Scores:  # as the MLP of a submission may be
+        def forward(self, x):
+            return x
+
+    assert train_mlp_numpy.evaluate_model(Scores(), [(np.eye(4), np.array([0, 1, 2, 0]))]) == 0.75
 
 
 def test_evaluation_leaves_batch_norm_in_the_mode_it_was(expect_trainable):

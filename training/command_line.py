@@ -8,10 +8,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from cifar10.sources import DataUnavailable
-from training import results
+from cifar10.sources import DATA_DIR, DataUnavailable
+from training import results, threads
 from training.log import Diverged
-from training.settings import ALLOWED, DEFAULTS, SettingsError
+from training.settings import ALLOWED, COUNT, DEFAULTS, SettingsError
 
 
 NEGATIVE_NUMBER = re.compile(r'-(\.?\d|inf|nan)', re.IGNORECASE)
@@ -28,6 +28,9 @@ class ArgumentParser(argparse.ArgumentParser):
 
     def parse_args(self, args=None, namespace=None):
         """As argparse does, but that -inf or -1e5 behind a flag is its value and not a flag of its own."""
+        for stream in (sys.stdout, sys.stderr):  # a redirect on Windows, say, that has no letter ∂
+            if hasattr(stream, 'reconfigure'):
+                stream.reconfigure(errors='replace')
         args = list(sys.argv[1:] if args is None else args)
         for i in reversed(range(1, len(args))):
             if args[i - 1].startswith('--') and '=' not in args[i - 1] and NEGATIVE_NUMBER.match(args[i]):
@@ -55,13 +58,15 @@ def make_parser(description):
                         help='passes over the training set')
     parser.add_argument('--seed', type=ALLOWED['seed'], default=DEFAULTS['seed'],
                         help='of initialization and shuffling')
+    parser.add_argument('--threads', type=COUNT, metavar='N', default=DEFAULTS['threads'],
+                        help='that compute; without a number: one for each processor')
     add_folders(parser)
     return parser
 
 
 def add_folders(parser):
     """Add the flags for the two folders."""
-    parser.add_argument('--data_dir', type=_data_dir, default='data/', help='folder that has or gets CIFAR-10')
+    parser.add_argument('--data_dir', type=_data_dir, default=DATA_DIR, help='folder that has or gets CIFAR-10')
     parser.add_argument('--results_dir', type=_results_dir, default='results/', help='folder for JSON and PNG files')
 
 
@@ -85,8 +90,11 @@ def _results_dir(text):
 
 
 @contextlib.contextmanager
-def user_errors(parser, *more_errors):
-    """End the script with one message and no traceback for what is not a defect of the program."""
+def user_errors(parser, *more_errors, when_interrupted):
+    """End the script with one message and no traceback for what is not a defect of the program.
+
+    when_interrupted: what Ctrl-C leaves behind, in words.
+    """
     try:
         yield
     except (DataUnavailable, Diverged, *more_errors) as error:
@@ -98,7 +106,7 @@ def user_errors(parser, *more_errors):
     except SettingsError as error:
         parser.error(error)
     except KeyboardInterrupt:
-        parser.exit(130, f'\n{parser.prog}: interrupted; finished results are kept\n')
+        parser.exit(130, f'\n{parser.prog}: interrupted; {when_interrupted}\n')
 
 
 def main(model_name, train, parser, writes=True):
@@ -107,14 +115,22 @@ def main(model_name, train, parser, writes=True):
     if arguments['use_batch_norm'] and arguments['hidden_dims'] and arguments['batch_size'] == 1:
         parser.error("argument --batch_size: '1' is not allowed with --use_batch_norm: give at least 2, "
                      'a single sample has no variance')
-    settings = {name: value for name, value in arguments.items() if name != 'results_dir'}
-    stem = Path(arguments['results_dir']) / results.result_stem(model_name, settings)
-    with user_errors(parser):
+    if arguments['threads']:
+        threads.restart_with(arguments['threads'])
+    changed = {name: value for name, value in arguments.items()
+               if value != parser.get_default(name) and name not in ('data_dir', 'results_dir')}
+    name = results.result_stem(model_name, changed)
+    config = {**arguments, **{folder: results.portable(arguments[folder]) for folder in ('data_dir', 'results_dir')}}
+    with user_errors(parser, when_interrupted='no result was written'):
+        settings = {key: value for key, value in arguments.items() if key not in ('results_dir', 'threads')}
         _, _, test_accuracy, logging_info = train(**settings)
         if not writes:
             return
-        record = {'config': arguments, **logging_info, 'test_accuracy': test_accuracy}
+        record = {'config': config, **logging_info, 'test_accuracy': test_accuracy}
         best = record['best_epoch']
-        print(f'best epoch {best} of {len(record["val_accuracy"])}: '
-              f'validation accuracy {record["val_accuracy"][best - 1]:.4f}, test accuracy {test_accuracy:.4f}')
-        print('written:', *results.write_results(stem, record))
+        print(f'best epoch {best} of {len(record["val_accuracy"])}: validation accuracy '
+              f'{record["val_accuracy"][best - 1]:.4f}, test accuracy {test_accuracy:.4f} '
+              f'(of the last epoch: {record["last_test_accuracy"]:.4f})')
+        if reference := results.reference_line(name):
+            print(reference)
+        print('written:', *results.write_results(Path(arguments['results_dir']) / name, record))

@@ -1,9 +1,14 @@
 """The log of a training run: loss and accuracy of each step and epoch, shown as they come."""
 
 import math
+import sys
 import time
 
 from cifar10.description import CIFAR10
+from training import threads
+
+# Short enough that loss and accuracy stand whole beside it on 80 columns.
+BAR = '{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}, {remaining} left{postfix}'
 
 
 class Diverged(Exception):
@@ -15,10 +20,12 @@ class TrainingLog:
 
     Losses and accuracies are looked at in each step. With fetch, a function that turns a list of
     them to floats, they are only collected until the end of the epoch: a GPU is waited for once.
+    threads: how many compute; where they are kept waiting by other work, one line says so.
     """
 
-    def __init__(self, epochs, lr, fetch=None, verbose=True):
-        self.epochs, self.lr, self.fetch, self.verbose = epochs, lr, fetch, verbose
+    def __init__(self, epochs, lr, fetch=None, verbose=True, threads=1):
+        self.epochs, self.lr, self.fetch, self.verbose, self.threads = epochs, lr, fetch, verbose, threads
+        self.advised = False
         self.epoch = 0
         self.batch_losses, self.train_losses, self.train_accuracies, self.val_accuracies = [], [], [], []
         self.seconds = []
@@ -29,8 +36,8 @@ class TrainingLog:
 
         self.epoch += 1
         self._losses, self._accuracies = [], []
-        start = time.perf_counter()
-        with tqdm(loader, f'epoch {self.epoch}/{self.epochs}', unit='batch', leave=False, dynamic_ncols=True,
+        start, processor_start = time.perf_counter(), time.process_time()
+        with tqdm(loader, f'epoch {self.epoch}/{self.epochs}', leave=False, dynamic_ncols=True, bar_format=BAR,
                   disable=None if self.verbose else True) as self._bar:
             yield from self._bar
         if self.fetch:
@@ -39,6 +46,7 @@ class TrainingLog:
             for step, loss in enumerate(self._losses, start=1):
                 self._check(loss, step)
         self.seconds.append(time.perf_counter() - start)
+        self._advise(time.process_time() - processor_start)
         self.batch_losses += self._losses
         self.train_losses.append(_mean(self._losses))
         self.train_accuracies.append(_mean(self._accuracies))
@@ -63,6 +71,13 @@ class TrainingLog:
                   f'  train loss {self.train_losses[-1]:.4f}  train accuracy {self.train_accuracies[-1]:.4f}'
                   f'  validation accuracy {val_accuracy:.4f}  {self.seconds[-1]:.2f} s', flush=True)
         return self.best_epoch == self.epoch
+
+    def _advise(self, processor_seconds):
+        # Several processes and a GPU, where losses are fetched, wait for other things than processors.
+        line = threads.advice(self.epoch, self.seconds[-1], processor_seconds, self.threads)
+        if line and self.verbose and not self.fetch and not self.advised:
+            self.advised = True
+            print(line, file=sys.stderr)
 
     @property
     def best_epoch(self):

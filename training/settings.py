@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from cifar10.description import CIFAR10
 
-DEFAULTS = {'hidden_dims': [128], 'lr': 0.1, 'batch_size': 128, 'epochs': 10, 'seed': 42, 'device': 'auto'}
+DEFAULTS = {'hidden_dims': [128], 'lr': 0.1, 'batch_size': 128, 'epochs': 10, 'seed': 42, 'device': 'auto',
+            'threads': None}
 
 LARGEST_LAYER = 65536  # its weights alone are 0.8 GB
 TRAIN_IMAGES = CIFAR10.train_size - CIFAR10.validation_size

@@ -1,0 +1,183 @@
+"""Numbers for the letters of a formula: arrays with an axis per free index, matrices, and a world that has them.
+
+See formulas.py, which reads the formulas.
+"""
+
+import copy
+import re
+from typing import NamedTuple
+
+import numpy as np
+
+INDEXED = re.compile(r"((?:\\(?:hat|bar)\{\\?\w+\})|\\?[A-Za-z]+'?)_(?:\{([a-z]+)\}|([a-z]))")  # name, its indices
+
+
+class Value(NamedTuple):
+    """A number, an array with a letter for each axis, or a matrix."""
+
+    array: np.ndarray
+    free: str | None  # the free indices, one letter per axis; None for a matrix
+
+    @property
+    def is_number(self):
+        return self.array.size == 1 and not self.free
+
+
+class World:
+    """What the letters stand for: arrays, or functions of the world that give one, as Y is one of X.
+
+    draws: the names of random variables, whose last axis is one of equally likely draws.
+    """
+
+    def __init__(self, values, functions=None, draws=()):
+        self.values, self.functions, self.draws, self.sizes = dict(values), functions or {}, set(draws), {}
+
+    def __getitem__(self, name):
+        if name not in self.values:
+            raise ValueError(f'{name} stands for nothing here')
+        value = self.values[name]
+        return np.asarray(value(self) if callable(value) else value, dtype=np.float64)
+
+    def having(self, changed):
+        world = copy.copy(self)
+        world.values = {**self.values, **changed}
+        return world
+
+    def measured(self, formula):
+        """This world with the range of each index, read off the arrays that carry it."""
+        world = self.having({})
+        world.sizes = {}
+        for name, *letters in INDEXED.findall(formula):
+            if name in self.values:
+                array = without_unit_axes(self[name], ''.join(letters), name in self.draws)
+                for letter, size in zip(''.join(letters), array.shape):
+                    if world.sizes.setdefault(letter, size) != size:
+                        raise ValueError(f'{letter} runs to {size} and to {world.sizes[letter]} in {formula}')
+        return world
+
+
+def elementwise(operation, left, right):
+    """Index by index; a free index of one side only is that of the result too. Matrices must have one shape."""
+    if left.is_number or right.is_number:
+        free = right.free if left.is_number else left.free
+        arrays = [value.array.reshape(()) if value.is_number else value.array for value in (left, right)]
+        if left.is_number and right.is_number:
+            free = ''
+        return Value(operation(*arrays), free)
+    if left.free is None or right.free is None:
+        if left.free != right.free or left.array.shape != right.array.shape:
+            raise ValueError(f'shapes {left.array.shape} and {right.array.shape} are not combined element by element')
+        return Value(operation(left.array, right.array), None)
+    free = left.free + ''.join(letter for letter in right.free if letter not in left.free)
+    return Value(operation(aligned(left, free), aligned(right, free)), free)
+
+
+def aligned(value, free):
+    """The array with an axis for each letter of `free`, of size 1 for those that it lacks."""
+    present = [letter for letter in free if letter in value.free]
+    array = value.array.transpose([value.free.index(letter) for letter in present])
+    return array[tuple(slice(None) if letter in value.free else None for letter in free)]
+
+
+class Ones(NamedTuple):
+    """𝟏 or 𝟏ᵀ, as long as its neighbour in a product asks for; `default` where that leaves it open."""
+
+    default: int
+    is_row: bool = False
+
+    free = None
+    is_number = False
+
+    def beside(self, size):
+        return np.ones((1, size) if self.is_row else (size, 1))
+
+    @property
+    def array(self):
+        return self.beside(self.default)
+
+
+def product(left, right):
+    """Index by index, or the matrix product; a number multiplies everything."""
+    if left.is_number or right.is_number or (left.free is not None and right.free is not None):
+        return elementwise(np.multiply, left, right)
+    if left.free is not None or right.free is not None:
+        raise ValueError('a product of something with indices and a matrix')
+    if isinstance(left, Ones) and left.is_row and not isinstance(right, Ones):
+        left = Value(left.beside(len(right.array)), None)
+    if isinstance(right, Ones) and not right.is_row:
+        right = Value(right.beside(left.array.shape[1]), None)
+    return Value(left.array @ right.array, None)
+
+
+def dot(left, right):
+    """x · y of two columns; of anything else the product."""
+    if left.is_number or right.is_number or left.free is not None:
+        return product(left, right)
+    return Value((left.array * right.array).sum(), '')
+
+
+def without_unit_axes(array, letters, is_draw=False):
+    """A column or row loses the axis that has no letter."""
+    axes = len(letters) + is_draw
+    if array.ndim > axes:
+        array = array.squeeze(tuple(axis for axis in range(array.ndim) if array.shape[axis] == 1)[:array.ndim - axes])
+    if array.ndim != axes:
+        raise ValueError(f'{letters} for an array of shape {array.shape}')
+    return array
+
+
+def indexed(array, letters):
+    """Give each axis its letter; a letter that comes twice takes the diagonal."""
+    free = ''.join(dict.fromkeys(letters))
+    return Value(np.einsum(array, [ord(c) % 52 for c in letters], [ord(c) % 52 for c in free]), free)
+
+
+def summed(value, letter):
+    if value.free is None or letter not in value.free:
+        raise ValueError(f'a sum over {letter}, which does not occur in it')
+    axis = value.free.index(letter)
+    return Value(value.array.sum(axis=axis), value.free.replace(letter, ''))
+
+
+def expectation(value, letter='~'):
+    """The mean over the draws, whose axis has the letter ~."""
+    if letter not in value.free:
+        raise ValueError('the expectation of something that is not random')
+    return Value(value.array.mean(axis=value.free.index(letter)), value.free.replace(letter, ''))
+
+
+def variance(value):
+    square, mean = Value(value.array**2, value.free), expectation(value)
+    return Value(expectation(square).array - mean.array**2, mean.free)
+
+
+def mapped(function):
+    return lambda value: Value(function(value.array), value.free)
+
+
+def derivative(numerator, name, letters, eps=1e-5):
+    """The function of the world that gives ∂numerator/∂name by central differences.
+
+    With letters, its free indices are those of the numerator and these; without, it has the shape of the variable.
+    """
+    def value(world):
+        variable, quotients = world[name], []
+        for index in np.ndindex(variable.shape):
+            above, below = variable.copy(), variable.copy()
+            above[index] += eps
+            below[index] -= eps
+            difference = numerator(world.having({name: above})).array - numerator(world.having({name: below})).array
+            quotients.append(difference / (2 * eps))
+        free = numerator(world).free
+        if not free and quotients[0].size == 1:  # the derivative of a number has the shape of the variable
+            array, free = np.reshape(quotients, variable.shape), ''
+            if letters is None:
+                return Value(array, None if array.ndim else '')
+        elif letters is None:  # a matrix by a number, or a column by a column: row j is the derivative of y_j
+            array = np.stack(quotients, axis=-1)
+            return Value(array[..., 0], free) if variable.ndim == 0 else Value(array.squeeze(axis=1), None)
+        else:
+            array = np.stack(quotients, axis=-1).reshape(*quotients[0].shape, *variable.shape)
+        array = without_unit_axes(array, free + letters)
+        return indexed(array, free + letters)
+    return value

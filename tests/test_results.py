@@ -1,0 +1,86 @@
+"""What a run records, draws and says: folders that don't depend on the machine, the reference, a busy machine."""
+
+import json
+import subprocess
+
+import pytest
+
+from conftest import ROOT
+from training import curves, results, threads
+
+RECORD = {'config': {'hidden_dims': [8], 'use_batch_norm': True, 'lr': 0.05, 'batch_size': 128, 'seed': 42},
+          'batch_loss': [9.0, 5.0] + [2.0] * 198 + [1.8] * 200, 'train_loss': [2.1, 1.8], 'train_accuracy': [0.3, 0.4],
+          'val_accuracy': [0.5, 0.45], 'best_epoch': 1, 'test_accuracy': 0.4444}
+
+
+def test_a_folder_of_the_project_is_recorded_relative_to_it_wherever_the_script_runs(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert results.portable(ROOT / 'data') == 'data/'
+    assert results.portable(tmp_path / 'data') == str(tmp_path / 'data')
+    monkeypatch.chdir(ROOT)
+    assert results.portable('results/') == 'results/'
+
+
+def test_a_default_run_is_compared_with_the_committed_one_and_another_run_is_not():
+    record = json.loads((results.REFERENCE_DIR / 'mlp_pytorch.json').read_text())
+    line = results.reference_line('mlp_pytorch')
+    assert line.startswith(f'reference: test accuracy {record["test_accuracy"]:.4f} on ')
+    assert f'PyTorch {record["environment"]["torch"]}' in line and f'{record["environment"]["threads"]} threads' in line
+    assert results.reference_line('mlp_pytorch_epochs1') is None
+
+
+def test_what_runs_write_is_ignored_by_git_and_the_reference_is_not():
+    if not (ROOT / '.git').exists():
+        pytest.skip('not in a checkout')
+    command = ['git', 'check-ignore', 'results/mlp_numpy.json', 'results/batch_norm_train.png', 'data/cifar10.bin',
+               'results/mlp_numpy.npz', 'results/reference/mlp_numpy.json']
+    ignored = subprocess.run(command, cwd=ROOT, capture_output=True, encoding='utf-8').stdout.split()
+    assert ignored == command[2:-1]
+
+
+def test_the_curves_show_training_and_validation_each_under_its_name():
+    loss, accuracy = curves.draw('mlp_numpy_batch_norm', RECORD).axes[:2]
+    lines = {line.get_label(): list(line.get_ydata()) for axes in (loss, accuracy) for line in axes.get_lines()}
+    assert lines['mean of the epoch'] == RECORD['train_loss'] and lines['each batch'] == RECORD['batch_loss']
+    assert lines['training (mean over the epoch)'] == RECORD['train_accuracy']
+    assert lines['validation (after the epoch)'] == RECORD['val_accuracy']
+    assert lines['best epoch: 1 (validation 0.500)'] == [0.5]
+
+
+def test_the_first_steps_stand_whole_in_an_inset_and_the_rest_fills_the_panel():
+    loss = curves.draw('mlp_numpy', RECORD).axes[0]
+    assert loss.get_ylim()[1] < 5
+    inset, = loss.child_axes
+    assert list(inset.get_lines()[0].get_ydata()) == RECORD['batch_loss'][:100] and inset.get_ylim()[1] >= 9
+
+
+def test_every_setting_that_differs_from_its_default_stands_in_the_name_a_new_one_too():
+    changed = {'hidden_dims': [], 'use_batch_norm': True, 'seed': 0, 'momentum': 0.9}
+    assert results.result_stem('mlp_numpy', {}) == 'mlp_numpy'
+    assert results.result_stem('mlp_numpy', changed) == 'mlp_numpy_batch_norm_hidden_dimsnone_seed0_momentum0.9'
+
+
+def test_the_title_is_in_words():
+    assert curves.title('mlp_pytorch', RECORD) == (
+        'PyTorch MLP 8, batch normalization, learning rate 0.05: test accuracy 0.444')
+
+
+@pytest.mark.parametrize('environment, processors, expected', [
+    ({}, 3, 3), ({'OMP_NUM_THREADS': '2,1'}, 3, 2), ({'OMP_NUM_THREADS': '8'}, 3, 3), ({'OMP_NUM_THREADS': 'x'}, 3, 3),
+    ({'OMP_NUM_THREADS': '2', 'OPENBLAS_NUM_THREADS': '1'}, 3, 1), ({'OMP_NUM_THREADS': '0'}, 1, 1)])
+def test_threads_are_those_that_the_environment_asks_for_and_the_processors_allow(monkeypatch, environment, processors,
+                                                                                 expected):
+    for name in threads.VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(threads, 'processors', lambda: processors)
+    assert threads.numpy_threads() == expected
+
+
+def test_a_busy_machine_is_noticed_by_the_processor_time_that_an_epoch_got():
+    assert threads.advice(1, wall_seconds=1.1, processor_seconds=1.9, threads=2) is None
+    assert threads.advice(1, wall_seconds=0.1, processor_seconds=0.01, threads=2) is None, 'too short to tell'
+    line = threads.advice(3, wall_seconds=14.5, processor_seconds=9.4, threads=2)
+    assert '14.5 s of epoch 3' in line and '32%' in line and '--threads 1' in line
+    assert '--threads' not in threads.advice(3, wall_seconds=4.0, processor_seconds=1.3, threads=1)

@@ -1,0 +1,70 @@
+"""The curves of a training run: loss over the batches, training and validation accuracy over the epochs."""
+
+from training.settings import DEFAULTS, net_name
+
+TOLD_OTHERWISE = {'hidden_dims', 'use_batch_norm', 'epochs', 'data_dir', 'results_dir'}
+FIRST_STEPS = 100  # with a learning rate of 0.1 their updates overshoot, to several times the loss of an untrained net
+
+
+def title(name, record):
+    """The run in words: model, net, every setting that differs from the default, test accuracy."""
+    config = record['config']
+    parts = [f'{"PyTorch" if "pytorch" in name else "NumPy"} MLP {net_name(config["hidden_dims"])}']
+    if config.get('use_batch_norm'):
+        parts.append('batch normalization')
+    words = {'lr': 'learning rate', 'batch_size': 'batches of', 'seed': 'seed', 'threads': 'threads', 'device': 'on'}
+    parts += [f'{words.get(key, key)} {value}' for key, value in config.items()
+              if value is not None and value != DEFAULTS.get(key) and key not in TOLD_OTHERWISE]
+    return f'{", ".join(parts)}: test accuracy {record["test_accuracy"]:.3f}'
+
+
+def draw(name, record):
+    """A figure of two panels: the loss, the accuracy."""
+    from matplotlib.figure import Figure  # without pyplot, which is slow to import and looks for a screen
+    from matplotlib.ticker import MaxNLocator
+
+    figure = Figure(figsize=(10, 4), layout='constrained')
+    figure.suptitle(title(name, record))
+    left, right = figure.subplots(1, 2)
+    _draw_loss(left, record)
+    _draw_accuracy(right, record)
+    for axes in (left, right):
+        axes.xaxis.set_major_locator(MaxNLocator('auto', integer=True, min_n_ticks=1))
+        axes.grid(alpha=0.3)
+    return figure
+
+
+def _draw_loss(axes, record):
+    """The loss of each batch and the mean of each epoch; the first steps, which leave the range, in an inset."""
+    losses, epochs = record['batch_loss'], len(record['train_loss'])
+    positions = [(step + 1) * epochs / len(losses) for step in range(len(losses))]
+    axes.plot(positions, losses, color='C0', alpha=0.3, linewidth=0.5, label='each batch')
+    # A mean over an epoch stands in its middle.
+    axes.plot([epoch + 0.5 for epoch in range(epochs)], record['train_loss'], 'o-', color='C0', markersize=4,
+              label='mean of the epoch')
+    settled = (losses[FIRST_STEPS:] or losses) + record['train_loss']
+    room = 0.05 * (max(settled) - min(settled))
+    axes.set(title='training loss', xlabel='epoch', ylabel='cross-entropy', xlim=(0, epochs),
+             ylim=(min(settled) - room, max(settled) + 12 * room))
+    axes.legend(loc='lower left', fontsize='small')
+    inset = axes.inset_axes((0.45, 0.68, 0.52, 0.28))
+    inset.plot(range(1, len(losses[:FIRST_STEPS]) + 1), losses[:FIRST_STEPS], color='C0', linewidth=1)
+    inset.set(xlim=(1, None))
+    inset.tick_params(labelsize='x-small')
+    inset.set_title(f'first {len(losses[:FIRST_STEPS])} batches, whole range', fontsize='x-small', pad=2)
+    inset.grid(alpha=0.3)
+
+
+def _draw_accuracy(axes, record):
+    epochs = range(1, len(record['val_accuracy']) + 1)
+    best = record['best_epoch']
+    best_accuracy = record['val_accuracy'][best - 1]
+    axes.plot(epochs, record['train_accuracy'], 'o-', color='C0', markersize=4, label='training (mean over the epoch)')
+    axes.plot(epochs, record['val_accuracy'], 's-', color='C1', markersize=4, label='validation (after the epoch)')
+    axes.plot(best, best_accuracy, '*', color='C3', markersize=14,
+              label=f'best epoch: {best} (validation {best_accuracy:.3f})')
+    lowest, highest = (limit(record['train_accuracy'] + record['val_accuracy']) for limit in (min, max))
+    room = max(highest - lowest, 0.05)
+    axes.set(title='accuracy', xlabel='epoch', ylabel='share of images', xlim=(0.5, len(epochs) + 0.5),
+             ylim=(lowest - 0.3 * room, highest + 0.1 * room))  # with room for the legend
+    axes.legend(loc='lower right', fontsize='small')
