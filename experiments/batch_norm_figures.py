@@ -18,7 +18,7 @@ STYLES = {'without batch normalization': WITHOUT,
           'with batch normalization': WITH}
 SHADES = ['#0072B2', '#56B4E9', '#CC79A7']  # with batch normalization, in three variants
 MARKERS = ['o', '^', 'D']
-LOSS_TICKS = [0.2, 0.5, 1, 2, 5, 10, 20]
+LOSS_TICKS = [0.2, 0.5, 1, 1.5, 2, 3, 5, 10, 20]
 BOTH = [(False, 'without batch normalization', WITHOUT), (True, 'with batch normalization', WITH)]
 
 
@@ -29,7 +29,7 @@ def draw_accuracy(results, key, name, when):
         for use_batch_norm, label, style in BOTH:
             runs = _finished(tables.select(results, hidden_dims=net, use_batch_norm=use_batch_norm))
             if runs:
-                _plot_band(axes, None, [run[key] for run in runs], label=label, **style)
+                _plot_band(axes, [run[key] for run in runs], label=label, **style)
         axes.set(title=f'net {net_name(net)}: {name}', xlabel='epoch')
         axes.xaxis.get_major_locator().set_params(integer=True)
     panels[0].set_ylabel(f'{name} accuracy ({when})')
@@ -44,12 +44,13 @@ def draw_fit(results):
         for use_batch_norm, name, style in BOTH:
             runs = _finished(tables.select(results, hidden_dims=net, use_batch_norm=use_batch_norm))
             if runs:
-                fit, _ = _mean_and_deviation([run['measured_train_accuracy'] for run in runs])
-                _plot_band(axes, fit, [run['val_accuracy'] for run in runs], label=name, **style)
+                fit, validation = (_mean_and_deviation([run[key] for run in runs])[0]
+                                   for key in ('measured_train_accuracy', 'val_accuracy'))
+                axes.plot(fit, validation, markersize=3.5, label=name, **style)
         axes.set(title=f'net {net_name(net)}: fit and validation',
                  xlabel=f'training accuracy (after the epoch,\n{SAMPLE_IMAGES:,} images)')
     panels[0].set_ylabel('validation accuracy (after the epoch)')
-    _finish(figure, panels, results)
+    _finish(figure, panels, results, 'mean')
     return figure
 
 
@@ -60,7 +61,7 @@ def draw_spread(results):
     for axes, (use_batch_norm, name, style) in zip(panels, BOTH):
         runs = _finished(tables.select(results, hidden_dims=net, use_batch_norm=use_batch_norm))
         for layer in range(len(net) if runs else 0):
-            _plot_band(axes, None, [[spread[layer] for spread in run['activation_spread']] for run in runs],
+            _plot_band(axes, [[spread[layer] for spread in run['activation_spread']] for run in runs],
                        color=SHADES[layer], marker=MARKERS[layer], linestyle=style['linestyle'],
                        label=f'before the ReLU of layer {layer + 1}')
         axes.set(title=f'net {net_name(net)}, {name}', xlabel='epoch', ylim=(0, None))
@@ -84,13 +85,16 @@ def draw_gradient(results):
                           if multiple and loss is not None]
                 if points:
                     axes.plot(*zip(*points), markersize=4, label=name, **STYLES[name])
-            axes.set(title=f'net {net_name(net)}, {f"after epoch {epoch}" if epoch else "before the first step"}',
-                     xscale='log', yscale='log')
+            when = f'after epoch {epoch}' if epoch else 'at the start'
+            axes.set(title=f'net {net_name(net)}, {when}', xscale='log', yscale='log')
             axes.set_xticks(MULTIPLES[1:], ['1/4', '1/2', *(f'{multiple:g}' for multiple in MULTIPLES[3:])])
             axes.xaxis.minorticks_off()
-            axes.set_yticks(*zip(*((loss, f'{loss:g}') for loss in LOSS_TICKS)))
-            axes.yaxis.minorticks_off()
+        lowest, highest = row[0].get_ylim()
+        ticks = [loss for loss in LOSS_TICKS if lowest <= loss <= highest]
+        row[0].set_yticks(ticks, [f'{loss:g}' for loss in ticks])
         row[0].set_ylabel('loss after the step (log scale)')
+        for axes in row:
+            axes.yaxis.minorticks_off()
     for axes in panels[-1]:
         axes.set_xlabel('length of the step / learning rate')
     _finish(figure, panels.flat, results, 'mean')
@@ -107,7 +111,7 @@ def draw_groups(results):
     for axes, (key, name) in zip(panels, [('measured_train_accuracy', 'training'), ('val_accuracy', 'validation')]):
         for i, (size, runs) in enumerate(sizes.items()):
             if _finished(runs):
-                _plot_band(axes, None, [run[key] for run in _finished(runs)], color=SHADES[i], marker=MARKERS[i],
+                _plot_band(axes, [run[key] for run in _finished(runs)], color=SHADES[i], marker=MARKERS[i],
                            linestyle='-', label=f'statistics of {size} samples')
         axes.set(title=f'net {net_name(net)}: {name}, by the size of the groups', xlabel='epoch',
                  ylabel=f'{name} accuracy (after the epoch)')
@@ -128,8 +132,9 @@ def draw_rates(results):
                 axes.plot(*zip(*points), label=name, **style)
             diverged = [lr for lr, run in runs if run and 'diverged' in run]
             if diverged:
-                axes.plot(diverged, [0.1 if use_batch_norm else 0.04] * len(diverged), 'x', color=style['color'], markersize=9, markeredgewidth=2,
-                          transform=axes.get_xaxis_transform(), label=f'{name}: loss not finite')
+                height = 0.1 if use_batch_norm else 0.04  # of the panel: where both diverge, both are seen
+                axes.plot(diverged, [height] * len(diverged), 'x', color=style['color'], markersize=9,
+                          markeredgewidth=2, transform=axes.get_xaxis_transform(), label=f'{name}: loss not finite')
         axes.set(title=f'net {net_name(net)}: learning rates', xlabel='learning rate', xscale='log')
         axes.set_xticks(all_rates, [f'{lr:g}' for lr in all_rates])
         axes.xaxis.minorticks_off()
@@ -172,11 +177,11 @@ def _mean_and_deviation(rows):
             [statistics.stdev(column) if len(column) > 1 else 0 for column in columns])
 
 
-def _plot_band(axes, x, rows, **style):
-    """The mean of the rows over x, by default over the epochs 1, 2, …, in a band of their deviation."""
+def _plot_band(axes, rows, **style):
+    """The mean of the rows over the epochs 1, 2, …, in a band of their deviation."""
     means, deviations = _mean_and_deviation(rows)
-    x = x or range(1, len(means) + 1)
-    axes.plot(x, means, markersize=3.5, **style)
-    axes.fill_between(x, [mean - deviation for mean, deviation in zip(means, deviations)],
+    epochs = range(1, len(means) + 1)
+    axes.plot(epochs, means, markersize=3.5, **style)
+    axes.fill_between(epochs, [mean - deviation for mean, deviation in zip(means, deviations)],
                       [mean + deviation for mean, deviation in zip(means, deviations)],
                       color=style['color'], alpha=0.15, linewidth=0)

@@ -40,13 +40,14 @@ def mean_step(run):
 
 
 def validation_at(run, level):
-    """Validation accuracy where training accuracy, measured alike, first reaches the level; None where it doesn't.
+    """Validation accuracy where training accuracy, measured alike, first reaches the level, in percent.
 
-    In percent; between the two epochs around the level both are taken as straight lines.
+    Between the two epochs around the level both are taken as straight lines. None where the level is never
+    reached, or was before the first epoch had ended.
     """
     fit, validation = ([100 * value for value in run[key]] for key in ('measured_train_accuracy', 'val_accuracy'))
-    for i in range(1, len(fit)):
-        if fit[i - 1] < level <= fit[i]:
+    for i in range(1, len(fit) if fit[0] < level else 0):
+        if fit[i] >= level:
             part = (level - fit[i - 1]) / (fit[i] - fit[i - 1])
             return validation[i - 1] + part * (validation[i] - validation[i - 1])
     return None
@@ -200,7 +201,7 @@ def comparison_table(results, first, others):
     rows = [[first[0], len(first[1]), *(cell(first[1], COLUMNS[name][1]) for name in names)]]
     for name, runs in others:
         rows.append([name, len(runs), *(cell(runs, COLUMNS[column][1]) for column in names)])
-        rows.append([f'{name}: difference', len(differences(runs, first[1], COLUMNS['best'][1])),
+        rows.append([f'{name} − {first[0]}', len(differences(runs, first[1], COLUMNS['best'][1])),
                      *(difference_cell(runs, first[1], COLUMNS[column][1]) for column in names)])
     return markdown([net_name(control_net(results)), 'seeds', *(COLUMNS[name][0] for name in names)], rows)
 
@@ -220,7 +221,7 @@ def group_sizes(results):
 def group_table(results):
     net = control_net(results)
     return comparison_table(
-        results, (f'statistics of {results["config"]["batch_size"]}',
+        results, (f'of {results["config"]["batch_size"]}',
                   select(results, hidden_dims=net, use_batch_norm=True)),
         [(f'of {size}', select(results, 'group_runs', hidden_dims=net, group_size=size))
          for size in group_sizes(results)])
@@ -279,8 +280,8 @@ def best_rate_table(results):
             rows.append([net_name(net), len(differences(normalized, without, test)), f'{slow:g}', cell(without, test),
                          f'{fast:g}', cell(normalized, test), difference_cell(normalized, without, test),
                          difference_cell(own[1], own[0], test)])
-    return markdown(['hidden layers', 'pairs', 'best rate without', 'test', 'best rate with', 'test',
-                     'difference at the best rates', f'at {results["config"]["lr"]:g}'], rows)
+    return markdown(['hidden layers', 'pairs', 'best rate without', 'test without', 'best rate with', 'test with',
+                     'difference at the best rates', f'difference at {results["config"]["lr"]:g}'], rows)
 
 
 def terminal_table(results):

@@ -1,4 +1,4 @@
-"""Studies of many training runs: one results file, which grows by each run that is finished, and is written by one study.
+"""Studies of many training runs: one results file, which grows by each finished run and has one writer at a time.
 
 A results file is a JSON object with 'config', what all runs share, and one or more lists of runs.
 """
@@ -146,7 +146,7 @@ def _start_worker(threads):
 
 @contextlib.contextmanager
 def interruptible(parser, results_filename, kinds):
-    """End the script for Ctrl-C, SIGTERM and SIGHUP alike: exit code 128 + signal, and a line that says what is kept."""
+    """End the script for Ctrl-C, SIGTERM and SIGHUP alike: exit code 128 + signal, one line that says what is kept."""
     def stop(number, _):
         raise KeyboardInterrupt(number)
 

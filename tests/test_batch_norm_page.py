@@ -1,7 +1,7 @@
 """Each figure in the prose of docs/batch_normalization.md is that of the table, row and column that it links to.
 
-A figure is written [+2.5][3: 128: test there]: table 3, the row that begins with 128, the column 'test there'. The link's
-text is the mean or the whole cell. A difference that the data does not decide is only shown with its interval.
+A figure is written [+2.5][3: 128: test there]: table 3, the row that begins with 128, the column 'test there'. The
+link's text is the mean or the whole cell. A difference that the data does not decide is only shown with its interval.
 """
 
 import json

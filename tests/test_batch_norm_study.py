@@ -164,8 +164,15 @@ def known_run(net, use_batch_norm, seed, **settings):
             'test_accuracy': base - 0.11, 'seconds_per_epoch': 1.0, 'train_loss': [1.0] * epochs, 'environment': {},
             'activation_spread': [[1.0 + i + use_batch_norm + 0.1 * epoch for i in range(len(net))]
                                   for epoch in range(epochs)],
-            'loss_along_gradient': [{'epoch': epoch, 'losses': [2 + base + multiple + epoch for multiple in runs.MULTIPLES]}
+            'loss_along_gradient': [{'epoch': epoch, 'losses': [2 + base + multiple + epoch
+                                                                for multiple in runs.MULTIPLES]}
                                     for epoch in dict.fromkeys((0, 1, epochs))], **settings}
+
+
+def diverged(run):
+    """The run as it is kept when its loss is no longer finite."""
+    settings = ('hidden_dims', 'use_batch_norm', 'seed', 'lr', 'batch_size', 'epochs', 'start', 'group_size')
+    return {**{key: run[key] for key in settings if key in run}, 'diverged': 'the loss is nan'}
 
 
 @pytest.fixture
@@ -176,8 +183,7 @@ def results():
     groups = [known_run(NETS[0], True, seed, group_size=size) for size in (16, 8) for seed in SEEDS]
     rates = [{**run, 'lr': 0.3, 'val_accuracy': [0.01 + value for value in run['val_accuracy']]}
              for run in six if run['use_batch_norm']]
-    rates += [{key: run[key] for key in ('hidden_dims', 'use_batch_norm', 'seed', 'batch_size', 'epochs')}
-              | {'lr': 0.3, 'diverged': 'the loss is nan'} for run in six if not run['use_batch_norm'] and run['seed'] == 42]
+    rates += [{**diverged(run), 'lr': 0.3} for run in six if not run['use_batch_norm'] and run['seed'] == 42]
     return {'config': {'lr': 0.1, 'batch_size': 64, 'epochs': 3, 'nets': NETS}, 'runs': six, 'start_runs': starts,
             'group_runs': groups, 'learning_rate_runs': rates}
 
@@ -188,7 +194,8 @@ def lines_of(axes):
 
 
 def mean_of(results, key, net, use_batch_norm):
-    chosen = [run[key] for run in results['runs'] if (run['hidden_dims'], run['use_batch_norm']) == (net, use_batch_norm)]
+    chosen = [run[key] for run in results['runs']
+              if run['hidden_dims'] == net and run['use_batch_norm'] == use_batch_norm]
     return [statistics.mean(values) for values in zip(*chosen)]
 
 
@@ -226,7 +233,7 @@ def test_the_figure_of_the_gradient_holds_three_nets_at_two_moments(results):
     for epoch, net in itertools.product((0, 1), NETS):
         axes = next(panels)
         assert axes.get_title() == (f'net {" ".join(map(str, net))}, '
-                                    + ('after epoch 1' if epoch else 'before the first step'))
+                                    + ('after epoch 1' if epoch else 'at the start'))
         drawn = lines_of(axes)
         assert set(drawn) == {*LABELS.values(), 'normalized at its start only'}
         for use_batch_norm, label in LABELS.items():
@@ -277,8 +284,8 @@ def test_the_tables_hold_means_deviations_and_paired_differences(results):
     assert row(texts[3], '4')[:3] == ['3', '**+4.1 [+3.9, +4.3]**', '**+4.1 [+3.9, +4.3]**']
     assert row(texts[5], '5 4', 'no') == ['1.00, 2.00', '1.20, 2.20']
     assert row(texts[6], '4', 'start', 'with batch normalization')[:3] == ['3', '2.34', '2.59']
-    assert row(texts[7], 'with batch normalization: difference')[-1] == '**+4.1 [+3.9, +4.3]**'
-    assert row(texts[8], 'of 16: difference')[1:] == ['0.0 [0.0, 0.0]'] * 4
+    assert row(texts[7], 'with batch normalization − without batch normalization')[-1] == '**+4.1 [+3.9, +4.3]**'
+    assert row(texts[8], 'of 16 − of 64')[1:] == ['0.0 [0.0, 0.0]'] * 4
     assert row(texts[9], '4', 'no') == ['**17.0**', 'loss not finite in 1 of 1']
     assert row(texts[9], '4', 'yes') == ['21.0', '**22.0**']
     assert row(texts[10], '4')[:5] == ['2', '0.1', '19.2 ± 0.1', '0.3', '23.3 ± 0.1']
@@ -289,14 +296,14 @@ def test_validation_is_compared_at_the_same_fit():
     assert tables.validation_at(run, 60) == pytest.approx(45)
     assert tables.validation_at(run, 80) == pytest.approx(100 * (0.3 - 0.1 * 2 / 3))
     assert tables.validation_at(run, 95) is None
+    run['measured_train_accuracy'][0] = 0.85  # and after falling back above 80 % again
+    assert tables.validation_at(run, 80) is None
 
 
 def test_diverged_runs_are_named_in_every_table_and_break_no_figure(results):
-    lost = {key: results['runs'][0][key] for key in ('hidden_dims', 'use_batch_norm', 'seed', 'lr', 'batch_size', 'epochs')}
-    results['runs'][0] = {**lost, 'diverged': 'the loss is nan'}
+    results['runs'][0] = diverged(results['runs'][0])
     for kind in ('start_runs', 'group_runs'):
-        results[kind] = [{**{key: value for key, value in run.items() if key in {*lost, 'start', 'group_size'}},
-                          'diverged': 'the loss is nan'} for run in results[kind]]
+        results[kind] = [diverged(run) for run in results[kind]]
     assert 'loss not finite in 1 of 3' in row(report.table_texts(results)[1][1], '4', 'no')
     assert row(report.table_texts(results)[3][1], '4')[0] == '2'
     assert 'loss not finite in 1 of 3' in tables.terminal_table(results)
@@ -305,8 +312,6 @@ def test_diverged_runs_are_named_in_every_table_and_break_no_figure(results):
 
 def test_a_study_of_which_everything_diverged_is_reported(results):
     for kind in runs.KINDS:
-        results[kind] = [{key: value for key, value in run.items() if key in
-                          ('hidden_dims', 'use_batch_norm', 'seed', 'lr', 'batch_size', 'epochs', 'start', 'group_size')}
-                         | {'diverged': 'the loss is nan'} for run in results[kind]]
+        results[kind] = [diverged(run) for run in results[kind]]
     report.markdown(results)
     report.figures_of(results)

@@ -216,11 +216,13 @@ def changed(**values):
 
 
 DAMAGE = {
-    'empty': lambda text: b'', 'cut': lambda text: text[:len(text) // 2].encode(), 'not UTF-8': lambda text: b'\xff\xfe',
+    'empty': lambda text: b'', 'cut': lambda text: text[:len(text) // 2].encode(),
+    'not UTF-8': lambda text: b'\xff\xfe',
     'a list': lambda text: b'[]', 'no runs': lambda text: b'{"config": {}, "runs": 3}',
     'runs of text': lambda text: b'{"config": {}, "runs": ["a"]}',
     'nested deep': lambda text: b'[' * 10**5, 'nested deep in a run': changed(lr='[' * 10**5 + ']' * 10**5),
-    'a number of 5,000 digits': changed(seed='9' * 5000), 'a number that no float holds': changed(test_accuracy='9' * 400),
+    'a number of 5,000 digits': changed(seed='9' * 5000),
+    'a number that no float holds': changed(test_accuracy='9' * 400),
     'a large float': changed(test_accuracy='1e400'), 'NaN': changed(test_accuracy='NaN'),
     'Infinity': changed(lr='Infinity'), 'null': changed(val_accuracy='null'), 'a text': changed(val_accuracy='"0.5"'),
     'texts': changed(val_accuracy='["0.5", "0.5"]'), 'an object': changed(test_accuracy='{}'),

@@ -105,7 +105,8 @@ def test_the_figure_shows_each_twin_under_its_own_name():
 
 
 def test_half_a_pair_is_not_compared():
-    runs = [{'twin': 'NumPy', 'seed': 1, 'use_batch_norm': False}, {'twin': 'PyTorch', 'seed': 2, 'use_batch_norm': False}]
+    runs = [{'twin': 'NumPy', 'seed': 1, 'use_batch_norm': False},
+            {'twin': 'PyTorch', 'seed': 2, 'use_batch_norm': False}]
     assert twins.compare(runs) == []
 
 
