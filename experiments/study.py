@@ -97,10 +97,11 @@ def train_all(results_filename, results, todo, train_one, jobs, data_dir):
     time, with the cores shared out between them. Raises ResultsError, and what train_one raises.
     """
     jobs = min(jobs, len(todo))
-    executor = concurrent.futures.ProcessPoolExecutor(jobs, multiprocessing.get_context('spawn'), _start_worker,
-                                                      [max(1, processors() // jobs)])
+    with _signals_held_back():  # the process that keeps track of the locks is started here
+        executor = concurrent.futures.ProcessPoolExecutor(jobs, multiprocessing.get_context('spawn'), _start_worker,
+                                                          [max(1, processors() // jobs)])
     try:
-        with _signals_held_back():  # the processes, which are started here, never see them
+        with _signals_held_back():  # and here those that train: starting the first has let Ctrl-C through again
             futures = {executor.submit(train_one, run, data_dir): kind for kind, run in todo}
         for future in tqdm(concurrent.futures.as_completed(futures), f'{jobs} at a time', len(todo), unit='run',
                            disable=None):
@@ -119,7 +120,10 @@ def train_all(results_filename, results, todo, train_one, jobs, data_dir):
 
 @contextlib.contextmanager
 def _signals_held_back():
-    """Ctrl-C and a closed terminal reach this process when the context ends, and what it starts meanwhile never."""
+    """Ctrl-C and a closed terminal reach this process when the context ends, and what it starts meanwhile never.
+
+    A terminal sends its signals to all processes; this one ends the others, without a word from them.
+    """
     if not hasattr(signal, 'pthread_sigmask'):  # Windows
         yield
         return
@@ -135,7 +139,7 @@ def _start_worker(threads):
 
     torch.set_num_threads(min(threads, torch.get_num_threads()))  # fewer where OMP_NUM_THREADS says so
     tqdm.set_lock(threading.RLock())  # its own is one between processes, which a worker that is ended leaves behind
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process ends the workers
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # where it could not be held back
 
     def end_with_parent():
         multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])

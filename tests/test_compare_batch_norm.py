@@ -1,9 +1,12 @@
 """compare_batch_norm.py: the study resumes where it was stopped, mixes nothing, and has one writer at a time."""
 
+import contextlib
 import json
+import os
 import re
 import signal
 import time
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -142,12 +145,22 @@ def test_a_killed_study_goes_on_and_repeats_nothing(study, start_study, run_scri
         assert finished in read(tmp_path)['runs']
 
 
+def descendants(pid):
+    """The processes that a process has started, and those that they have; none where there is no /proc."""
+    for stat in Path('/proc').glob('[0-9]*/stat'):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            if int(stat.read_text().rpartition(')')[2].split()[1]) == pid:
+                yield int(stat.parent.name)
+                yield from descendants(int(stat.parent.name))
+
+
 @pytest.mark.parametrize('name, code', [('SIGINT', 130), ('SIGTERM', 143), ('SIGHUP', 129)])
 def test_a_signal_keeps_the_finished_runs_and_leaves_no_process(start_study, tmp_path, name, code):
     if not hasattr(signal, name):
         pytest.skip(f'this system has no {name}')
     process = start_study(tmp_path, '--jobs', '2')
-    process.send_signal(getattr(signal, name))
+    for pid in [*descendants(process.pid), process.pid] if name != 'SIGTERM' else [process.pid]:
+        os.kill(pid, getattr(signal, name))  # a terminal sends its signals to all
     _, err = process.communicate(timeout=PATIENCE)  # ends only when no process is left that could write to it
     number = len(read(tmp_path)['runs'])
     assert process.returncode == code and number
