@@ -10,7 +10,7 @@ import re
 import pytest
 
 from conftest import ROOT
-from experiments import batch_norm_report, batch_norm_runs
+from experiments import batch_norm_report, batch_norm_runs, batch_norm_tables
 from experiments.batch_norm_file import load_results
 
 REFERENCE = ROOT / 'results' / 'reference'
@@ -61,12 +61,12 @@ def test_figures_are_linked_to_their_tables():
 
 def test_no_figure_stands_in_the_prose_without_its_table():
     """Beside settings, years, seeds and numbers of tables, which stand in the code or are no results."""
-    prose = re.sub(r'^\[.*?\]: .*$', '', PAGE, flags=re.MULTILINE)
+    prose = re.sub(r'^\[.*?\]: .*$|^    .*$|^\d\. ', '', PAGE, flags=re.MULTILINE)
     prose = FIGURE.sub('', prose)
     prose = re.sub(r'`[^`]*`|!\[[^]]*\]\([^)]*\)|\]\([^)]*\)|\[Table \d+', '', prose)
     prose = re.sub(r'\((?:19|20)\d\d\)|arXiv:\d+\.\d+|section \d[\d.]*|Q2\.2|β_?\d?|ResNet-\d+', '', prose)
     settings = {*map(str, sum(batch_norm_runs.NETS, [])), *map(str, batch_norm_runs.SETTINGS.values()),
-                *map(str, batch_norm_runs.LEARNING_RATES), *map(str, batch_norm_runs.MULTIPLES), '10', '95', '32', '16',
+                *map(str, batch_norm_runs.LEARNING_RATES), *map(str, batch_norm_runs.MULTIPLES), *map(str, batch_norm_tables.LEVELS), '32', '16', '95',
                 f'{batch_norm_runs.SAMPLE_IMAGES:,}', f'{batch_norm_runs.SPREAD_IMAGES:,}', '10,000', '45,000',
                 *(str(run['seed']) for run in load_results(REFERENCE / 'batch_norm.json')['runs'])}
     left = [number for number in re.findall(r'\d[\d.,]*\d|\d', prose) if number not in settings]
