@@ -17,11 +17,13 @@ PATCHES = json.dumps({'experiments.batch_norm_runs.NETS': NETS,
                       'experiments.batch_norm_runs.LEARNING_RATES': LEARNING_RATES})
 
 
+def threads_for_processes(jobs, context, initializer, initargs):
+    """In place of ProcessPoolExecutor: a new process imports PyTorch, which takes longer than all of the training."""
+    return concurrent.futures.ThreadPoolExecutor(jobs)
+
+
 def run_here(folder, data_dir, content, seeds=(42,), extended=False):
     """The study, uninterrupted, without a process of its own or for its workers."""
-    def threads_for_processes(jobs, context, initializer, initargs):
-        return concurrent.futures.ThreadPoolExecutor(jobs)
-
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(description, 'CIFAR10', content)
         patch.setattr(batch_norm_runs, 'NETS', NETS)

@@ -1,5 +1,6 @@
 """compare_batch_norm.py: the study resumes where it was stopped, mixes nothing, and has one writer at a time."""
 
+import concurrent.futures
 import contextlib
 import json
 import os
@@ -14,6 +15,7 @@ from PIL import Image
 import compare_batch_norm
 import small_study
 from experiments import batch_norm_runs
+from experiments.study import only_writer
 from small_study import FLAGS, LEARNING_RATES, NETS, PATCHES, SETTINGS
 
 FIGURES = ['batch_norm_train.png', 'batch_norm_validation.png']
@@ -36,6 +38,7 @@ def without_seconds(results):
 def small_nets(monkeypatch):
     monkeypatch.setattr(batch_norm_runs, 'NETS', NETS)
     monkeypatch.setattr(batch_norm_runs, 'LEARNING_RATES', LEARNING_RATES)
+    monkeypatch.setattr(concurrent.futures, 'ProcessPoolExecutor', small_study.threads_for_processes)
 
 
 @pytest.fixture
@@ -158,7 +161,7 @@ def descendants(pid):
 def test_a_signal_keeps_the_finished_runs_and_leaves_no_process(start_study, tmp_path, name, code):
     if not hasattr(signal, name):
         pytest.skip(f'this system has no {name}')
-    process = start_study(tmp_path, '--jobs', '2')
+    process = start_study(tmp_path)
     for pid in [*descendants(process.pid), process.pid] if name != 'SIGTERM' else [process.pid]:
         os.kill(pid, getattr(signal, name))  # a terminal sends its signals to all
     _, err = process.communicate(timeout=PATIENCE)  # ends only when no process is left that could write to it
@@ -168,12 +171,18 @@ def test_a_signal_keeps_the_finished_runs_and_leaves_no_process(start_study, tmp
                    f'{tmp_path / "batch_norm.json"}, the same command goes on\n')
 
 
-def test_of_two_studies_in_one_folder_the_second_waits_and_both_keep_their_runs(start_study, run_script, tmp_path):
-    first = start_study(tmp_path)
-    second = run_script('compare_batch_norm.py', *FLAGS, '--seeds', '7', '--results_dir', tmp_path, PATCHES=PATCHES)
-    assert first.wait(PATIENCE) == 0 and second.returncode == 0
-    assert second.stderr == (f'another study is writing to {tmp_path / "batch_norm.json"}; '
-                             'this one waits until it has ended\n')
+def test_a_second_study_in_the_folder_waits_and_keeps_what_the_first_has_written(study, run_script, tmp_path):
+    filename = tmp_path / 'batch_norm.json'
+    with only_writer(filename):
+        process = run_script('compare_batch_norm.py', *FLAGS, '--seeds', '7', '--results_dir', tmp_path,
+                             PATCHES=PATCHES, start_only=True)
+        with process.stderr:
+            assert process.stderr.readline() == (f'another study is writing to {filename}; this one waits until it '
+                                                 'has ended\n')
+            filename.write_bytes((study / 'batch_norm.json').read_bytes())  # while it waits
+    with process.stdout:
+        process.stdout.read()
+    assert process.wait(PATIENCE) == 0
     assert [run['seed'] for run in read(tmp_path)['runs']] == [7] * 6 + [42] * 6
 
 
@@ -237,6 +246,7 @@ DAMAGE = {
     'a number of 5,000 digits': changed(seed='9' * 5000),
     'a number that no float holds': changed(test_accuracy='9' * 400),
     'a large float': changed(test_accuracy='1e400'), 'NaN': changed(test_accuracy='NaN'),
+    'NaN where nothing looks': changed(seconds_per_epoch='NaN'),
     'Infinity': changed(lr='Infinity'), 'null': changed(val_accuracy='null'), 'a text': changed(val_accuracy='"0.5"'),
     'texts': changed(val_accuracy='["0.5", "0.5"]'), 'an object': changed(test_accuracy='{}'),
     'true': changed(best_epoch='true'), 'above 1': changed(val_accuracy='[0.5, 1.5]'),
@@ -278,14 +288,14 @@ def test_a_batch_that_can_not_be_cut_into_groups_is_refused(command_line, tmp_pa
         assert code == 2 and 'give a multiple of 8, at least 16' in err and err.count('\n') == 1
 
 
-def test_a_learning_rate_at_which_nets_diverge_gives_a_whole_study(run_script, tmp_path):
+def test_a_learning_rate_at_which_nets_diverge_gives_a_whole_study(command_line, expect_trainable, tmp_path):
     """Of the six configurations too, and the next start finds nothing left to do."""
     for word in ('written', 'nothing is left to train'):
-        run = run_script('compare_batch_norm.py', *FLAGS, '--lr', '1e30', '--epochs', '1', '--results_dir', tmp_path,
-                         PATCHES=PATCHES)
-        assert (run.returncode, run.stderr) == (0, '') and word in run.stdout
+        code, out, err = command_line(*FLAGS, '--lr', '1e30', '--epochs', '1', '--results_dir', tmp_path,
+                                      '--data_dir', expect_trainable)
+        assert (code, err) == (0, '') and word in out
     results = read(tmp_path)
     assert len(results['runs']) == 6
     diverged = [run for run in results['runs'] if 'diverged' in run]
     assert {run['diverged'] for run in diverged} >= {'the loss is nan in epoch 1, step 2, with learning rate 1e+30'}
-    assert run.stdout.count('loss not finite in 1 of 1') == len(diverged)
+    assert out.count('loss not finite in 1 of 1') == len(diverged)
