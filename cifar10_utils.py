@@ -1,5 +1,6 @@
 """CIFAR-10 in memory: the course's split, and loaders that make a batch with array operations."""
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,15 +63,15 @@ def torch_randperm(n, seed):
     return np.array(order, dtype=np.int64)
 
 
-def get_dataloader(dataset, batch_size, return_numpy=False, device=None, share=(0, 1)):
+def get_dataloader(dataset, batch_size, return_numpy=False, device=None, shard=(0, 1)):
     """Loaders of (images, labels) for the datasets of `get_cifar10`, under the same keys.
 
     images: float32 (B, 3, 32, 32), normalized per channel; labels: int64 (B,). The training loader
     shuffles each time it is iterated, by NumPy's global random state, and drops the last
     incomplete batch; the others keep order and every sample. With return_numpy the batches are
     NumPy arrays, otherwise torch tensors on `device` (default: the CPU), where the whole dataset
-    is then kept. share = (i, n): of each training batch only the samples i, i + n, i + 2n, …, for
-    the i-th of n processes that have the same seed.
+    is then kept. shard = (rank, world size): of each training batch only the samples rank,
+    rank + world size, …, for one of several processes that have the same seed.
     Raises ValueError for a batch_size below 1 or above the number of training images, or where there is none.
     """
     if not len(dataset['train']):
@@ -78,35 +79,63 @@ def get_dataloader(dataset, batch_size, return_numpy=False, device=None, share=(
     if not 1 <= batch_size <= len(dataset['train']):
         raise ValueError(f'batch_size is {batch_size}: give a whole number from 1 to '
                          f'{len(dataset["train"])}, the number of training images')
-    functions = _numpy_functions() if return_numpy else _torch_functions(device)
-    return {name: DataLoader(part, batch_size, name == 'train', share if name == 'train' else (0, 1), *functions)
-            for name, part in dataset.items()}
+    loaders = {}
+    for name, part in dataset.items():
+        train = name == 'train'
+        slices = batch_slices(len(part), batch_size, drop_incomplete=train, shard=shard if train else (0, 1))
+        loaders[name] = NumpyLoader(part, slices, train) if return_numpy else TorchLoader(part, slices, train, device)
+    return loaders
 
 
-class DataLoader:
-    """Batches of a Dataset, each taken by one index into the images in memory.
+def batch_slices(size, batch_size, drop_incomplete, shard):
+    """Where in the order of the samples each batch lies, or the shard of it: a list of slices."""
+    rank, world_size = shard
+    end = size - size % batch_size if drop_incomplete else size
+    return [slice(start + rank, start + batch_size, world_size) for start in range(0, end, batch_size)]
 
-    With shuffle they come in random order, and only complete ones. to_array makes NumPy's or
-    torch's arrays, take picks the samples of an index, normalize turns uint8 images into
-    normalized float32.
-    """
 
-    def __init__(self, dataset, batch_size, shuffle, share, to_array, take, normalize):
-        self.dataset, self.batch_size, self.shuffle, self.share = dataset, batch_size, shuffle, share
-        self.to_array, self.take, self.normalize = to_array, take, normalize
-        self.images, self.labels = to_array(dataset.images), to_array(dataset.labels)
+class NumpyLoader:
+    """Batches of a Dataset as NumPy arrays, each taken by one index into the images in memory."""
+
+    def __init__(self, dataset, slices, shuffle):
+        self.images, self.labels = dataset.images, dataset.labels
+        self.slices, self.shuffle = slices, shuffle
 
     def __len__(self):
-        complete, rest = divmod(len(self.labels), self.batch_size)
-        return complete if self.shuffle else complete + bool(rest)
+        return len(self.slices)
 
     def __iter__(self):
-        size = len(self.labels)
-        order = self.to_array(np.random.permutation(size) if self.shuffle else np.arange(size))
-        first, step = self.share
-        for start in range(0, len(self) * self.batch_size, self.batch_size):
-            index = order[start + first:start + self.batch_size:step]
-            yield self.normalize(self.take(self.images, index)), self.take(self.labels, index)
+        order = sample_order(len(self.labels), self.shuffle)
+        for part in self.slices:
+            index = order[part]
+            yield normalize_numpy(self.images.take(index, axis=0)), self.labels.take(index)
+
+
+class TorchLoader:
+    """The same as torch tensors on a device, which holds all images and does all the work: no batch is copied there."""
+
+    def __init__(self, dataset, slices, shuffle, device=None):
+        import torch
+
+        self.to_device = functools.partial(torch.as_tensor, device=device)
+        self.images, self.labels = self.to_device(dataset.images), self.to_device(dataset.labels)
+        self.scale, self.shift = self.to_device(SCALE), self.to_device(SHIFT)
+        self.slices, self.shuffle = slices, shuffle
+
+    def __len__(self):
+        return len(self.slices)
+
+    def __iter__(self):
+        order = self.to_device(sample_order(len(self.labels), self.shuffle))
+        for part in self.slices:
+            index = order[part]
+            images = self.images.index_select(0, index)  # copies whole images, nine times as fast as images[index]
+            yield images.float().mul_(self.scale).sub_(self.shift), self.labels.index_select(0, index)
+
+
+def sample_order(size, shuffle):
+    """The numbers 0 … size − 1, in random order by NumPy's global random state, or as they are."""
+    return np.random.permutation(size) if shuffle else np.arange(size)
 
 
 def normalize_numpy(images):
@@ -115,23 +144,3 @@ def normalize_numpy(images):
     out *= SCALE
     out -= SHIFT
     return out
-
-
-def _numpy_functions():
-    """to_array, take and normalize of a DataLoader for NumPy arrays."""
-    return np.asarray, lambda array, index: array.take(index, axis=0), normalize_numpy
-
-
-def _torch_functions(device):
-    """The same for torch tensors on `device`."""
-    import torch
-
-    def to_tensor(array):
-        return torch.as_tensor(array, device=device)
-
-    scale, shift = to_tensor(SCALE), to_tensor(SHIFT)
-
-    def take(tensor, index):
-        return tensor.index_select(0, index)  # copies whole images, nine times as fast as tensor[index]
-
-    return to_tensor, take, lambda images: images.float().mul_(scale).sub_(shift)

@@ -14,6 +14,7 @@ from experiments import batch_norm_report, batch_norm_runs, study
 from experiments.batch_norm_file import load_results
 from experiments.batch_norm_runs import KINDS, SETTINGS
 from training.command_line import ArgumentParser, add_folders, user_errors
+from training.process import say
 from training.settings import ALLOWED, COUNT, SEED
 from training.threads import processors
 
@@ -42,7 +43,7 @@ def train_models(results_filename, seeds=(42,), jobs=None, data_dir=DATA_DIR, se
         for stage in stages(seeds, settings, results, extended):
             trained += train(stage)
     if not trained:
-        print(f'nothing is left to train: {results_filename} holds all runs')
+        say(f'nothing is left to train: {results_filename} holds all runs')
     return results
 
 
@@ -71,7 +72,7 @@ def plot_results(results_filename):
 
 
 def main():
-    parser = ArgumentParser(__doc__.splitlines()[0])
+    parser = ArgumentParser(__doc__)
     parser.add_argument('--seeds', type=SEED, nargs='+', metavar='N',
                         default=[42], help='each repeats all configurations')
     parser.add_argument('--extended', action='store_true',
@@ -96,8 +97,8 @@ def main():
             train_models(results_filename, list(dict.fromkeys(arguments.seeds)), arguments.jobs, arguments.data_dir,
                          settings, arguments.extended)
         paths, table = plot_results(results_filename)
-    print(table)
-    print('written:', *paths)
+        say(table)
+        say(' '.join(map(str, ['written:', *paths])))
 
 
 def check_batch_size(parser, arguments):

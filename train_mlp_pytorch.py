@@ -1,9 +1,9 @@
 """Train the PyTorch MLP on CIFAR-10 with mini-batch SGD (Q2.1); its twin is train_mlp_numpy.py."""
 
 import argparse
+import contextlib
 import copy
 import math
-import os
 
 import numpy as np
 import torch
@@ -70,6 +70,19 @@ def train_epoch(model, data_loader, lr, log):
         log.step(loss.detach(), batch_accuracy(logits, labels))
 
 
+@contextlib.contextmanager
+def memory_errors():
+    """Raise what PyTorch raises for want of memory, on a CPU or a GPU, as the MemoryError that it is for NumPy."""
+    try:
+        yield
+    except RuntimeError as error:
+        message = str(error).strip().partition('\n')[0]
+        if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in message:
+            raise MemoryError(message) from error
+        raise
+
+
+@memory_errors()
 def train(hidden_dims, lr, use_batch_norm, batch_size, epochs, seed, data_dir, device='auto', verbose=True,
           after_epoch=None, make_model=MLP):
     """Train an MLP and keep the model of the epoch with the best validation accuracy.
@@ -78,28 +91,32 @@ def train(hidden_dims, lr, use_batch_norm, batch_size, epochs, seed, data_dir, d
     the model, with the arguments of MLP.
     Returns: that model, the validation accuracies per epoch, its test accuracy, and a dict with
     the course of training (training.log.TrainingLog.as_dict).
-    Raises ValueError for settings that make no sense, training.log.Diverged,
+    Raises ValueError for settings that make no sense, MemoryError, training.log.Diverged,
     cifar10_utils.DataUnavailable.
     """
     check_settings(hidden_dims=hidden_dims, lr=lr, batch_size=batch_size, epochs=epochs, seed=seed)
-    rank, size = data_parallel.rank_and_size()
-    if batch_size % size:
-        raise SettingsError(f'batch_size is {batch_size}, which {size} processes can not share equally: '
-                            f'give a multiple of {size}')
     device = find_device(device)
+    rank, world_size = data_parallel.rank_and_world_size()
+    if batch_size % world_size:
+        raise SettingsError(f'batch_size is {batch_size}, which {world_size} processes can not share equally: '
+                            f'give a multiple of {world_size}')
+    if use_batch_norm and hidden_dims and batch_size == world_size > 1 and device.type == 'cpu':
+        raise SettingsError(f'batch_size is {batch_size}, one sample for each of {world_size} processes, which has no '
+                            f'variance for batch normalization: give at least {2 * world_size}')
     np.random.seed(seed)
     cifar10 = cifar10_utils.get_cifar10(data_dir)
-    loaders = cifar10_utils.get_dataloader(cifar10, batch_size, device=device, share=(rank, size))
+    loaders = cifar10_utils.get_dataloader(cifar10, batch_size, device=device, shard=(rank, world_size))
 
     model = make_model(CIFAR10.n_inputs, hidden_dims, CIFAR10.n_classes, use_batch_norm).to(device)
     replica = data_parallel.replica(model)
 
     # One process on a CPU can look at each loss as it comes, and stop at once where the run diverges.
-    fetch = None if device.type == 'cpu' and size == 1 else data_parallel.fetch
+    fetch = None if device.type == 'cpu' and world_size == 1 else data_parallel.fetch
     log = TrainingLog(epochs, lr, fetch, verbose and rank == 0, torch.get_num_threads())
     for _ in range(epochs):
         train_epoch(replica, loaders['train'], lr, log)
-        if log.end_epoch(evaluate_model(model, loaders['validation'])):
+        data_parallel.average_buffers(model)
+        if log.end_epoch(data_parallel.as_in_first(evaluate_model(model, loaders['validation']), device)):
             best_model = copy.deepcopy(model)
         if after_epoch:
             after_epoch(model)
@@ -120,8 +137,7 @@ def find_device(name):
         raise ValueError('device is cuda, but PyTorch finds no CUDA here: give auto or cpu')
     if name == 'cpu' or not torch.cuda.is_available():
         return torch.device('cpu')
-    # torchrun numbers and counts the processes of a machine; each takes a GPU of its own.
-    index, processes = int(os.environ.get('LOCAL_RANK', 0)), int(os.environ.get('LOCAL_WORLD_SIZE', 1))
+    index, processes = data_parallel.local_rank_and_world_size()  # each takes a GPU of its own
     if processes > torch.cuda.device_count():
         raise ValueError(f'device is {name}, but for {processes} processes there are {torch.cuda.device_count()} GPUs '
                          'here: start fewer or give cpu')
@@ -147,8 +163,8 @@ def main():
     parser.add_argument('--device', type=_device, default='auto',
                         help='auto, cpu or cuda; auto takes CUDA where there is one')
     with data_parallel.joined_processes():
-        rank, size = data_parallel.rank_and_size()
-        name = 'mlp_pytorch' if size == 1 else f'mlp_pytorch_processes{size}'
+        rank, world_size = data_parallel.rank_and_world_size()
+        name = 'mlp_pytorch' if world_size == 1 else f'mlp_pytorch_processes{world_size}'
         command_line.main(name, train, parser, writes=rank == 0)
 
 

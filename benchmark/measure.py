@@ -104,7 +104,7 @@ def measure_evaluation(dataset, rounds):
 
 def profile_numpy_epoch(dataset):
     """Where the time of a NumPy epoch goes, by Python's own profiler: {net: {part: share}}."""
-    parts = {'loader': cifar10_utils.DataLoader.__iter__, 'linear, forward': modules.LinearModule.forward,
+    parts = {'loader': cifar10_utils.NumpyLoader.__iter__, 'linear, forward': modules.LinearModule.forward,
              'linear, backward': modules.LinearModule.backward, 'weight update': train_mlp_numpy.sgd_step}
     shares = {}
     for hidden_dims in NETS:
@@ -206,7 +206,7 @@ def measure(data_dir, rounds):
 
 
 def main():
-    parser = ArgumentParser(__doc__.splitlines()[0], 'benchmark')
+    parser = ArgumentParser(__doc__, 'benchmark')
     parser.add_argument('--rounds', type=COUNT, default=5,
                         metavar='N', help='epochs of each contender and net')
     add_folders(parser)

@@ -75,6 +75,15 @@ class LinearModuleChecks(ModuleChecks):
                             f'the gain should be {gain}')
 
     @only_here
+    def test_weights_are_normal(self):
+        """linear: the weights are normally distributed, not only of the right deviation"""
+        weight = modules.LinearModule(400, 500).params['weight'].ravel()
+        for deviations, share in ((1, 0.6827), (2, 0.9545), (3, 0.9973)):
+            inside = (np.abs(weight) < deviations * weight.std()).mean()
+            self.assertLess(abs(inside - share), 5 * np.sqrt(share * (1 - share) / weight.size),
+                            f'{inside:.4f} of the weights lie within {deviations} standard deviations')
+
+    @only_here
     def test_input_of_another_size_is_refused(self):
         """linear: an input with another number of features is refused, and so is a layer without any"""
         for shape in ((S, M + 1), (M,), (S, M, 1)):

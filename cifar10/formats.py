@@ -8,7 +8,9 @@ What can't be read raises FormatError.
 import io
 import json
 import pickle
+import stat
 import tarfile
+import warnings
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -18,6 +20,8 @@ from cifar10.description import CIFAR10
 BATCHES_FOLDER = 'cifar-10-batches-py'
 TRAIN_BATCHES = 5
 LARGEST_MEMBER = 64 * 2**20  # twice a batch; nothing larger is read into memory
+LARGEST_ARCHIVE = 512 * 2**20  # unpacked; three times the official one
+PIXELS, LARGEST_ROWS = 1024, 10_000  # of a PNG in the npm package: a row for each image
 
 
 class FormatError(Exception):
@@ -54,26 +58,36 @@ def _batch_names():
 def _read_file(path):
     if path.parent.exists() and not path.exists():
         raise FormatError(f'{path.name} is missing in the folder')
-    size = path.stat().st_size
+    size = _regular_size(path)
     if size > LARGEST_MEMBER:
-        raise FormatError(f'{path.name} has {size} bytes, more than a batch can have')
+        raise FormatError(f'{path.name} has {size:,} bytes, more than a batch can have')
     return path.read_bytes()
+
+
+def _regular_size(path):
+    """The size of a file that can be read to its end; a pipe or a device may have none, and is refused."""
+    status = path.stat()
+    if stat.S_ISFIFO(status.st_mode) or stat.S_ISCHR(status.st_mode) or stat.S_ISSOCK(status.st_mode):
+        raise FormatError(f'{path.name} is a pipe or a device, not a file')
+    return status.st_size
 
 
 def _read_members(path, names):
     """The bytes of the named regular files of a tar.gz archive; nothing is written to disk."""
     members = {}
+    _regular_size(Path(path))
     try:
         with tarfile.open(path, 'r|gz') as archive:
             for member in archive:
                 name = str(PurePosixPath(member.name))  # './name' and 'name' are the same file
-                if name in names and member.isreg() and member.size <= LARGEST_MEMBER:
+                if member.size > LARGEST_MEMBER or member.offset_data > LARGEST_ARCHIVE:
+                    raise FormatError(f'{name} announces {member.size:,} bytes after {member.offset_data:,}, more than '
+                                      'the data can have')
+                if name in names and member.isreg():
                     members[name] = archive.extractfile(member).read()
-    except OSError as error:
-        if error.errno is not None:  # the file could not be opened or read: not a matter of format
-            raise
-        raise FormatError(f'damaged archive ({error})') from error
     except Exception as error:  # zlib, EOF and tar errors: whatever unverified bytes can cause
+        if isinstance(error, FormatError) or getattr(error, 'errno', None) is not None:  # or the file can't be read
+            raise
         raise FormatError(f'damaged archive ({error})') from error
     missing = [name for name in names if name not in members]
     if missing:
@@ -95,11 +109,18 @@ def _parse_batch(data):
 
 
 def _png_images(name, data):
-    from PIL import Image
+    try:
+        from PIL import Image
+    except ImportError:
+        raise FormatError('Pillow, which reads its PNGs, is not installed: python -m pip install Pillow') from None
 
     def parse(data):
-        with Image.open(io.BytesIO(data), formats=['PNG']) as image:
-            pixels = np.asarray(image.convert('RGB'))  # (n, 1024, 3)
+        with warnings.catch_warnings():
+            warnings.simplefilter('error', Image.DecompressionBombWarning)  # refused below, and not remarked upon
+            with Image.open(io.BytesIO(data), formats=['PNG']) as image:
+                if image.width != PIXELS or image.height > LARGEST_ROWS:
+                    raise ValueError(f'{image.width} × {image.height} pixels are no list of images')
+                pixels = np.asarray(image.convert('RGB'))  # (n, 1024, 3)
         return pixels.transpose(0, 2, 1).reshape(-1, *CIFAR10.image_shape)
 
     return _parsed(name, data, parse)

@@ -13,9 +13,8 @@ import signal
 import threading
 from pathlib import Path
 
-from tqdm import tqdm
-
 from storage.files import exclusive_lock, json_bytes, write_together
+from training.process import exit_code
 from training.threads import processors
 
 LEAVE = 'it was left as it is: move it away or give another --results_dir'
@@ -96,6 +95,8 @@ def train_all(results_filename, results, todo, train_one, jobs, data_dir):
     train_one(run, data_dir) → the finished run, called in a process of its own; jobs: how many at a
     time, with the cores shared out between them. Raises ResultsError, and what train_one raises.
     """
+    from tqdm import tqdm
+
     jobs = min(jobs, len(todo))
     with _signals_held_back():  # the process that keeps track of the locks is started here
         executor = concurrent.futures.ProcessPoolExecutor(jobs, multiprocessing.get_context('spawn'), _start_worker,
@@ -136,6 +137,7 @@ def _signals_held_back():
 
 def _start_worker(threads):
     import torch
+    from tqdm import tqdm
 
     torch.set_num_threads(min(threads, torch.get_num_threads()))  # fewer where OMP_NUM_THREADS says so
     tqdm.set_lock(threading.RLock())  # its own is one between processes, which a worker that is ended leaves behind
@@ -150,24 +152,11 @@ def _start_worker(threads):
 
 @contextlib.contextmanager
 def interruptible(parser, results_filename, kinds):
-    """End the script for Ctrl-C, SIGTERM and SIGHUP alike: exit code 128 + signal, one line that says what is kept."""
-    def stop(number, _):
-        raise KeyboardInterrupt(number)
-
-    before = {}
-    if threading.current_thread() is threading.main_thread():
-        for name in ('SIGTERM', 'SIGHUP'):
-            number = getattr(signal, name, None)
-            if number and signal.getsignal(number) is signal.SIG_DFL:  # not where nohup has it ignored
-                before[number] = signal.signal(number, stop)
+    """End the script for Ctrl-C, SIGTERM and SIGHUP with the exit code for it and one line that says what is kept."""
     try:
         yield
     except KeyboardInterrupt as interrupt:
-        number = interrupt.args[0] if interrupt.args else signal.SIGINT
-        parser.exit(128 + number, f'\n{parser.prog}: interrupted; {_kept(results_filename, kinds)}\n')
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        parser.exit(exit_code(interrupt), f'\n{parser.prog}: interrupted; {_kept(results_filename, kinds)}\n')
 
 
 def _kept(results_filename, kinds):

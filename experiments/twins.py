@@ -15,7 +15,6 @@ stopped; at the end results/twins.png is drawn.
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 import train_mlp_numpy
 import train_mlp_pytorch
@@ -23,6 +22,7 @@ from experiments import study
 from experiments.run_checks import check, is_list_of, is_number, is_seed, is_share, is_truth
 from storage.files import png_bytes, write_together
 from training.command_line import ArgumentParser, add_folders, user_errors
+from training.process import say
 from training.settings import DEFAULTS, SEED
 
 TWINS = {'NumPy': train_mlp_numpy.train,
@@ -32,6 +32,8 @@ SETTINGS = {name: DEFAULTS[name] for name in ('hidden_dims', 'lr', 'batch_size',
 
 def train_twins(results_filename, seeds, data_dir):
     """Train what is missing of every combination of seed, batch normalization and twin; return all runs of the file."""
+    from tqdm import tqdm
+
     with study.only_writer(results_filename):
         results = load_results(results_filename)
         planned = [('runs', {'twin': twin, 'seed': seed, 'use_batch_norm': use_batch_norm})
@@ -41,7 +43,7 @@ def train_twins(results_filename, seeds, data_dir):
             results['runs'].append(train_one(run, data_dir))
             study.save(results_filename, results)
     if not todo:
-        print(f'nothing is left to train: {results_filename} holds all runs')
+        say(f'nothing is left to train: {results_filename} holds all runs')
     return results['runs']
 
 
@@ -138,7 +140,7 @@ def draw(pairs):
 
 
 def main():
-    parser = ArgumentParser(__doc__.splitlines()[0], 'experiments.twins')
+    parser = ArgumentParser(__doc__, 'experiments.twins')
     parser.add_argument('--seeds', type=SEED, nargs='+', metavar='N', default=[42, 43, 44, 45, 46],
                         help='seeds to compare the twins with')
     add_folders(parser)
@@ -148,10 +150,10 @@ def main():
     with (user_errors(parser, study.ResultsError, when_interrupted='finished runs are kept'),
           study.interruptible(parser, results_filename, ['runs'])):
         pairs = compare(train_twins(results_filename, list(dict.fromkeys(arguments.seeds)), arguments.data_dir))
-        print('\n'.join(table(pairs)))
+        say('\n'.join(table(pairs)))
         figure = results_dir / 'twins.png'
         write_together({figure: png_bytes(draw(pairs))})
-        print('written:', results_filename, figure)
+        say(f'written: {results_filename} {figure}')
 
 
 if __name__ == '__main__':

@@ -1,6 +1,7 @@
 """Writing files so that a crash, a full disk or a second process never leaves a half-written one."""
 
 import contextlib
+import errno
 import io
 import json
 import os
@@ -99,7 +100,9 @@ def exclusive_lock(path, waiting_message):
     with open(path, 'wb') as file:
         try:
             _lock(file, wait=False)
-        except OSError:
+        except OSError as error:
+            if error.errno not in (errno.EAGAIN, errno.EACCES):  # a file system without locks, say
+                raise
             print(waiting_message, file=sys.stderr)
             _lock(file, wait=True)
         yield

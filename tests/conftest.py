@@ -16,6 +16,8 @@ from generated_data import GeneratedData, json_of  # noqa: E402
 from local_server import serving  # noqa: E402
 
 ROOT = Path(__file__).parent.parent
+LINUX = sys.platform.startswith('linux')
+
 
 @pytest.fixture(scope='session')
 def tiny():
@@ -72,22 +74,27 @@ def study(trainable, trainable_dir, tmp_path_factory):
 
 @pytest.fixture(scope='session')
 def run_script(trainable, trainable_dir):
-    """Call run_script(SCRIPT, *arguments, **environment) for a process on the trainable data."""
+    """Call run_script(SCRIPT, *arguments, **environment) for a process on the trainable data; None unsets a variable."""
     inherited = dict(os.environ)  # as it is before a test patches it
 
     def run(script, *arguments, cwd=ROOT, start_only=False, processes=1, data_dir=trainable_dir,
-            terminal_columns=None, **environment):
+            terminal_columns=None, stdout=subprocess.PIPE, before=None, **environment):
         command = [sys.executable, str(ROOT / 'tests' / 'run_script.py'), script, *map(str, arguments)]
+        for what, needed in (('its limits', 'LIMITS' in environment or 'CPUS' in environment or before),
+                             ('its terminals', terminal_columns)):
+            if needed and not LINUX:
+                pytest.skip(f'needs Linux: {what}')
         if processes > 1:  # as the command torchrun does
             command[1:1] = ['-m', 'torch.distributed.run', '--standalone', f'--nproc_per_node={processes}']
         environment = {**inherited, 'GENERATED_CONTENT': json_of(trainable.content()),
                        'DATA_DIR': str(data_dir), **environment}
+        environment = {name: value for name, value in environment.items() if value is not None}
         if terminal_columns:
             command = ['script', '-qfec', f'stty rows 24 cols {terminal_columns}; {shlex.join(command)}', '/dev/null']
         if start_only:
-            return subprocess.Popen(command, cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            return subprocess.Popen(command, cwd=cwd, stdin=subprocess.DEVNULL, stdout=stdout, preexec_fn=before,
                                     stderr=subprocess.PIPE, encoding='utf-8', env=environment)
-        return subprocess.run(command, cwd=cwd, capture_output=True, encoding='utf-8', timeout=120,
-                              stdin=subprocess.DEVNULL, env=environment)
+        return subprocess.run(command, cwd=cwd, stdout=stdout, stderr=subprocess.PIPE, encoding='utf-8', timeout=120,
+                              stdin=subprocess.DEVNULL, env=environment, preexec_fn=before)
 
     return run

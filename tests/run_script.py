@@ -4,7 +4,8 @@
 
 Environment variables: DATA_DIR is the --data_dir of the scripts that have one. GENERATED_CONTENT holds the
 cifar10.description.Description to expect, as JSON; PATCHES, as JSON, other values to set: {"module.name": value};
-LIMITS what the system is to allow: {"RLIMIT_FSIZE": bytes}. With WITHOUT_TORCH set, torch can't be imported.
+LIMITS what the system is to allow: {"RLIMIT_FSIZE": bytes}. WITHOUT names modules that can't be imported; CPUS
+is how many processors the process may use.
 """
 
 import contextlib
@@ -21,14 +22,18 @@ if 'LIMITS' in os.environ:
     import resource
     for name, value in json.loads(os.environ['LIMITS']).items():
         resource.setrlimit(getattr(resource, name), (value, value))
-if os.environ.get('WITHOUT_TORCH'):
-    sys.modules['torch'] = None
+for name in os.environ.get('WITHOUT', '').split():
+    sys.modules[name] = None
+if 'CPUS' in os.environ:
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:int(os.environ['CPUS'])])
 
 from cifar10 import description, sources  # noqa: E402
+from training import threads  # noqa: E402
 
 # On import too: the processes that the script starts import this file, and need the same.
 description.CIFAR10 = description.Description(**json.loads(os.environ['GENERATED_CONTENT']))
 sources.ADDRESSES = []
+threads.ENOUGH = 0  # how busy the machine is depends on what else is tested on it
 for path, value in json.loads(os.environ.get('PATCHES', '{}')).items():
     module, name = path.rsplit('.', 1)
     setattr(importlib.import_module(module), name, value)

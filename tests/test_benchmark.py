@@ -4,9 +4,12 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import cifar10_utils
+import train_mlp_numpy
 from benchmark import contenders, measure, report, scaling
 from conftest import ROOT
 
@@ -41,15 +44,57 @@ def test_the_courses_way_makes_the_same_images(expect_trainable):
     assert label == dataset['train'].labels[7]
 
 
+class CountedProducts(TorchDispatchMode):
+    """Counts the samples that PyTorch multiplies with the weights of the first layer, there and back."""
+
+    samples = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        if function in (torch.ops.aten.mm.default, torch.ops.aten.addmm.default):
+            x, weight = args[-2:]
+            self.samples += len(x) if x.shape[1] == 3072 else weight.shape[0] if weight.shape[1] == 3072 else 0
+        return function(*args, **(kwargs or {}))
+
+
 @pytest.mark.parametrize('use_batch_norm', [False, True])
-def test_every_contender_trains_an_epoch(expect_trainable, use_batch_norm):
+def test_every_contender_trains_an_epoch(expect_trainable, monkeypatch, use_batch_norm):
+    # 1,400 images in batches of 200: seven steps, each with two products that have the size of the images.
     data = contenders.Data.of(cifar10_utils.get_cifar10(expect_trainable))
+    numpy_samples = []
+    real = train_mlp_numpy.CrossEntropyModule.forward
+    monkeypatch.setattr(train_mlp_numpy.CrossEntropyModule, 'forward',
+                        lambda self, x, y: numpy_samples.append(2 * len(x)) or real(self, x, y))
     for name, prepare in contenders.contenders().items():
         epoch = prepare(data, [8], use_batch_norm, 200)
         if epoch is None:
             assert name.startswith('scikit-learn') and use_batch_norm
-        else:
-            assert contenders.seconds_of(epoch) > 0
+            continue
+        numpy_samples.clear()
+        with CountedProducts() as counted:
+            epoch()
+        if 'PyTorch' in name or name == contenders.COURSE:
+            assert counted.samples == 2 * 1400, name
+        elif name == NUMPY:
+            assert sum(numpy_samples) == 2 * 1400
+
+
+def test_the_seconds_of_an_epoch_are_those_that_it_takes(monkeypatch):
+    clock = iter([10.0, 12.5])
+    monkeypatch.setattr(contenders.time, 'perf_counter', lambda: next(clock))
+    assert contenders.seconds_of(lambda: None) == 2.5
+
+
+def test_the_courses_way_is_given_for_a_whole_epoch(expect_trainable, monkeypatch):
+    # A second for each image that goes through PyTorch, so that both have an epoch's images, up to the last batch.
+    samples = []
+    monkeypatch.setattr(contenders, '_torch_step', lambda model, optimizer, images, labels: samples.append(len(labels)))
+    monkeypatch.setattr(contenders, 'seconds_of', lambda epoch: (samples.clear(), epoch(), sum(samples))[-1])
+    monkeypatch.setattr(contenders, 'OPTIONAL', {})
+    monkeypatch.setattr(measure, 'NETS', [[4]])
+    monkeypatch.setattr(measure, 'BATCH_SIZE', 10)
+    seconds = measure.measure_epochs(cifar10_utils.get_cifar10(expect_trainable), 1)['4']
+    assert seconds['PyTorch, plain'] == [1400]
+    assert seconds[contenders.COURSE] == [pytest.approx(1400, rel=0.1)]
 
 
 def record_with(ours, floor):

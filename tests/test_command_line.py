@@ -8,12 +8,27 @@ import sys
 import pytest
 from PIL import Image
 
+import modules
 import train_mlp_pytorch
-from conftest import ROOT
+from conftest import LINUX, ROOT
 
 SCRIPTS = ['train_mlp_numpy.py', 'train_mlp_pytorch.py']
 ALL_SCRIPTS = [*SCRIPTS, 'compare_batch_norm.py', 'experiments.twins', 'unittests.py', 'benchmark']
 FAST = ['--epochs', '2', '--hidden_dims', '8', '--lr', '0.05', '--batch_size', '200']
+FAST_STEM = 'mlp_numpy_hidden_dims8_lr0.05_batch_size200_epochs2'
+
+# The assignment's own numbers, and ours.
+OF_A_RUN = {'--hidden_dims': '[128]', '--lr': '0.1', '--batch_size': '128', '--epochs': '10', '--seed': '42',
+            '--use_batch_norm': 'False', '--results_dir': 'results/'}
+DEFAULTS = {
+    'train_mlp_numpy.py': OF_A_RUN,
+    'train_mlp_pytorch.py': {**OF_A_RUN, '--device': 'auto'},
+    'compare_batch_norm.py': {'--seeds': '[42]', '--lr': '0.1', '--batch_size': '128', '--epochs': '20',
+                              '--plot_only': 'False', '--results_dir': 'results/'},
+    'experiments.twins': {'--seeds': '[42, 43, 44, 45, 46]', '--results_dir': 'results/'},
+    'unittests.py': {'--solution': 'None', '--timeout': '20'},
+    'benchmark': {'--rounds': '5', '--results_dir': 'results/'},
+}
 
 # Arguments, and what the message must name beside the last of them: the flag and what is allowed.
 SEED = '--seed: ', "give a whole number from 0 to 4294967295"
@@ -107,8 +122,11 @@ def test_help_shows_each_default(run_in_process, monkeypatch, script, columns):
     assert (code, err) == (0, '')
     options = re.split(r'\n  (?=--)', out.split('options:')[1])[1:]
     assert len(options) >= 2
+    defaults = {}
     for option in options:
-        assert '(default:' in ' '.join(option.split()), option
+        flag, shown = re.match(r'(--\w+).*\(default: (.*)\)$', ' '.join(option.split())).groups()
+        defaults[flag] = shown
+    assert defaults.items() >= DEFAULTS[script].items()
 
 
 @pytest.mark.parametrize('script, flags, stem', [
@@ -146,20 +164,32 @@ def test_a_run_writes_complete_results_and_a_summary(run_script, tmp_path, scrip
 
 
 def test_two_processes_with_the_same_seed_write_the_same_numbers(run_script, tmp_path):
+    # The second twice at once, into one folder; one of the two reports to a full device.
+    def start(name, **options):
+        return run_script('train_mlp_numpy.py', *FAST, '--results_dir', tmp_path / name, cwd=tmp_path, start_only=True,
+                          OMP_NUM_THREADS='2', OPENBLAS_NUM_THREADS='2', **options)
+
+    if not LINUX:
+        pytest.skip('needs Linux: a device that is always full')
+    with open('/dev/full', 'w') as full:
+        processes = [start('first'), start('second'), start('second', stdout=full)]
+    errors = [process.communicate(timeout=60)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0, 0]
+    assert errors == ['', '', 'standard output can not be written ([Errno 28] No space left on device); the work goes on\n']
     records = []
     for name in ('first', 'second'):
-        run = run_script('train_mlp_numpy.py', *FAST, '--results_dir', tmp_path / name, cwd=tmp_path,
-                         OMP_NUM_THREADS='2', OPENBLAS_NUM_THREADS='2')
-        assert run.returncode == 0
-        record = json.loads(next((tmp_path / name).glob('*.json')).read_text())
+        record = json.loads((tmp_path / name / f'{FAST_STEM}.json').read_text())
         record.pop('seconds_per_epoch')
         record['config'].pop('results_dir')
         records.append(record)
+        with Image.open(tmp_path / name / f'{FAST_STEM}.png') as image:
+            image.load()
+        assert len(list((tmp_path / name).iterdir())) == 2
     assert records[0] == records[1]
 
 
 def test_the_numpy_script_runs_without_torch(run_script, tmp_path):
-    run = run_script('train_mlp_numpy.py', *FAST, '--results_dir', tmp_path, WITHOUT_TORCH='1')
+    run = run_script('train_mlp_numpy.py', *FAST, '--results_dir', tmp_path, WITHOUT='torch')
     assert (run.returncode, run.stderr) == (0, '')
 
 
@@ -179,7 +209,7 @@ def test_a_terminal_shows_a_progress_bar_that_is_gone_at_the_end(run_script, tmp
     # A carriage return arrives as the end of a line here: each bar is followed by another one or by spaces over it.
     lines = run.stdout.splitlines()
     bars = [number for number, line in enumerate(lines) if '%|' in line]
-    assert bars and all(len(lines[number]) < 40 for number in bars)
+    assert bars and all(len(lines[number]) <= 40 for number in bars)
     assert all(number + 1 in bars or lines[number + 1].isspace() for number in bars)
 
 
@@ -211,8 +241,16 @@ def test_a_net_too_large_for_the_memory_is_refused_in_one_line(run_script, tmp_p
     assert run.stderr.endswith('give a smaller net or batch\n')
 
 
+def test_unittests_ends_with_1_where_a_check_fails_and_with_0_where_none_does(run_in_process, monkeypatch):
+    code, _, err = run_in_process('unittests.py', [])
+    assert code in (0, False) and err.endswith('\nOK\n')
+    monkeypatch.setattr(modules.ReLUModule, 'backward', lambda self, dout: dout)
+    code, _, err = run_in_process('unittests.py', [])
+    assert code in (1, True) and "relu: gradient equals autograd's, at 0 too ... FAIL" in err
+
+
 def test_unittests_prints_a_report_without_torch_too(run_script):
-    run = run_script('unittests.py', WITHOUT_TORCH='1')
+    run = run_script('unittests.py', WITHOUT='torch')
     assert run.returncode == 0
     assert 'linear: gradients of weight, bias and input equal central differences ... ok' in run.stderr
     assert "linear: gradients of weight, bias and input equal autograd's ... skipped" in run.stderr

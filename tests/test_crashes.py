@@ -86,9 +86,10 @@ def test_on_a_full_disk_the_message_says_so_and_what_was_there_stays(run_script,
     names = [f'{STEM}.json', f'{STEM}.png']
     for name in names:
         (tmp_path / name).write_text('from before')
-    run = run_script('train_mlp_numpy.py', *FAST, '--results_dir', tmp_path, LIMITS=files_of_at_most(500))
+    # Room for the numbers, but not for the picture.
+    run = run_script('train_mlp_numpy.py', *FAST, '--results_dir', tmp_path, LIMITS=files_of_at_most(10_000))
     assert run.returncode == 1
-    assert run.stderr == (f"train_mlp_numpy.py: error: [Errno 27] File too large: '{tmp_path / names[0]}'; "
+    assert run.stderr == (f"train_mlp_numpy.py: error: [Errno 27] File too large: '{tmp_path / names[1]}'; "
                           'what was there before is unchanged\n')
     assert 'test accuracy' in run.stdout.splitlines()[-1], 'what the run has reached is said all the same'
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names)
@@ -104,11 +105,13 @@ def test_a_full_disk_does_not_keep_data_that_is_there_from_being_used(run_script
     assert not [path for path in (tmp_path / 'data').iterdir() if 'cifar10.bin' in path.name]
 
 
-def test_ctrl_c_ends_with_one_line_and_writes_nothing(run_script, tmp_path):
+@pytest.mark.parametrize('number', [getattr(signal, name) for name in ('SIGINT', 'SIGTERM', 'SIGHUP')
+                                    if hasattr(signal, name)])
+def test_ctrl_c_sigterm_and_sighup_end_a_run_with_one_line_and_write_nothing(run_script, tmp_path, number):
     process = run_script('train_mlp_numpy.py', '--epochs', '10000', '--results_dir', tmp_path / 'new', start_only=True)
     assert process.stdout.readline().startswith('epoch     1/10000')
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, err = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == 128 + number
     assert err == '\ntrain_mlp_numpy.py: interrupted; no result was written\n'
     assert not (tmp_path / 'new').exists()

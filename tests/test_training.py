@@ -1,7 +1,10 @@
 """Training learns, repeats to the bit, keeps the best model, and stops where the loss is not finite."""
 
 import copy
+import itertools
 import math
+import time
+import types
 
 import numpy as np
 import pytest
@@ -10,6 +13,7 @@ import torch
 import cifar10_utils
 import train_mlp_numpy
 import train_mlp_pytorch
+from little_memory import little_memory
 from training.log import Diverged, TrainingLog
 
 SETTINGS = {'hidden_dims': [16], 'lr': 0.05, 'batch_size': 100, 'epochs': 3, 'seed': 42, 'verbose': False}
@@ -92,6 +96,7 @@ def test_the_best_model_is_kept_by_validation_accuracy(expect_trainable, monkeyp
     assert not np.array_equal(parameters_of(models[1])[0], parameters_of(models[2])[0])
     loaders = cifar10_utils.get_dataloader(cifar10_utils.get_cifar10(expect_trainable), 7,
                                            return_numpy=module is train_mlp_numpy)
+    assert not model.training, 'it is returned ready to predict'
     assert real_evaluate(model, loaders['test']) == pytest.approx(test_accuracy)
     assert real_evaluate(models[2], loaders['test']) == pytest.approx(info['last_test_accuracy'])
 
@@ -122,6 +127,12 @@ def test_evaluation_averages_over_samples_whatever_the_batches(module, batch_siz
                for i in range(0, 300, batch_size)]
     assert module.accuracy(to_array(predictions), to_array(targets)) == pytest.approx(0.4)
     assert module.evaluate_model(Identity(), batches) == pytest.approx(0.4)
+
+
+def test_the_seconds_of_an_epoch_are_their_mean(train, monkeypatch):
+    clock = itertools.count(0, 3)
+    monkeypatch.setattr('training.log.time', types.SimpleNamespace(**{**vars(time), 'perf_counter': lambda: next(clock)}))
+    assert train(epochs=1)[3]['seconds_per_epoch'] == train(epochs=3)[3]['seconds_per_epoch'] == 3
 
 
 def test_numpys_evaluation_takes_any_object_with_forward():
@@ -216,6 +227,24 @@ def test_the_way_that_the_data_came_and_the_working_directory_do_not_matter(trai
     assert results == results2 and info['batch_loss'] == info2['batch_loss']
     for param, param2 in zip(parameters_of(model), parameters_of(model2), strict=True):
         np.testing.assert_array_equal(param, param2)
+
+
+def test_a_net_too_large_for_the_memory_is_a_memory_error(expect_trainable):
+    with little_memory(6 * 10**8), pytest.raises(MemoryError, match="can't allocate memory"):
+        VARIANTS['pytorch'](**{**SETTINGS, 'hidden_dims': [65536, 65536]}, data_dir=expect_trainable)
+
+
+def test_a_gpu_without_room_is_a_memory_error_and_other_errors_stay_what_they_are(expect_trainable, monkeypatch):
+    for error, expected in ((torch.OutOfMemoryError('CUDA out of memory. Tried to allocate 20 GiB.\n more'), MemoryError),
+                            (RuntimeError('a defect'), RuntimeError)):
+        monkeypatch.setattr(train_mlp_pytorch, 'train_epoch', lambda *_, error=error: raise_(error))
+        with pytest.raises(expected, match='^CUDA out of memory. Tried to allocate 20 GiB.$|^a defect$') as raised:
+            VARIANTS['pytorch'](**SETTINGS, data_dir=expect_trainable)
+        assert type(raised.value) is expected
+
+
+def raise_(error):
+    raise error
 
 
 @pytest.mark.parametrize('changes', [

@@ -11,6 +11,7 @@ from pathlib import Path
 from cifar10.sources import DATA_DIR, DataUnavailable
 from training import results, threads
 from training.log import Diverged
+from training.process import exit_code, say, signals_as_ctrl_c
 from training.settings import ALLOWED, COUNT, DEFAULTS, SettingsError
 
 
@@ -21,8 +22,11 @@ class ArgumentParser(argparse.ArgumentParser):
     """Shows defaults, and ends with exit code 2 and one line on standard error for what it can't take."""
 
     def __init__(self, description, module=None):
-        """module: the name by which python -m runs it, for what is no script at the root."""
-        super().__init__(prog=module, description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        """description: its first line is shown; None where Python has left the docstrings out (python -OO).
+
+        module: the name by which python -m runs it, for what is no script at the root.
+        """
+        super().__init__(prog=module, description=(description or '').partition('\n')[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter,
                          allow_abbrev=False)
         self.command = f'python -m {module}' if module else f'python {self.prog}'
 
@@ -79,7 +83,8 @@ def _data_dir(text):
 def _results_dir(text):
     """Refuse what no result can be written to, before the training rather than after it."""
     path = _data_dir(text)
-    existing = next(folder for folder in [Path(path), *Path(path).absolute().parents] if folder.exists())
+    # A link that leads nowhere is there as well, and is in the way.
+    existing = next(folder for folder in [Path(path), *Path(path).absolute().parents] if os.path.lexists(folder))
     try:
         with tempfile.TemporaryFile(dir=existing):
             pass
@@ -96,17 +101,23 @@ def user_errors(parser, *more_errors, when_interrupted):
     when_interrupted: what Ctrl-C leaves behind, in words.
     """
     try:
-        yield
+        with signals_as_ctrl_c():
+            yield
     except (DataUnavailable, Diverged, *more_errors) as error:
         parser.exit(1, f'{parser.prog}: error: {error}\n')
+    except ModuleNotFoundError as error:
+        package = {'matplotlib': 'matplotlib', 'PIL': 'Pillow', 'tqdm': 'tqdm'}.get(error.name.partition('.')[0])
+        if not package:
+            raise
+        parser.exit(1, f'{parser.prog}: error: {package} is not installed: python -m pip install {package}\n')
     except MemoryError as error:
         parser.exit(1, f'{parser.prog}: error: the memory does not suffice ({error}): give a smaller net or batch\n')
     except OSError as error:
         parser.exit(1, f'{parser.prog}: error: {error}; what was there before is unchanged\n')
     except SettingsError as error:
         parser.error(error)
-    except KeyboardInterrupt:
-        parser.exit(130, f'\n{parser.prog}: interrupted; {when_interrupted}\n')
+    except KeyboardInterrupt as interrupt:
+        parser.exit(exit_code(interrupt), f'\n{parser.prog}: interrupted; {when_interrupted}\n')
 
 
 def main(model_name, train, parser, writes=True):
@@ -121,16 +132,18 @@ def main(model_name, train, parser, writes=True):
                if value != parser.get_default(name) and name not in ('data_dir', 'results_dir')}
     name = results.result_stem(model_name, changed)
     config = {**arguments, **{folder: results.portable(arguments[folder]) for folder in ('data_dir', 'results_dir')}}
+    stem = Path(arguments['results_dir']) / name
     with user_errors(parser, when_interrupted='no result was written'):
+        results.check_place(stem)
         settings = {key: value for key, value in arguments.items() if key not in ('results_dir', 'threads')}
         _, _, test_accuracy, logging_info = train(**settings)
         if not writes:
             return
         record = {'config': config, **logging_info, 'test_accuracy': test_accuracy}
         best = record['best_epoch']
-        print(f'best epoch {best} of {len(record["val_accuracy"])}: validation accuracy '
-              f'{record["val_accuracy"][best - 1]:.4f}, test accuracy {test_accuracy:.4f} '
-              f'(of the last epoch: {record["last_test_accuracy"]:.4f})')
+        say(f'best epoch {best} of {len(record["val_accuracy"])}: validation accuracy '
+            f'{record["val_accuracy"][best - 1]:.4f}, test accuracy {test_accuracy:.4f} '
+            f'(of the last epoch: {record["last_test_accuracy"]:.4f})')
         if reference := results.reference_line(name):
-            print(reference)
-        print('written:', *results.write_results(Path(arguments['results_dir']) / name, record))
+            say(reference)
+        say(' '.join(map(str, ['written:', *results.write_results(stem, record)])))

@@ -6,6 +6,7 @@ import time
 
 from cifar10.description import CIFAR10
 from training import threads
+from training.process import say
 
 # Short enough that loss and accuracy stand whole beside it on 80 columns.
 BAR = '{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}, {remaining} left{postfix}'
@@ -67,9 +68,9 @@ class TrainingLog:
         self._check(val_accuracy, len(self._losses), 'validation accuracy')
         self.val_accuracies.append(val_accuracy)
         if self.verbose:
-            print(f'epoch {self.epoch:{len(str(self.epochs))}}/{self.epochs}'
-                  f'  train loss {self.train_losses[-1]:.4f}  train accuracy {self.train_accuracies[-1]:.4f}'
-                  f'  validation accuracy {val_accuracy:.4f}  {self.seconds[-1]:.2f} s', flush=True)
+            say(f'epoch {self.epoch:{len(str(self.epochs))}}/{self.epochs}'
+                f'  train loss {self.train_losses[-1]:.4f}  train accuracy {self.train_accuracies[-1]:.4f}'
+                f'  validation accuracy {val_accuracy:.4f}  {self.seconds[-1]:.2f} s')
         return self.best_epoch == self.epoch
 
     def _advise(self, processor_seconds):

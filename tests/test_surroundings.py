@@ -1,0 +1,109 @@
+"""Where the surroundings are odd, a run that can be done is done, and one that can't is refused before the training."""
+
+import json
+import os
+import signal
+import sys
+
+import pytest
+
+import train_mlp_numpy
+from test_command_line import FAST, FAST_STEM, run_in_process  # noqa: F401 (a fixture)
+from training import results
+
+
+def test_a_run_in_the_oddest_surroundings_writes_its_results(run_script, tmp_path):
+    # All at once: nobody reads the output, no home, no language, no docstrings, one processor, few file descriptors,
+    # a working directory that can't be written, threads for nested regions.
+    reader, writer = os.pipe()
+    os.close(reader)
+    run = run_script('train_mlp_numpy.py', *FAST, '--results_dir', tmp_path, cwd='/proc', stdout=writer, HOME=None,
+                     LANG='C', LC_ALL='C', PYTHONOPTIMIZE='2', CPUS='1', OMP_NUM_THREADS='2,1',
+                     OPENBLAS_NUM_THREADS=None, LIMITS=json.dumps({'RLIMIT_NOFILE': 20}))
+    os.close(writer)
+    assert (run.returncode, run.stderr) == (0, '')
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f'{FAST_STEM}.json', f'{FAST_STEM}.png']
+    record = json.loads((tmp_path / f'{FAST_STEM}.json').read_text())
+    assert record['environment']['threads'] == 1, 'there is one processor, whatever was asked for'
+
+
+def test_without_matplotlib_and_standard_output_the_numbers_are_written(run_script, tmp_path):
+    (tmp_path / f'{FAST_STEM}.png').write_text("another run's")
+    run = run_script('train_mlp_numpy.py', *FAST, '--results_dir', tmp_path, WITHOUT='matplotlib', stdout=None,
+                     before=lambda: os.close(1))
+    assert run.returncode == 0
+    assert run.stderr.startswith('the curves could not be drawn (') and run.stderr.count('\n') == 1
+    assert run.stderr.endswith('python -m pip install matplotlib\n')
+    assert [path.name for path in tmp_path.iterdir()] == [f'{FAST_STEM}.json'], 'no picture beside the numbers of another run'
+
+
+@pytest.fixture
+def command_line(run_in_process, expect_trainable, tmp_path):  # noqa: F811
+    """command_line(*arguments) → (exit code, output, standard error) of a quick training run."""
+    def run(*arguments, script='train_mlp_numpy.py'):
+        return run_in_process(script, ['--data_dir', expect_trainable, *arguments])
+
+    return run
+
+
+def test_without_tqdm_one_line_says_what_to_install(command_line, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'tqdm', None)
+    for script in ('train_mlp_numpy.py', 'experiments.twins'):
+        code, out, err = command_line(script=script)
+        assert (code, out, err) == (1, '', f'{script}: error: tqdm is not installed: python -m pip install tqdm\n')
+
+
+def test_a_picture_that_fails_does_not_cost_the_numbers(expect_trainable, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(results, 'png_bytes', lambda figure: 1 / 0)
+    record = train_mlp_numpy.train([8], 0.05, 200, 2, 42, expect_trainable)[3]
+    written = results.write_results(tmp_path / 'run', {'config': {'hidden_dims': [8]}, **record, 'test_accuracy': 0.5})
+    assert written == [tmp_path / 'run.json'] == list(tmp_path.iterdir())
+    assert 'the curves could not be drawn (ZeroDivisionError: division by zero)' in capsys.readouterr().err
+
+
+def never(*_, **__):
+    raise AssertionError('it was trained')
+
+
+def test_names_that_can_not_be_written_are_refused_before_the_training(command_line, monkeypatch, tmp_path):
+    monkeypatch.setattr('training.log.TrainingLog.step', never)
+    (tmp_path / FAST_STEM).with_suffix('.05_batch_size200_epochs2.json').mkdir()
+    (tmp_path / 'nowhere').symlink_to('not there')
+    (tmp_path / 'circle').symlink_to('circle')
+    for folder, code, complaint in (('.', 1, 'Is a directory'), ('n' * 300, 1, 'File name too long'),
+                                    ('nowhere', 2, 'give a folder that can be'), ('circle', 2, 'give a folder that can be'),
+                                    ('nowhere/inside', 2, 'give a folder that can be')):
+        ended, out, err = command_line(*FAST, '--results_dir', folder)
+        assert (ended, out, err.count('\n')) == (code, '', 1) and complaint in err, folder
+
+
+def test_a_net_of_seventy_layers_has_a_name_that_can_be_written(tmp_path):
+    nets = [[128] * 70, [128] * 69 + [64], [64] + [128] * 69]
+    names = [results.result_stem('mlp_pytorch_processes16', {'hidden_dims': net, 'use_batch_norm': True, 'lr': 1e-300,
+                                                             'batch_size': 45000, 'epochs': 10**80, 'seed': 2**32 - 1,
+                                                             'device': 'cpu'}) for net in nets]
+    assert len(set(names)) == 3
+    for name in names:
+        (tmp_path / f'.{name}.json.4194304.tmp').write_text('')
+    assert results.result_stem('mlp_numpy', {'hidden_dims': [512, 256, 128]}) == 'mlp_numpy_hidden_dims512-256-128'
+
+
+def test_a_terminal_of_one_column_is_wide_enough(run_script, tmp_path):
+    run = run_script('train_mlp_numpy.py', *FAST, '--results_dir', tmp_path, terminal_columns=1)
+    assert run.returncode == 0 and 'Traceback' not in run.stdout and 'test accuracy' in run.stdout
+
+
+@pytest.mark.skipif(not hasattr(signal, 'SIGHUP'), reason='needs the signals of Unix')
+def test_a_signal_that_was_ignored_stays_ignored(command_line, monkeypatch):
+    # As under nohup; and what the signals did before is restored.
+    def hang_up(*_):
+        os.kill(os.getpid(), signal.SIGHUP)
+
+    monkeypatch.setattr('training.results.check_place', hang_up)
+    for action, expected in ((signal.SIG_IGN, 1), (signal.SIG_DFL, 128 + signal.SIGHUP)):
+        before = signal.signal(signal.SIGHUP, action)
+        try:
+            assert command_line('--lr', '1e30')[0] == expected
+            assert signal.getsignal(signal.SIGHUP) is action
+        finally:
+            signal.signal(signal.SIGHUP, before)
