@@ -6,6 +6,7 @@ same everywhere: with batch normalization solid, without it dashed.
 
 import statistics
 
+from experiments import batch_norm_control_tables as controls
 from experiments import batch_norm_tables as tables
 from experiments.batch_norm_runs import MULTIPLES, SAMPLE_IMAGES, SELECTION_SEED
 from training.settings import net_name
@@ -75,13 +76,13 @@ def draw_gradient(results):
     """A column for each net, rows before the first step and after an epoch: the loss over the length of the step."""
     from matplotlib.figure import Figure
 
-    nets, epochs = tables.nets_of(results), tables.moments(results)[:2] or [0]
+    nets, epochs = tables.nets_of(results), controls.moments(results)[:2] or [0]
     figure = Figure(figsize=(10, 6.5), layout='constrained')
     panels = figure.subplots(len(epochs), len(nets), sharex=True, sharey='row', squeeze=False)
     for row, epoch in zip(panels, epochs):
         for axes, net in zip(row, nets):
-            for name, runs in tables.gradient_curves(results, net).items():
-                points = [(multiple, loss) for multiple, loss in zip(MULTIPLES, tables.losses_at(runs, epoch))
+            for name, runs in controls.gradient_curves(results, net).items():
+                points = [(multiple, loss) for multiple, loss in zip(MULTIPLES, controls.losses_at(runs, epoch))
                           if multiple and loss is not None]
                 if points:
                     axes.plot(*zip(*points), markersize=4, label=name, **STYLES[name])
@@ -106,7 +107,7 @@ def draw_groups(results):
     net = tables.control_net(results)
     sizes = {results['config']['batch_size']: tables.select(results, hidden_dims=net, use_batch_norm=True),
              **{size: tables.select(results, 'group_runs', hidden_dims=net, group_size=size)
-                for size in tables.group_sizes(results)}}
+                for size in controls.group_sizes(results)}}
     figure, panels = _panels(2, sharey=False)
     for axes, (key, name) in zip(panels, [('measured_train_accuracy', 'training'), ('val_accuracy', 'validation')]):
         for i, (size, runs) in enumerate(sizes.items()):
@@ -122,11 +123,11 @@ def draw_groups(results):
 
 def draw_rates(results):
     """A panel for each net: the best validation accuracy of the selection seed over the learning rate."""
-    nets, all_rates = tables.nets_with_rates(results), tables.rates(results)
+    nets, all_rates = controls.nets_with_rates(results), controls.rates(results)
     figure, panels = _panels(max(1, len(nets)))
     for axes, net in zip(panels, nets):
         for use_batch_norm, name, style in BOTH:
-            runs = [(lr, tables.runs_at(results, net, use_batch_norm, lr).get(SELECTION_SEED)) for lr in all_rates]
+            runs = [(lr, controls.runs_at(results, net, use_batch_norm, lr).get(SELECTION_SEED)) for lr in all_rates]
             points = [(lr, max(run['val_accuracy'])) for lr, run in runs if run and 'diverged' not in run]
             if points:
                 axes.plot(*zip(*points), label=name, **style)

@@ -6,8 +6,8 @@ A difference is that of the runs of one seed, which share start and batches.
 
 import statistics
 
-from experiments.batch_norm_runs import CONTROL_NET, MULTIPLES, SELECTION_SEED, best_rate
-from experiments.intervals import difference, mean_and_deviation, signed
+from experiments.batch_norm_runs import CONTROL_NET
+from experiments.intervals import difference, mean_and_deviation
 from training.settings import net_name
 
 THRESHOLD = 0.5  # of the validation accuracy that a net is to pass
@@ -68,11 +68,22 @@ def select(results, kind='runs', **settings):
     return {run['seed']: run for run in sorted(chosen, key=lambda run: run['seed'])}
 
 
+def differences_by_seed(ours, theirs, value):
+    """seed → value of our run − that of theirs, for each seed that both have, where both have a value."""
+    pairs = {seed: (value(ours[seed]), value(theirs[seed])) for seed in ours if seed in theirs
+             and 'diverged' not in ours[seed] and 'diverged' not in theirs[seed]}
+    return {seed: a - b for seed, (a, b) in pairs.items() if a is not None and b is not None}
+
+
 def differences(ours, theirs, value):
-    """value of our run − that of theirs, for each seed that both have, where both have a value."""
-    pairs = [(value(ours[seed]), value(theirs[seed])) for seed in ours if seed in theirs
-             and 'diverged' not in ours[seed] and 'diverged' not in theirs[seed]]
-    return [a - b for a, b in pairs if a is not None and b is not None]
+    """The same without the seeds."""
+    return list(differences_by_seed(ours, theirs, value).values())
+
+
+def gain_by_seed(results, net, value):
+    """seed → value of the net with batch normalization − that without."""
+    without, normalized = (select(results, hidden_dims=net, use_batch_norm=use) for use in (False, True))
+    return differences_by_seed(normalized, without, value)
 
 
 def difference_cell(ours, theirs, value, digits=1):
@@ -125,11 +136,14 @@ def fit_table(results):
 
 def paired_table(results):
     names = ['first', 'best', 'test', 'step', 'running', 'measured', 'gap']
-    rows = []
-    for net in nets_of(results):
-        without, normalized = (select(results, hidden_dims=net, use_batch_norm=value) for value in (False, True))
-        rows.append([net_name(net), len(differences(normalized, without, COLUMNS['best'][1])),
-                     *(difference_cell(normalized, without, COLUMNS[name][1]) for name in names)])
+    gains = {net: [gain_by_seed(results, net, COLUMNS[name][1]) for name in names] for net in nets_of(results)}
+    rows = [[net_name(net), len(columns[0]), *(difference(list(gain.values())) if gain else '–' for gain in columns)]
+            for net, columns in gains.items()]
+    smallest, largest = nets_of(results)[0], nets_of(results)[-1]
+    changes = [[small[seed] - large[seed] for seed in small if seed in large]
+               for small, large in zip(gains[smallest], gains[largest])]
+    rows.append([f'{net_name(smallest)} − {net_name(largest)}', len(changes[0]),
+                 *(difference(change) if change else '–' for change in changes)])
     return markdown(['hidden layers', 'pairs', *(COLUMNS[name][0] for name in names)], rows)
 
 
@@ -159,129 +173,6 @@ def spread_table(results):
                 for epoch in (0, -1))])
     return markdown(['hidden layers', 'batch normalization', 'before each ReLU after epoch 1', 'after the last epoch'],
                     rows)
-
-
-def gradient_curves(results, net):
-    """name of the curve → runs by seed, for the loss along the gradient."""
-    curves = {'without batch normalization': select(results, hidden_dims=net, use_batch_norm=False),
-              'normalized at its start only': select(results, 'start_runs', hidden_dims=net),
-              'with batch normalization': select(results, hidden_dims=net, use_batch_norm=True)}
-    complete = {name: {seed: run for seed, run in runs.items() if 'diverged' not in run}
-                for name, runs in curves.items()}
-    return {name: runs for name, runs in complete.items() if runs}
-
-
-def moments(results):
-    """The epochs after which the loss along the gradient was measured."""
-    return sorted({moment['epoch'] for run in results['runs'] for moment in run.get('loss_along_gradient', [])})
-
-
-def losses_at(runs, epoch):
-    """For each multiple of the learning rate the mean loss over the runs, None where one is not finite."""
-    columns = zip(*(moment['losses'] for run in runs.values() for moment in run['loss_along_gradient']
-                    if moment['epoch'] == epoch))
-    return [None if None in column else statistics.mean(column) for column in columns]
-
-
-def gradient_table(results):
-    rows = []
-    for net in nets_of(results):
-        for epoch in moments(results):
-            for name, runs in gradient_curves(results, net).items():
-                losses = ['not finite' if loss is None else f'{loss:.2f}' for loss in losses_at(runs, epoch)]
-                if losses:
-                    rows.append([net_name(net), epoch or 'start', name, len(runs), *losses])
-    return markdown(['hidden layers', 'after epoch', 'net', 'seeds', *(f'{multiple:g} ×' for multiple in MULTIPLES)],
-                    rows)
-
-
-def comparison_table(results, first, others):
-    """Runs beside runs of the same net: first and others are pairs of a name and runs by seed."""
-    names = ['measured', 'last', 'best', 'test']
-    rows = [[first[0], len(first[1]), *(cell(first[1], COLUMNS[name][1]) for name in names)]]
-    for name, runs in others:
-        rows.append([name, len(runs), *(cell(runs, COLUMNS[column][1]) for column in names)])
-        rows.append([f'{name} − {first[0]}', len(differences(runs, first[1], COLUMNS['best'][1])),
-                     *(difference_cell(runs, first[1], COLUMNS[column][1]) for column in names)])
-    return markdown([net_name(control_net(results)), 'seeds', *(COLUMNS[name][0] for name in names)], rows)
-
-
-def start_table(results):
-    net = control_net(results)
-    return comparison_table(
-        results, ('without batch normalization', select(results, hidden_dims=net, use_batch_norm=False)),
-        [('normalized at its start only', select(results, 'start_runs', hidden_dims=net)),
-         ('with batch normalization', select(results, hidden_dims=net, use_batch_norm=True))])
-
-
-def group_sizes(results):
-    return sorted({run['group_size'] for run in results['group_runs']}, reverse=True)
-
-
-def group_table(results):
-    net = control_net(results)
-    return comparison_table(
-        results, (f'of {results["config"]["batch_size"]}',
-                  select(results, hidden_dims=net, use_batch_norm=True)),
-        [(f'of {size}', select(results, 'group_runs', hidden_dims=net, group_size=size))
-         for size in group_sizes(results)])
-
-
-def rates(results):
-    """The learning rates that the study has runs with."""
-    return sorted({run['lr'] for kind in ('runs', 'learning_rate_runs') for run in results[kind]})
-
-
-def runs_at(results, net, use_batch_norm, lr):
-    """The runs of a net at a learning rate, by seed, be they the six configurations or not."""
-    settings = {'hidden_dims': net, 'use_batch_norm': use_batch_norm, 'lr': lr}
-    return {**select(results, 'runs', **settings), **select(results, 'learning_rate_runs', **settings)}
-
-
-def nets_with_rates(results):
-    """The nets that were trained at other learning rates too, with and without batch normalization."""
-    return [net for net in nets_of(results) if all(
-        select(results, 'learning_rate_runs', hidden_dims=net, use_batch_norm=value, seed=SELECTION_SEED)
-        for value in (False, True))]
-
-
-def rate_table(results):
-    """Best validation accuracy on the selection seed at each learning rate, the best rate's in bold."""
-    rows = []
-    for net in nets_with_rates(results):
-        for use_batch_norm in (False, True):
-            cells = []
-            for lr in rates(results):
-                run = runs_at(results, net, use_batch_norm, lr).get(SELECTION_SEED)
-                text = cell({SELECTION_SEED: run} if run else {}, COLUMNS['best'][1])
-                cells.append(f'**{text}**' if lr == best_rate(results, net, use_batch_norm) else text)
-            rows.append([net_name(net), yes(use_batch_norm), *cells])
-    return markdown(['hidden layers', 'batch normalization', *(f'{lr:g}' for lr in rates(results))], rows)
-
-
-def at_best_rates(results, net):
-    """Two pairs of a net's best rate and its runs by seed, without and with; the selection seed is left out."""
-    pairs = []
-    for use_batch_norm in (False, True):
-        lr = best_rate(results, net, use_batch_norm)
-        runs = runs_at(results, net, use_batch_norm, lr)
-        pairs.append((lr, {seed: run for seed, run in runs.items() if seed != SELECTION_SEED}))
-    return pairs
-
-
-def best_rate_table(results):
-    rows = []
-    test = COLUMNS['test'][1]
-    for net in nets_with_rates(results):
-        (slow, without), (fast, normalized) = at_best_rates(results, net)
-        if differences(normalized, without, test):
-            own = [{seed: run for seed, run in select(results, hidden_dims=net, use_batch_norm=value).items()
-                    if seed in without and seed in normalized} for value in (False, True)]
-            rows.append([net_name(net), len(differences(normalized, without, test)), f'{slow:g}', cell(without, test),
-                         f'{fast:g}', cell(normalized, test), difference_cell(normalized, without, test),
-                         difference_cell(own[1], own[0], test)])
-    return markdown(['hidden layers', 'pairs', 'best rate without', 'test without', 'best rate with', 'test with',
-                     'difference at the best rates', f'difference at {results["config"]["lr"]:g}'], rows)
 
 
 def terminal_table(results):

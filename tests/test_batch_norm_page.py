@@ -66,8 +66,9 @@ def test_no_figure_stands_in_the_prose_without_its_table():
     prose = re.sub(r'`[^`]*`|!\[[^]]*\]\([^)]*\)|\]\([^)]*\)|\[Table \d+', '', prose)
     prose = re.sub(r'\((?:19|20)\d\d\)|arXiv:\d+\.\d+|section \d[\d.]*|Q2\.2|CIFAR-10', '', prose)
     settings = {*map(str, sum(batch_norm_runs.NETS, [])), *map(str, batch_norm_runs.SETTINGS.values()),
-                *map(str, batch_norm_runs.LEARNING_RATES), *map(str, batch_norm_runs.MULTIPLES), *map(str, batch_norm_tables.LEVELS), '32', '16', '95',
-                f'{batch_norm_runs.SAMPLE_IMAGES:,}', f'{batch_norm_runs.SPREAD_IMAGES:,}', '10,000', '45,000',
+                *map(str, batch_norm_runs.LEARNING_RATES), *map(str, batch_norm_runs.MULTIPLES),
+                *map(str, batch_norm_tables.LEVELS), '32', '16', '95', '10,000', '45,000',
+                f'{batch_norm_runs.SAMPLE_IMAGES:,}', f'{batch_norm_runs.SPREAD_IMAGES:,}',
                 *(str(run['seed']) for run in load_results(REFERENCE / 'batch_norm.json')['runs'])}
     left = [number for number in re.findall(r'\d[\d.,]*\d|\d', prose) if number not in settings]
     assert not left, left

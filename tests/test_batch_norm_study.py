@@ -282,6 +282,7 @@ def test_the_tables_hold_means_deviations_and_paired_differences(results):
     assert row(texts[2], '4', 'yes') == ['44.2 ± 0.2', '48.2 ± 0.2', '21.2 ± 0.2', '27.0 ± 0.0']
     # A mean of 4.1 with a deviation of 0.1: ± 4.303 · 0.1/√3 = 0.2.
     assert row(texts[3], '4')[:3] == ['3', '**+4.1 [+3.9, +4.3]**', '**+4.1 [+3.9, +4.3]**']
+    assert row(texts[3], '4 − 6 5 4')[:2] == ['3', '0.0 [0.0, 0.0]']
     assert row(texts[5], '5 4', 'no') == ['1.00, 2.00', '1.20, 2.20']
     assert row(texts[6], '4', 'start', 'with batch normalization')[:3] == ['3', '2.34', '2.59']
     assert row(texts[7], 'with batch normalization − without batch normalization')[-1] == '**+4.1 [+3.9, +4.3]**'
