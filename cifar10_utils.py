@@ -107,8 +107,11 @@ class NumpyLoader:
     def __iter__(self):
         order = sample_order(len(self.labels), self.shuffle)
         for part in self.slices:
-            index = order[part]
-            yield normalize_numpy(self.images.take(index, axis=0)), self.labels.take(index)
+            yield self.batch(order[part])
+
+    def batch(self, index):
+        """The samples of an index."""
+        return normalize_numpy(self.images.take(index, axis=0)), self.labels.take(index)
 
 
 class TorchLoader:
@@ -128,9 +131,18 @@ class TorchLoader:
     def __iter__(self):
         order = self.to_device(sample_order(len(self.labels), self.shuffle))
         for part in self.slices:
-            index = order[part]
-            images = self.images.index_select(0, index)  # copies whole images, nine times as fast as images[index]
-            yield images.float().mul_(self.scale).sub_(self.shift), self.labels.index_select(0, index)
+            yield self.batch(order[part])
+
+    def batch(self, index):
+        """The samples of an index."""
+        index = self.to_device(index)
+        images = self.images.index_select(0, index)  # copies whole images, nine times as fast as images[index]
+        return images.float().mul_(self.scale).sub_(self.shift), self.labels.index_select(0, index)
+
+
+def first_batch(loader):
+    """The first samples of a loader, as many as a batch has, in their order and of no shard; nothing is drawn for it."""
+    return loader.batch(np.arange(loader.slices[0].stop))
 
 
 def sample_order(size, shuffle):

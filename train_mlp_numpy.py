@@ -8,9 +8,10 @@ import numpy as np
 import cifar10_utils
 from cifar10.description import CIFAR10
 from mlp_numpy import MLP
-from modules import CrossEntropyModule
+from modules import CrossEntropyModule, ReLUModule
 from training import command_line
 from training.log import TrainingLog
+from training.models import named_layers
 from training.results import environment
 from training.settings import check_settings
 from training.threads import numpy_threads
@@ -21,11 +22,12 @@ def accuracy(predictions, targets):
     return float((predictions.argmax(axis=1) == targets).mean())
 
 
-def evaluate_model(model, data_loader):
+def evaluate_model(model, data_loader, forward=None):
     """Average accuracy of the model over all samples of the loader; NaN where a prediction is not finite.
 
     model: anything whose forward turns images into rows of scores; where it has modes, as with batch
     normalization, it is evaluated in evaluation mode and left in the one it was in.
+    forward: called in place of the model's own, for those who watch what happens inside (`observe`).
     Raises ValueError where the loader has no sample.
     """
     was_training = getattr(model, 'training', None)
@@ -33,7 +35,7 @@ def evaluate_model(model, data_loader):
         model.eval()
     correct = samples = 0
     for images, labels in data_loader:
-        predictions = model.forward(images)
+        predictions = (forward or model.forward)(images)
         correct += accuracy(predictions, labels) * len(labels) if np.isfinite(predictions).all() else math.nan
         samples += len(labels)
     if hasattr(model, 'clear_cache'):
@@ -43,6 +45,38 @@ def evaluate_model(model, data_loader):
     if not samples:
         raise ValueError('there is no sample to evaluate on: give a data set that is not empty')
     return correct / samples
+
+
+def observe(model, loaders):
+    """What TrainingLog.end_epoch takes note of, as arguments; the model stays as it is, and nothing random is drawn."""
+    predictions, active = [], {}
+
+    def forward(images):
+        out = images.reshape(len(images), -1)
+        for name, layer in named_layers(model):
+            out = layer.forward(out)
+            if isinstance(layer, ReLUModule):
+                active[name] = active.get(name, False) | (out > 0).any(axis=0)
+        predictions.append(out)
+        return out
+
+    val_accuracy = evaluate_model(model, loaders['validation'], forward)
+    return {
+        'val_accuracy': val_accuracy,
+        'val_loss': CrossEntropyModule().forward(np.concatenate(predictions), loaders['validation'].labels),
+        'gradient_norm': gradient_norms(model, *cifar10_utils.first_batch(loaders['train'])),
+        'dead_relus': {name: float((~units).mean()) for name, units in active.items()},
+    }
+
+
+def gradient_norms(model, images, labels):
+    """√Σ (∂L/∂θ)² over the parameters θ of each layer that has any, for one batch as it is trained on."""
+    model = copy.deepcopy(model)  # whose gradients and running statistics may change
+    model.train()
+    predictions = model.forward(images)
+    model.backward(CrossEntropyModule().backward(predictions, labels))
+    return {name: math.sqrt(sum(np.square(grad, dtype=np.float64).sum() for grad in layer.grads.values()))
+            for name, layer in named_layers(model) if hasattr(layer, 'grads')}
 
 
 def sgd_step(model, lr):
@@ -81,9 +115,10 @@ def train(hidden_dims, lr, batch_size, epochs, seed, data_dir, use_batch_norm=Fa
     model = MLP(CIFAR10.n_inputs, hidden_dims, CIFAR10.n_classes, use_batch_norm=use_batch_norm, dtype=np.float32)
 
     log = TrainingLog(epochs, lr, verbose=verbose, threads=numpy_threads())
+    log.start(**observe(model, loaders))
     for _ in range(epochs):
         train_epoch(model, loaders['train'], lr, log)
-        if log.end_epoch(evaluate_model(model, loaders['validation'])):
+        if log.end_epoch(**observe(model, loaders)):
             best_model = copy.deepcopy(model)
 
     best_model.eval()

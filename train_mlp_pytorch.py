@@ -7,6 +7,7 @@ import math
 
 import numpy as np
 import torch
+from torch import nn
 from torch.nn.functional import cross_entropy
 
 import cifar10_utils
@@ -14,6 +15,7 @@ from cifar10.description import CIFAR10
 from mlp_pytorch import MLP
 from training import command_line, data_parallel
 from training.log import TrainingLog
+from training.models import named_layers
 from training.results import environment
 from training.settings import SettingsError, check_settings
 
@@ -29,16 +31,17 @@ def batch_accuracy(predictions, targets):
 
 
 @torch.no_grad()
-def evaluate_model(model, data_loader):
+def evaluate_model(model, data_loader, forward=None):
     """Average accuracy of the model over all samples of the loader; NaN where a prediction is not finite.
 
+    forward: called in place of the model's own, for those who watch what happens inside (`observe`).
     Raises ValueError where the loader has no sample.
     """
     was_training = model.training
     model.eval()
     correct = samples = 0
     for images, labels in data_loader:
-        predictions = model(images)
+        predictions = (forward or model)(images)
         finite = predictions.isfinite().all()
         correct += torch.where(finite, (predictions.argmax(dim=1) == labels).sum(), math.nan)
         samples += len(labels)
@@ -46,6 +49,39 @@ def evaluate_model(model, data_loader):
     if not samples:
         raise ValueError('there is no sample to evaluate on: give a data set that is not empty')
     return float(correct) / samples  # the device is waited for here, not in each batch
+
+
+def observe(model, loaders):
+    """What TrainingLog.end_epoch takes note of, as arguments; the model stays as it is, and nothing random is drawn."""
+    logits, active = [], {}
+
+    def forward(images):
+        out = images.flatten(start_dim=1)
+        for name, layer in named_layers(model):
+            out = layer(out)
+            if isinstance(layer, nn.ReLU):
+                active[name] = active.get(name, False) | (out > 0).any(dim=0)
+        logits.append(out)
+        return out
+
+    val_accuracy = evaluate_model(model, loaders['validation'], forward)
+    return {
+        'val_accuracy': val_accuracy,
+        'val_loss': float(cross_entropy(torch.cat(logits), loaders['validation'].labels)),
+        'gradient_norm': gradient_norms(model, *cifar10_utils.first_batch(loaders['train'])),
+        'dead_relus': {name: float((~units).double().mean()) for name, units in active.items()},
+    }
+
+
+def gradient_norms(model, images, labels):
+    """√Σ (∂L/∂θ)² over the parameters θ of each layer that has any, for one batch as it is trained on."""
+    model = copy.deepcopy(model)  # whose gradients and running statistics may change
+    model.train()
+    model.zero_grad()
+    cross_entropy(model(images), labels).backward()
+    norms = {name: sum(param.grad.double().square().sum() for param in layer.parameters()).sqrt()
+             for name, layer in named_layers(model) if hasattr(layer, 'weight')}
+    return dict(zip(norms, torch.stack(list(norms.values())).tolist()))  # the device is waited for once
 
 
 @torch.no_grad()
@@ -113,10 +149,13 @@ def train(hidden_dims, lr, use_batch_norm, batch_size, epochs, seed, data_dir, d
     # One process on a CPU can look at each loss as it comes, and stop at once where the run diverges.
     fetch = None if device.type == 'cpu' and world_size == 1 else data_parallel.fetch
     log = TrainingLog(epochs, lr, fetch, verbose and rank == 0, torch.get_num_threads())
+    log.start(**observe(model, loaders))
     for _ in range(epochs):
         train_epoch(replica, loaders['train'], lr, log)
         data_parallel.average_buffers(model)
-        if log.end_epoch(data_parallel.as_in_first(evaluate_model(model, loaders['validation']), device)):
+        seen = observe(model, loaders)
+        seen['val_accuracy'] = data_parallel.as_in_first(seen['val_accuracy'], device)
+        if log.end_epoch(**seen):
             best_model = copy.deepcopy(model)
         if after_epoch:
             after_epoch(model)

@@ -226,9 +226,10 @@ class BatchNormModuleChecks(ModuleChecks):
         self.assert_close(self.module.running_var, var, 'running variance', tolerance=0)
 
     def test_a_single_sample_is_refused_in_training(self):
-        """batch norm: a batch of one sample is refused in training, and fine in evaluation"""
+        """batch norm: a batch of one sample is refused in training, and fine in evaluation; two are enough"""
         with self.assertRaisesRegex(ValueError, 'at least 2'):
             self.module.forward(self.x[:1])
+        self.assertEqual(self.module.forward(self.x[:2]).shape, (2, N))
         self.module.training = False
         self.assertEqual(self.module.forward(self.x[:1]).shape, (1, N))
 

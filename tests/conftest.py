@@ -1,5 +1,6 @@
 import contextlib
 import os
+import runpy
 import shlex
 import subprocess
 import sys
@@ -80,6 +81,8 @@ def run_script(trainable, trainable_dir):
     def run(script, *arguments, cwd=ROOT, start_only=False, processes=1, data_dir=trainable_dir,
             terminal_columns=None, stdout=subprocess.PIPE, before=None, **environment):
         command = [sys.executable, str(ROOT / 'tests' / 'run_script.py'), script, *map(str, arguments)]
+        if 'MUTANT_UNDER_TEST' in os.environ:
+            pytest.skip('mutmut sees only its own process')
         for what, needed in (('its limits', 'LIMITS' in environment or 'CPUS' in environment or before),
                              ('its terminals', terminal_columns)):
             if needed and not LINUX:
@@ -96,5 +99,25 @@ def run_script(trainable, trainable_dir):
                                     stderr=subprocess.PIPE, encoding='utf-8', env=environment)
         return subprocess.run(command, cwd=cwd, stdout=stdout, stderr=subprocess.PIPE, encoding='utf-8', timeout=120,
                               stdin=subprocess.DEVNULL, env=environment, preexec_fn=before)
+
+    return run
+
+
+@pytest.fixture
+def run_in_process(monkeypatch, capsys, tmp_path):
+    """run_in_process(SCRIPT, arguments) as __main__ in an empty folder → (exit code, output, standard error)."""
+    def run(script, arguments):
+        monkeypatch.setattr(sys, 'argv', [script, *arguments])
+        monkeypatch.chdir(tmp_path)
+        code = 0
+        try:
+            if script.endswith('.py'):
+                runpy.run_path(str(ROOT / script), run_name='__main__')
+            else:
+                sys.modules.pop(script, None)  # as in a process that starts
+                runpy.run_module(script, run_name='__main__')
+        except SystemExit as ended:
+            code = ended.code
+        return code, *capsys.readouterr()
 
     return run

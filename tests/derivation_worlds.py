@@ -145,9 +145,22 @@ def linear_before_batch_norm(rng):
     }, {r'\mathrm{BN}': normalize})
 
 
+def score_of_a_class(rng):
+    """Section 10: pixels P, and the scores Z of a net with one hidden layer, one chosen in each row by T."""
+    return World({
+        **SIZES, r'\mathbf{1}': S, 'P': rng.uniform(size=(S, M)), r'\mu': rng.uniform(size=(1, M)),
+        r'\sigma': rng.uniform(0.2, 0.3, size=(1, M)), 'W': rng.normal(size=(N, M)), 'b': rng.normal(size=(1, N)),
+        'V': rng.normal(size=(C, N)), 'c': rng.normal(size=(1, C)), 'T': np.eye(C)[rng.integers(C, size=S)],
+        'X': lambda world: (world['P'] - world[r'\mu']) / world[r'\sigma'],
+        'A': lambda world: world['X'] @ world['W'].T + world['b'], 'H': lambda world: np.maximum(world['A'], 0),
+        'Z': lambda world: world['H'] @ world['V'].T + world['c'],
+        'L': lambda world: (world['T'] * world['Z']).sum(),
+    })
+
+
 def of_section(number, formula, rng):
     """The world in which a formula of the section is to hold."""
     if number == 8 and re.search('[AW]', formula):
         return linear_before_batch_norm(rng)
     return {1: tools, 2: linear, 3: activation, 4: softmax_module, 5: cross_entropy, 6: softmax_with_cross_entropy,
-            7: kaiming, 8: batch_norm, 9: linear}[number](rng)
+            7: kaiming, 8: batch_norm, 9: linear, 10: score_of_a_class}[number](rng)

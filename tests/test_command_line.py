@@ -2,18 +2,18 @@
 
 import json
 import re
-import runpy
-import sys
 
 import pytest
 from PIL import Image
 
 import modules
 import train_mlp_pytorch
-from conftest import LINUX, ROOT
+from conftest import LINUX
+from training import models
 
 SCRIPTS = ['train_mlp_numpy.py', 'train_mlp_pytorch.py']
-ALL_SCRIPTS = [*SCRIPTS, 'compare_batch_norm.py', 'experiments.twins', 'unittests.py', 'benchmark']
+ALL_SCRIPTS = [*SCRIPTS, 'compare_batch_norm.py', 'experiments.twins', 'unittests.py', 'benchmark',
+               'inspection']
 FAST = ['--epochs', '2', '--hidden_dims', '8', '--lr', '0.05', '--batch_size', '200']
 FAST_STEM = 'mlp_numpy_hidden_dims8_lr0.05_batch_size200_epochs2'
 
@@ -28,6 +28,7 @@ DEFAULTS = {
     'experiments.twins': {'--seeds': '[42, 43, 44, 45, 46]', '--results_dir': 'results/'},
     'unittests.py': {'--solution': 'None', '--timeout': '20'},
     'benchmark': {'--rounds': '5', '--results_dir': 'results/'},
+    'inspection': {'--images': '[]', '--results_dir': 'results/'},
 }
 
 # Arguments, and what the message must name beside the last of them: the flag and what is allowed.
@@ -42,6 +43,7 @@ RESULTS = '--results_dir: ', 'is not a folder: give a folder'
 UNWRITABLE = '--results_dir: ', 'give a folder that can be'
 ONE_SAMPLE = '--batch_size: ', 'give at least 2'
 NO_VALUE = 'expected one argument', '--help'
+NO_VALUES = 'expected at least one argument', '--help'
 UNKNOWN = 'unrecognized arguments: ', '--help'
 
 FOLDERS = [(['--data_dir', 'a file'], DATA), (['--data_dir', ''], DATA), (['--results_dir', 'a file'], RESULTS),
@@ -75,24 +77,9 @@ BAD_INVOCATIONS = [
     ('unittests.py', ['--timeout', '0'], ('--timeout: ', 'give a finite number above 0')),
     ('unittests.py', ['-k', 'linear'], UNKNOWN),
     ('benchmark', ['--rounds', '0'], ('--rounds: ', COUNT)),
+    *(('inspection', ['a model', *case[0]], case[1]) for case in FOLDERS),
+    ('inspection', ['a model', '--images'], NO_VALUES),
 ]
-
-
-@pytest.fixture
-def run_in_process(monkeypatch, capsys, tmp_path):
-    """run_in_process(SCRIPT, arguments) as __main__ in an empty folder → (exit code, output, standard error)."""
-    def run(script, arguments):
-        monkeypatch.setattr(sys, 'argv', [script, *arguments])
-        monkeypatch.chdir(tmp_path)
-        with pytest.raises(SystemExit) as ended:
-            if script.endswith('.py'):
-                runpy.run_path(str(ROOT / script), run_name='__main__')
-            else:
-                sys.modules.pop(script, None)  # as in a process that starts
-                runpy.run_module(script, run_name='__main__')
-        return ended.value.code, *capsys.readouterr()
-
-    return run
 
 
 @pytest.mark.parametrize('script, arguments, named', BAD_INVOCATIONS,
@@ -108,7 +95,7 @@ def test_an_invocation_that_makes_no_sense_is_refused_in_one_line(run_in_process
         assert part in err
     if named is UNKNOWN:
         assert arguments[0] in err
-    elif named is not NO_VALUE:
+    elif named not in (NO_VALUE, NO_VALUES):
         assert repr(arguments[-1])[1:-1] in err, 'the value is named'
     assert [path.name for path in tmp_path.iterdir()] == ['a file'], 'no file was touched'
     assert (tmp_path / 'a file').read_text() == 'untouched'
@@ -142,12 +129,16 @@ def test_a_run_writes_complete_results_and_a_summary(run_script, tmp_path, scrip
     assert (run.returncode, run.stderr) == (0, ''), 'no warning, no debris of a progress bar'
     results = tmp_path / 'neue Ergebnüsse'
     stem += '_hidden_dims8_lr0.05_batch_size200_epochs2' + '_devicecpu' * ('--device' in flags)
-    assert sorted(path.name for path in results.iterdir()) == [f'{stem}.json', f'{stem}.png']
+    assert sorted(path.name for path in results.iterdir()) == [f'{stem}.json', f'{stem}.npz', f'{stem}.png']
 
     record = json.loads((results / f'{stem}.json').read_text())
     assert record['config'].items() >= {'hidden_dims': [8], 'lr': 0.05, 'epochs': 2, 'seed': 42}.items()
     for key in ('train_loss', 'train_accuracy', 'val_accuracy'):
         assert len(record[key]) == 2
+    assert len(record['val_loss']) == 3
+    model, training = models.load_numpy(results / f'{stem}.npz')
+    assert training['test_accuracy'] == record['test_accuracy'] and training['settings']['hidden_dims'] == [8]
+    assert 'results_dir' not in training['settings'], 'the same run makes the same file wherever it writes'
     assert record['best_epoch'] == 1 + record['val_accuracy'].index(max(record['val_accuracy']))
     assert 0 <= record['test_accuracy'] <= 1 and record['seconds_per_epoch'] > 0
     assert record['dataset']['name'] == 'CIFAR-10'
@@ -160,7 +151,7 @@ def test_a_run_writes_complete_results_and_a_summary(run_script, tmp_path, scrip
     assert summary.startswith(f'best epoch {record["best_epoch"]} of 2: validation accuracy ')
     assert summary.endswith(f'test accuracy {record["test_accuracy"]:.4f} '
                             f'(of the last epoch: {record["last_test_accuracy"]:.4f})')
-    assert f'{stem}.json' in written and f'{stem}.png' in written
+    assert all(f'{stem}.{kind}' in written for kind in ('json', 'png', 'npz'))
 
 
 def test_two_processes_with_the_same_seed_write_the_same_numbers(run_script, tmp_path):

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from small_study import FLAGS, PATCHES
+from training import models
 
 KILLS = int(os.environ.get('KILLS', 5))
 FAST = ['--epochs', '2', '--hidden_dims', '8', '--lr', '0.05', '--batch_size', '200']
@@ -28,6 +29,8 @@ def assert_whole(folder):
         elif path.suffix == '.png':
             with Image.open(path) as image:
                 image.load()
+        elif path.suffix == '.npz':
+            models.load_numpy(path)
 
 
 def kill_after(process, seconds):
@@ -83,7 +86,7 @@ def files_of_at_most(size):
 
 
 def test_on_a_full_disk_the_message_says_so_and_what_was_there_stays(run_script, tmp_path):
-    names = [f'{STEM}.json', f'{STEM}.png']
+    names = [f'{STEM}.json', f'{STEM}.png', f'{STEM}.npz']
     for name in names:
         (tmp_path / name).write_text('from before')
     # Room for the numbers, but not for the picture.

@@ -26,10 +26,11 @@ def test_two_processes_train_the_model_that_one_trains_and_the_first_alone_write
     run = run_script(*command, 'then', 'ranks.py', tmp_path / 'ranks', processes=2)
     assert run.returncode == 0, run.stderr
     assert [line.split(' ')[0] for line in run.stdout.splitlines()] == ['epoch', 'best', 'written:', 'epoch', 'epoch']
-    assert sorted(path.name for path in tmp_path.glob('mlp*')) == [f'{STEM}.json', f'{STEM}.png']
+    assert sorted(path.name for path in tmp_path.glob('mlp*')) == [f'{STEM}.{ending}' for ending in ('json', 'npz', 'png')]
     first, second = (json.loads((tmp_path / 'ranks' / f'{rank}.json').read_text()) for rank in range(2))
     assert first == second, 'every process keeps and measures one and the same model, the best one of the first process'
-    assert (first['batches'], first['val_accuracies'], first['best_epoch']) == ([50], [0.5, 0.4], 1)
+    # Its shard of each batch; and the whole first batch, on which each process watches the gradient.
+    assert (first['batches'], first['val_accuracies'], first['best_epoch']) == ([50, 100], [0.5, 0.4], 1)
     assert first['test_accuracy'] > 0.8
 
     assert run_script(*command).returncode == 0

@@ -18,6 +18,7 @@ import modules
 from checks.gradients import CENTRAL_TOLERANCE, TOLERANCE, central_differences, relative_error
 from counting_array import CountingArray, count_operations
 from derivation_worlds import C, M, N, S
+from inspection.inside import backward
 from random_nets import initialization, variance_is_kept
 
 
@@ -380,3 +381,22 @@ def test_derivation_9_1_matrix_products(rng):
     (formula,) = re.findall(r'The matrix products of a linear layer take \$(.+?)\$ operations', page.TEXT)
     (((_, operations),),) = formulas.evaluate(formula, worlds.linear(rng))
     assert operations.array == one_product == 2 * S * M * N
+
+
+def test_derivation_10_1_score_of_a_class(rng):
+    world = worlds.score_of_a_class(rng)
+    first, relu, second = modules.LinearModule(M, N), modules.ReLUModule(), modules.LinearModule(N, C)
+    for module, weight, bias in ((first, 'W', 'b'), (second, 'V', 'c')):
+        module.params['weight'][:], module.params['bias'][:] = world[weight], world[bias]
+    pixels, (mean, std) = world['P'], (page.in_numpy(world)[name] for name in ('mu', 'sigma'))
+
+    def scores():
+        return second.forward(relu.forward(first.forward((pixels - mean) / std)))
+
+    def loss(p, mean, std, w, b, v, c, chosen):
+        return (chosen * (torch.relu((p - mean) / std @ w.T + b) @ v.T + c)).sum()
+
+    scores()
+    code = backward([first, relu, second], world['T']) / std
+    gradient('10.1', world, ['P', 'mu', 'sigma', 'W', 'b', 'V', 'c', 'T'], 'P', loss, *hold('10.1', world),
+             lines('10.1', world)['dP'], code, (lambda: float((world['T'] * scores()).sum()), pixels))

@@ -47,6 +47,15 @@ def test_the_curves_show_training_and_validation_each_under_its_name():
     assert lines['best epoch: 1 (validation 0.500)'] == [0.5]
 
 
+def test_the_validation_loss_stands_beside_the_training_loss_and_that_of_the_start_in_the_inset():
+    loss = curves.draw('mlp_numpy', {**RECORD, 'val_loss': [2.6, 2.2, 2.3]}).axes[0]
+    line, = (line for line in loss.get_lines() if line.get_label() == 'validation (after the epoch)')
+    assert list(line.get_xdata()) == [0, 1, 2] and list(line.get_ydata()) == [2.6, 2.2, 2.3]
+    assert loss.get_ylim()[0] < 1.8 and 2.3 < loss.get_ylim()[1]
+    start = loss.child_axes[0].get_lines()[1]
+    assert (list(start.get_xdata()), list(start.get_ydata())) == ([0], [2.6])
+
+
 def test_the_first_steps_stand_whole_in_an_inset_and_the_rest_fills_the_panel():
     loss = curves.draw('mlp_numpy', RECORD).axes[0]
     assert loss.get_ylim()[1] < 5

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 import train_mlp_numpy
-from test_command_line import FAST, FAST_STEM, run_in_process  # noqa: F401 (a fixture)
+from test_command_line import FAST, FAST_STEM
 from training import results
 
 
@@ -22,7 +22,8 @@ def test_a_run_in_the_oddest_surroundings_writes_its_results(run_script, tmp_pat
                      OPENBLAS_NUM_THREADS=None, LIMITS=json.dumps({'RLIMIT_NOFILE': 20}))
     os.close(writer)
     assert (run.returncode, run.stderr) == (0, '')
-    assert sorted(path.name for path in tmp_path.iterdir()) == [f'{FAST_STEM}.json', f'{FAST_STEM}.png']
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f'{FAST_STEM}.{ending}'
+                                                                for ending in ('json', 'npz', 'png')]
     record = json.loads((tmp_path / f'{FAST_STEM}.json').read_text())
     assert record['environment']['threads'] == 1, 'there is one processor, whatever was asked for'
 
@@ -34,11 +35,12 @@ def test_without_matplotlib_and_standard_output_the_numbers_are_written(run_scri
     assert run.returncode == 0
     assert run.stderr.startswith('the curves could not be drawn (') and run.stderr.count('\n') == 1
     assert run.stderr.endswith('python -m pip install matplotlib\n')
-    assert [path.name for path in tmp_path.iterdir()] == [f'{FAST_STEM}.json'], 'no picture beside the numbers of another run'
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f'{FAST_STEM}.json', f'{FAST_STEM}.npz'], (
+        'no picture beside the numbers of another run')
 
 
 @pytest.fixture
-def command_line(run_in_process, expect_trainable, tmp_path):  # noqa: F811
+def command_line(run_in_process, expect_trainable, tmp_path):
     """command_line(*arguments) → (exit code, output, standard error) of a quick training run."""
     def run(*arguments, script='train_mlp_numpy.py'):
         return run_in_process(script, ['--data_dir', expect_trainable, *arguments])
@@ -55,9 +57,10 @@ def test_without_tqdm_one_line_says_what_to_install(command_line, monkeypatch):
 
 def test_a_picture_that_fails_does_not_cost_the_numbers(expect_trainable, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(results, 'png_bytes', lambda figure: 1 / 0)
-    record = train_mlp_numpy.train([8], 0.05, 200, 2, 42, expect_trainable)[3]
-    written = results.write_results(tmp_path / 'run', {'config': {'hidden_dims': [8]}, **record, 'test_accuracy': 0.5})
-    assert written == [tmp_path / 'run.json'] == list(tmp_path.iterdir())
+    model, _, _, record = train_mlp_numpy.train([8], 0.05, 200, 2, 42, expect_trainable)
+    record = {'config': {'hidden_dims': [8]}, **record, 'test_accuracy': 0.5}
+    written = results.write_results(tmp_path / 'run', record, model)
+    assert written == [tmp_path / 'run.json', tmp_path / 'run.npz'] and set(written) == set(tmp_path.iterdir())
     assert 'the curves could not be drawn (ZeroDivisionError: division by zero)' in capsys.readouterr().err
 
 

@@ -136,7 +136,7 @@ def main(model_name, train, parser, writes=True):
     with user_errors(parser, when_interrupted='no result was written'):
         results.check_place(stem)
         settings = {key: value for key, value in arguments.items() if key not in ('results_dir', 'threads')}
-        _, _, test_accuracy, logging_info = train(**settings)
+        model, _, test_accuracy, logging_info = train(**settings)
         if not writes:
             return
         record = {'config': config, **logging_info, 'test_accuracy': test_accuracy}
@@ -146,4 +146,4 @@ def main(model_name, train, parser, writes=True):
             f'(of the last epoch: {record["last_test_accuracy"]:.4f})')
         if reference := results.reference_line(name):
             say(reference)
-        say(' '.join(map(str, ['written:', *results.write_results(stem, record)])))
+        say(' '.join(map(str, ['written:', *results.write_results(stem, record, model)])))

@@ -1,4 +1,4 @@
-"""The curves of a training run: loss over the batches, training and validation accuracy over the epochs."""
+"""The curves of a training run: loss over batches and epochs, accuracy over the epochs, in training and validation."""
 
 from training.settings import DEFAULTS, net_name
 
@@ -35,21 +35,24 @@ def draw(name, record):
 
 
 def _draw_loss(axes, record):
-    """The loss of each batch and the mean of each epoch; the first steps, which leave the range, in an inset."""
+    """Training loss of each batch and epoch, validation loss; the first steps, which leave the range, in an inset."""
     losses, epochs = record['batch_loss'], len(record['train_loss'])
     positions = [(step + 1) * epochs / len(losses) for step in range(len(losses))]
     axes.plot(positions, losses, color='C0', alpha=0.3, linewidth=0.5, label='each batch')
     # A mean over an epoch stands in its middle.
     axes.plot([epoch + 0.5 for epoch in range(epochs)], record['train_loss'], 'o-', color='C0', markersize=4,
               label='mean of the epoch')
-    settled = (losses[FIRST_STEPS:] or losses) + record['train_loss']
+    val_losses = record.get('val_loss', [])  # results from before it was recorded have none
+    axes.plot(range(len(val_losses)), val_losses, 's-', color='C1', markersize=4, label='validation (after the epoch)')
+    settled = (losses[FIRST_STEPS:] or losses) + record['train_loss'] + val_losses[1:]
     room = 0.05 * (max(settled) - min(settled))
-    axes.set(title='training loss', xlabel='epoch', ylabel='cross-entropy', xlim=(0, epochs),
+    axes.set(title='loss', xlabel='epoch', ylabel='cross-entropy', xlim=(0, epochs),
              ylim=(min(settled) - room, max(settled) + 12 * room))
     axes.legend(loc='lower left', fontsize='small')
     inset = axes.inset_axes((0.45, 0.68, 0.52, 0.28))
     inset.plot(range(1, len(losses[:FIRST_STEPS]) + 1), losses[:FIRST_STEPS], color='C0', linewidth=1)
-    inset.set(xlim=(1, None))
+    inset.plot(range(len(val_losses[:1])), val_losses[:1], 's', color='C1', markersize=4)  # before the first step
+    inset.set(xlim=(0, None))
     inset.tick_params(labelsize='x-small')
     inset.set_title(f'first {len(losses[:FIRST_STEPS])} batches, whole range', fontsize='x-small', pad=2)
     inset.grid(alpha=0.3)

@@ -29,6 +29,7 @@ class TrainingLog:
         self.advised = False
         self.epoch = 0
         self.batch_losses, self.train_losses, self.train_accuracies, self.val_accuracies = [], [], [], []
+        self.val_losses, self.gradient_norms, self.dead_relus = [], {}, {}
         self.seconds = []
 
     def track(self, loader):
@@ -63,15 +64,37 @@ class TrainingLog:
             self._bar.set_postfix_str(f'loss {_mean(self._losses):.4f}, accuracy {_mean(self._accuracies):.4f}',
                                       refresh=False)
 
-    def end_epoch(self, val_accuracy):
-        """Take note of the epoch's validation accuracy; True where it is the best so far. Raises Diverged."""
+    def start(self, val_loss, gradient_norm, dead_relus, val_accuracy=None):
+        """Take note of the model before the first step, as end_epoch does; its accuracy is that of guessing."""
+        self._watch(val_loss, gradient_norm, dead_relus)
+
+    def end_epoch(self, val_accuracy, val_loss, gradient_norm, dead_relus):
+        """Take note of the model after an epoch; True where its validation accuracy is the best so far.
+
+        val_loss: the mean loss over the validation set. gradient_norm: {layer: √Σ (∂L/∂θ)² over its
+        parameters θ}, for the first batch_size training images, always the same, as a batch is trained
+        on. dead_relus: {layer: the share of its units that are 0 for every validation image}. Both
+        are measured in each epoch on the same images, so that what changes is the model.
+        Raises Diverged.
+        """
         self._check(val_accuracy, len(self._losses), 'validation accuracy')
         self.val_accuracies.append(val_accuracy)
+        self._watch(val_loss, gradient_norm, dead_relus)
         if self.verbose:
             say(f'epoch {self.epoch:{len(str(self.epochs))}}/{self.epochs}'
                 f'  train loss {self.train_losses[-1]:.4f}  train accuracy {self.train_accuracies[-1]:.4f}'
                 f'  validation accuracy {val_accuracy:.4f}  {self.seconds[-1]:.2f} s')
         return self.best_epoch == self.epoch
+
+    def _watch(self, val_loss, gradient_norm, dead_relus):
+        steps = len(self.batch_losses) // max(self.epoch, 1)
+        self._check(val_loss, steps, 'validation loss')
+        self.val_losses.append(val_loss)
+        for name, norm in gradient_norm.items():
+            self._check(norm, steps, f'norm of the gradient of {name}')
+            self.gradient_norms.setdefault(name, []).append(norm)
+        for name, share in dead_relus.items():
+            self.dead_relus.setdefault(name, []).append(share)
 
     def _advise(self, processor_seconds):
         # Several processes and a GPU, where losses are fetched, wait for other things than processors.
@@ -97,6 +120,10 @@ class TrainingLog:
             'train_loss': self.train_losses,
             'train_accuracy': self.train_accuracies,
             'val_accuracy': self.val_accuracies,
+            # One number more than there are epochs: the first is from before the first step.
+            'val_loss': self.val_losses,
+            'gradient_norm': self.gradient_norms,
+            'dead_relus': self.dead_relus,
             'best_epoch': self.best_epoch,
             'seconds_per_epoch': _mean(self.seconds),
             'batch_loss': self.batch_losses,

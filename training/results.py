@@ -1,4 +1,4 @@
-"""What a training run leaves behind: a JSON file with every number, its curves beside it."""
+"""What a training run leaves behind: a JSON file with every number, its curves beside it, and the best model."""
 
 import contextlib
 import errno
@@ -13,6 +13,7 @@ from pathlib import Path
 
 from storage.files import json_bytes, png_bytes, write_together
 from training import curves
+from training.models import model_bytes
 
 ROOT = Path(__file__).parent.parent
 REFERENCE_DIR = ROOT / 'results' / 'reference'
@@ -65,9 +66,11 @@ def reference_line(name):
         return None
 
 
-def write_results(stem, record):
-    """Write the record as STEM.json and its curves as STEM.png; return the two paths."""
-    json_path, png_path = _paths(stem)
+def write_results(stem, record, model):
+    """Write the record as STEM.json, its curves as STEM.png and the model as STEM.npz; return the paths."""
+    json_path, png_path, npz_path = _paths(stem)
+    settings = {name: value for name, value in record['config'].items() if name not in ('data_dir', 'results_dir')}
+    training = {'settings': settings, **{name: record[name] for name in ('dataset', 'best_epoch', 'test_accuracy')}}
     contents = {json_path: json_bytes(record)}
     try:
         contents[png_path] = png_bytes(curves.draw(stem.name, record))
@@ -75,6 +78,7 @@ def write_results(stem, record):
         missing = isinstance(error, ImportError)
         remedy = 'python -m pip install matplotlib' if missing else 'the numbers are in the JSON file'
         print(f'the curves could not be drawn ({type(error).__name__}: {error}): {remedy}', file=sys.stderr)
+    contents[npz_path] = model_bytes(model, training)
     write_together(contents)
     if png_path not in contents:
         png_path.unlink(missing_ok=True)  # of another run
@@ -90,4 +94,4 @@ def check_place(stem):
 
 
 def _paths(stem):
-    return stem.with_name(f'{stem.name}.json'), stem.with_name(f'{stem.name}.png')
+    return [stem.with_name(f'{stem.name}.{ending}') for ending in ('json', 'png', 'npz')]

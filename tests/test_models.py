@@ -1,0 +1,198 @@
+"""A trained model is kept in a file that both twins read, to the bit, and that nobody can smuggle anything into."""
+
+import io
+import json
+import pickle
+import zipfile
+
+import numpy as np
+import pytest
+import torch
+
+import mlp_numpy
+import mlp_pytorch
+from training import models
+from training.models import ModelError
+
+TRAINING = {'settings': {'lr': 0.1, 'seed': 42}, 'test_accuracy': 0.5}
+NETS = [([], False), ([7], False), ([7], True), ([6, 5], True)]
+FEATURES, CLASSES = 20, 10
+
+
+def trained(hidden_dims, use_batch_norm, dtype=np.float32):
+    """A NumPy MLP with parameters and running statistics that no initialization has."""
+    rng = np.random.default_rng(0)
+    model = mlp_numpy.MLP(FEATURES, hidden_dims, CLASSES, use_batch_norm, dtype=dtype)
+    for name, layer in models.named_layers(model):
+        for param in getattr(layer, 'params', {}).values():
+            param += rng.normal(0, 0.3, param.shape).astype(dtype)
+        if name.startswith('batch_norm'):
+            layer.momentum = 0.2
+            layer.running_mean = rng.normal(size=layer.running_mean.shape).astype(dtype)
+            layer.running_var = rng.uniform(0.5, 2, layer.running_var.shape).astype(dtype)
+    model.eval()
+    return model
+
+
+@pytest.fixture
+def path(tmp_path):
+    models.save(tmp_path / 'net.npz', trained([7], True), TRAINING)
+    return tmp_path / 'net.npz'
+
+
+def probabilities_of(model, x):
+    if isinstance(model, torch.nn.Module):
+        return torch.softmax(model(torch.from_numpy(x)), dim=1).detach().numpy()
+    return model.forward(x)
+
+
+@pytest.mark.parametrize('dtype, tolerance', [(np.float32, 1e-5), (np.float64, 1e-12)])
+@pytest.mark.parametrize('hidden_dims, use_batch_norm', NETS)
+def test_numpy_to_pytorch_and_back_is_the_same_file_and_gives_the_same_predictions(tmp_path, hidden_dims,
+                                                                                   use_batch_norm, dtype, tolerance):
+    first, second, third = (tmp_path / f'{name}.npz' for name in ('numpy', 'pytorch', 'numpy again'))
+    model = trained(hidden_dims, use_batch_norm, dtype)
+    models.save(first, model, TRAINING)
+    twin, training = models.load_pytorch(first)
+    models.save(second, twin, training)
+    back, training = models.load_numpy(second)
+    models.save(third, back, training)
+    assert first.read_bytes() == second.read_bytes() == third.read_bytes()
+    assert training == TRAINING and not twin.training and not back.training
+    x = np.random.default_rng(1).normal(size=(300, FEATURES)).astype(dtype)
+    expected = model.forward(x)
+    np.testing.assert_array_equal(back.forward(x), expected)
+    np.testing.assert_allclose(probabilities_of(twin, x), expected, rtol=0, atol=tolerance)
+    assert expected.dtype == dtype and back.forward(x).dtype == dtype
+
+
+def test_a_model_of_pytorch_with_batches_behind_it_is_read_by_numpy(tmp_path):
+    twin = mlp_pytorch.MLP(FEATURES, [6, 5], CLASSES, use_batch_norm=True)
+    x = np.random.default_rng(1).normal(2, 3, size=(50, FEATURES)).astype(np.float32)
+    for _ in range(3):
+        twin(torch.from_numpy(x))  # moves the running statistics
+    twin.eval()
+    models.save(tmp_path / 'net.npz', twin, TRAINING)
+    np.testing.assert_allclose(models.load_numpy(tmp_path / 'net.npz')[0].forward(x), probabilities_of(twin, x), atol=1e-5)
+
+
+def test_a_model_that_is_read_can_be_trained_on(path):
+    model, _ = models.load_numpy(path)
+    model.train()
+    model.backward(model.forward(np.ones((4, FEATURES), np.float32)) - 0.1)
+    for layer in model.layers:
+        for name, param in getattr(layer, 'params', {}).items():
+            param -= layer.grads[name]
+    twin, _ = models.load_pytorch(path)
+    assert twin.layers[1].momentum == 0.2 and all(param.requires_grad for param in twin.parameters())
+
+
+def test_reading_a_model_draws_nothing_at_random(path):
+    before = np.random.get_state()[1].copy(), torch.get_rng_state()
+    models.load_numpy(path), models.load_pytorch(path)
+    assert (np.random.get_state()[1] == before[0]).all() and torch.equal(torch.get_rng_state(), before[1])
+
+
+def test_numpy_alone_can_read_the_file(path):
+    with np.load(path, allow_pickle=False) as arrays:
+        assert arrays['linear1.weight'].shape == (7, FEATURES) and arrays['batch_norm1.running_var'].shape == (7,)
+        assert json.loads(arrays['header'].tobytes())['hidden_dims'] == [7]
+
+
+def test_a_file_with_any_flipped_byte_is_refused_or_gives_the_same_model(path):
+    sound = path.read_bytes()
+    refused = 0
+    for position in range(0, len(sound), 5):
+        path.write_bytes(sound[:position] + bytes([sound[position] ^ 0x5A]) + sound[position + 1:])
+        try:
+            model, training = models.load_numpy(path)
+        except ModelError:
+            refused += 1
+        else:  # a date, say
+            assert models.model_bytes(model, training) == sound
+    assert refused > 0.8 * len(sound) / 5
+
+
+@pytest.mark.parametrize('size', [0, 1, 100, 0.5, 0.99])
+def test_a_file_that_ends_early_is_refused(path, size):
+    sound = path.read_bytes()
+    path.write_bytes(sound[:size if isinstance(size, int) else int(size * len(sound))])
+    refused(path)
+
+
+def refused(path):
+    """The message, one line that begins with the file and ends with what to give."""
+    messages = []
+    for load in (models.load_numpy, models.load_pytorch):
+        with pytest.raises(ModelError) as caught:
+            load(path)
+        messages.append(str(caught.value))
+    assert messages[0] == messages[1] and '\n' not in messages[0]
+    assert messages[0].startswith(f'{path} is not a model that can be used (') and 'give the .npz file' in messages[0]
+    return messages[0]
+
+
+class Bomb:
+    """Pickled, it raises the alarm where it is read."""
+
+    def __reduce__(self):
+        return pytest.fail, ('a pickle was executed',)
+
+
+def changed(path, header=None, **arrays):
+    """Write the file again with other entries in its header and other arrays; None leaves one out."""
+    with np.load(path) as sound:
+        content = {**sound, **{name.replace('__', '.'): array for name, array in arrays.items()}}
+    content['header'] = np.frombuffer(json.dumps({**json.loads(content['header'].tobytes()), **(header or {})}).encode(),
+                                      np.uint8)
+    np.savez(path, **{name: array for name, array in content.items() if array is not None})
+
+
+@pytest.mark.parametrize('change, reason', [
+    (dict(linear1__bias=np.array([np.nan] * 7, np.float32)), 'linear1.bias holds numbers that no trained net has'),
+    (dict(linear2__weight=np.full((10, 7), np.inf, np.float32)), 'linear2.weight holds numbers'),
+    (dict(batch_norm1__running_var=-np.ones(7, np.float32)), 'batch_norm1.running_var holds numbers'),
+    (dict(linear1__bias=np.array([Bomb()] * 7, object)), 'linear1.bias has type object'),
+    (dict(linear1__bias=np.zeros(8, np.float32)), 'linear1.bias has shape (8,), not (7,)'),
+    (dict(linear1__bias=np.zeros(7)), 'linear1.bias has type float64'),
+    (dict(linear1__bias=None), 'the arrays are not those of the net: linear1.bias'),
+    (dict(more=np.zeros(7, np.float32)), 'the arrays are not those of the net: more'),
+    (dict(header={'hidden_dims': [8]}), 'linear1.weight has shape (7, 20), not (8, 20)'),
+    (dict(header={'hidden_dims': [7, 7]}), 'linear2.weight has shape (10, 7), not (7, 7)'),
+    (dict(header={'hidden_dims': [10**12]}), 'linear1.weight has shape (7, 20)'),
+    (dict(header={'hidden_dims': ['7']}), 'the header describes no net'),
+    (dict(header={'batch_norm': None}), 'the arrays are not those of the net: batch_norm1.bias'),
+    (dict(header={'batch_norm': {'eps': -1.0, 'momentum': 0.1}}), 'the header describes no batch normalization'),
+    (dict(header={'dtype': 'object'}), 'the header describes no net'),
+    (dict(header={'version': 2}), 'version 2 of the format, where 1 is known'),
+])
+def test_what_is_not_the_net_of_its_header_is_refused(path, change, reason):
+    changed(path, **change)
+    assert reason in refused(path)
+
+
+def test_other_files_are_refused(path, tmp_path):
+    for name, content in {'notes.npz': b'no archive', 'pickle.npz': pickle.dumps(Bomb())}.items():
+        (tmp_path / name).write_bytes(content)
+        refused(tmp_path / name)
+    with np.load(path) as arrays:
+        np.savez_compressed(tmp_path / 'compressed.npz', **arrays)
+    assert 'header is compressed' in refused(tmp_path / 'compressed.npz')
+    with zipfile.ZipFile(tmp_path / 'empty.npz', 'w'):
+        pass
+    refused(tmp_path / 'empty.npz')
+    assert 'No such file or directory' in refused(tmp_path / 'nowhere.npz')
+    assert 'Is a directory' in refused(tmp_path)
+
+
+def test_a_shape_that_no_memory_could_hold_is_refused_before_any_is_taken(path):
+    # A header that tells more than the file has, in the archive's and in NumPy's words.
+    content = io.BytesIO()
+    np.lib.format.write_array_header_1_0(content, {'descr': '<f4', 'fortran_order': False, 'shape': (10**9, 10**9)})
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    members['linear1.weight.npy'] = content.getvalue()
+    with zipfile.ZipFile(path, 'w') as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    assert 'cannot reshape array of size 0' in refused(path)
