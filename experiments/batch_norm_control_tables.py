@@ -3,8 +3,9 @@
 import statistics
 
 from experiments.batch_norm_runs import MULTIPLES, SELECTION_SEED, best_rate
-from experiments.batch_norm_tables import (COLUMNS, cell, control_net, difference_cell, differences, markdown, nets_of,
-                                           select, yes)
+from experiments.batch_norm_tables import (COLUMNS, cell, control_net, difference_cell, differences,
+                                           differences_by_seed, gain_by_seed, markdown, nets_of, select, yes)
+from experiments.intervals import difference
 from training.settings import net_name
 
 
@@ -117,15 +118,16 @@ def at_best_rates(results, net):
 
 
 def best_rate_table(results):
+    """The test accuracies and differences at the best rates, beside the differences at the study's own rate."""
     rows = []
     test = COLUMNS['test'][1]
     for net in nets_with_rates(results):
         (slow, without), (fast, normalized) = at_best_rates(results, net)
-        if differences(normalized, without, test):
-            own = [{seed: run for seed, run in select(results, hidden_dims=net, use_batch_norm=value).items()
-                    if seed in without and seed in normalized} for value in (False, True)]
-            rows.append([net_name(net), len(differences(normalized, without, test)), f'{slow:g}', cell(without, test),
-                         f'{fast:g}', cell(normalized, test), difference_cell(normalized, without, test),
-                         difference_cell(own[1], own[0], test)])
+        best = differences_by_seed(normalized, without, test)
+        own = {seed: gain for seed, gain in gain_by_seed(results, net, test).items() if seed in best}
+        if own:
+            rows.append([net_name(net), len(best), f'{slow:g}', cell(without, test), f'{fast:g}',
+                         cell(normalized, test), *(difference(list(gains.values())) for gains in (best, own)),
+                         difference([best[seed] - own[seed] for seed in own])])
     return markdown(['hidden layers', 'pairs', 'best rate without', 'test without', 'best rate with', 'test with',
-                     'difference at the best rates', f'difference at {results["config"]["lr"]:g}'], rows)
+                     'difference at the best rates', f'difference at {results["config"]["lr"]:g}', 'change'], rows)

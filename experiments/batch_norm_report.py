@@ -39,7 +39,8 @@ TABLES = {
     9: ('learning_rate_runs', f'Best validation accuracy of seed {SELECTION_SEED} at each learning rate; in bold that '
         'of the best rate of each net.', controls.rate_table),
     10: ('learning_rate_runs', 'Test accuracy of each net at its own best rate of the table before, and the difference '
-         f'with minus without, on the other seeds than {SELECTION_SEED}.', controls.best_rate_table),
+         f'with minus without, on the other seeds than {SELECTION_SEED}; the change is that from the rate of the study '
+         'to the best rates.', controls.best_rate_table),
 }
 
 

@@ -14,6 +14,7 @@ from PIL import Image
 
 import compare_batch_norm
 import small_study
+from conftest import LINUX
 from experiments import batch_norm_runs
 from experiments.study import only_writer
 from small_study import FLAGS, LEARNING_RATES, NETS, PATCHES, SETTINGS
@@ -169,6 +170,19 @@ def test_a_signal_keeps_the_finished_runs_and_leaves_no_process(start_study, tmp
     assert process.returncode == code and number
     assert err == (f'\ncompare_batch_norm.py: interrupted; {number} finished run{"s" * (number != 1)} kept in '
                    f'{tmp_path / "batch_norm.json"}, the same command goes on\n')
+
+
+@pytest.mark.skipif(not LINUX, reason='needs Linux: finds the processes in /proc')
+@pytest.mark.parametrize('name', ['SIGINT', 'SIGHUP'])
+def test_a_signal_while_the_processes_start_is_told_once(run_script, tmp_path, name):
+    process = run_script('compare_batch_norm.py', *FLAGS, '--results_dir', tmp_path, PATCHES=PATCHES, start_only=True)
+    give_up = time.monotonic() + PATIENCE
+    while len(started := list(descendants(process.pid))) < 2:  # one keeps track of locks, one trains
+        assert process.poll() is None and time.monotonic() < give_up, 'no process was started'
+    for pid in [*started, process.pid]:
+        os.kill(pid, getattr(signal, name))
+    _, err = process.communicate(timeout=PATIENCE)
+    assert err == '\ncompare_batch_norm.py: interrupted; no run was finished, the same command starts again\n'
 
 
 def test_a_second_study_in_the_folder_waits_and_keeps_what_the_first_has_written(study, run_script, tmp_path):
