@@ -120,10 +120,11 @@ def memory_errors():
 
 @memory_errors()
 def train(hidden_dims, lr, use_batch_norm, batch_size, epochs, seed, data_dir, device='auto', verbose=True,
-          after_epoch=None):
+          after_epoch=None, make_model=MLP):
     """Train an MLP and keep the model of the epoch with the best validation accuracy.
 
-    after_epoch: a function that is called with the model after each epoch.
+    after_epoch: a function that is called with the model after each epoch; make_model: one that makes
+    the model, with the arguments of MLP.
     Returns: that model, the validation accuracies per epoch, its test accuracy, and a dict with
     the course of training (training.log.TrainingLog.as_dict).
     Raises ValueError for settings that make no sense, MemoryError, training.log.Diverged,
@@ -142,7 +143,7 @@ def train(hidden_dims, lr, use_batch_norm, batch_size, epochs, seed, data_dir, d
     cifar10 = cifar10_utils.get_cifar10(data_dir)
     loaders = cifar10_utils.get_dataloader(cifar10, batch_size, device=device, shard=(rank, world_size))
 
-    model = MLP(CIFAR10.n_inputs, hidden_dims, CIFAR10.n_classes, use_batch_norm).to(device)
+    model = make_model(CIFAR10.n_inputs, hidden_dims, CIFAR10.n_classes, use_batch_norm).to(device)
     replica = data_parallel.replica(model)
 
     # One process on a CPU can look at each loss as it comes, and stop at once where the run diverges.

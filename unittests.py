@@ -1,7 +1,7 @@
 """Checks of the NumPy modules and MLP: every gradient against central differences and PyTorch's autograd.
 
     python unittests.py                  a readable report; exit code 1 where a check fails
-    python unittests.py --solution DIR   the checks on the modules.py and mlp_numpy.py in DIR
+    python unittests.py --solution DIR   judge the solution in DIR, or several (docs/grading.md)
     python -m pytest unittests.py        the same checks under pytest
 
 Where a check fails, the message says which gradient is off, by how much, and the probable cause. The checks
@@ -15,8 +15,8 @@ from checks.mlp_checks import MLPChecks  # noqa: F401 (the checks are run from h
 from checks.module_checks import (ActivationChecks, BatchNormModuleChecks, CrossEntropyModuleChecks,  # noqa: F401
                                   LinearModuleChecks, ModuleChecks, ReLUModuleChecks, SoftMaxModuleChecks,
                                   SoftMaxWithCrossEntropyChecks)
+from grading import command_line as grading
 from training.command_line import ArgumentParser
-from training.settings import POSITIVE
 
 
 class Report(unittest.TextTestResult):
@@ -37,14 +37,10 @@ class Report(unittest.TextTestResult):
 
 def main():
     parser = ArgumentParser('Check the NumPy modules and MLP of this project or of a solution.')
-    parser.add_argument('--solution', metavar='DIR', help='check the modules.py and mlp_numpy.py in DIR instead')
-    parser.add_argument('--timeout', type=POSITIVE, default=20, metavar='SECONDS',
-                        help='how long one check of a solution may take')
+    grading.add_arguments(parser)
     arguments = parser.parse_args()
-    if arguments.solution is not None:
-        from grading import solution_check
-
-        sys.exit(solution_check.main(arguments.solution, arguments.timeout))
+    if arguments.solution or arguments.report:
+        sys.exit(grading.main(arguments, parser))
     unittest.main(__name__, argv=sys.argv[:1], testRunner=unittest.TextTestRunner(resultclass=Report, verbosity=2))
 
 

@@ -32,6 +32,7 @@ from benchmark.contenders import COURSE, Data
 from cifar10.description import CIFAR10
 from cifar10.sources import CACHE_NAME
 from training.command_line import ArgumentParser, add_folders, user_errors
+from training.process import say
 from training.results import environment
 from training.settings import COUNT, DEFAULTS, net_name as words_of
 
@@ -214,8 +215,8 @@ def main():
     with user_errors(parser, when_interrupted='no result was written'):
         record = measure(arguments.data_dir, arguments.rounds)
         paths = report.write(Path(arguments.results_dir) / 'benchmark.json', record)
-    print('\n'.join(report.text(record)))
-    print('written:', *paths)
+    say('\n'.join(report.text(record)))
+    say(' '.join(map(str, ['written:', *paths])))
 
 
 if __name__ == '__main__':

@@ -1,200 +1,85 @@
-"""Figures and table of the batch-normalization study, from the runs in results/batch_norm.json."""
+"""The report of the batch-normalization study: which tables and figures there are, and what each shows."""
 
-import statistics
-
+from experiments import batch_norm_figures as figures
+from experiments import batch_norm_control_tables as controls
+from experiments import batch_norm_tables as tables
+from experiments.batch_norm_runs import GRADIENT_BATCHES, SAMPLE_IMAGES, SELECTION_SEED, SPREAD_IMAGES
 from storage.files import png_bytes, write_together
 from training.settings import net_name
 
-# Okabe and Ito's colours, which colour-blind readers can tell apart; markers tell the nets apart in print.
-COLORS = ['#0072B2', '#D55E00', '#009E73']
-MARKERS = ['o', 's', '^']
-THRESHOLD = 0.5
+INTRODUCTION = '''# Tables of the batch-normalization study
+
+Written by `compare_batch_norm.py`. Accuracies are percentages, differences of accuracies are points. ± is the sample
+standard deviation (n − 1) over the seeds. A difference is taken between the two runs of one seed, which share start and
+batches; behind its mean stands the 95 % interval (Student's t), in bold where it leaves out 0 before rounding. Both tell
+how far another seed can move a result; neither holds the sampling error of the images that it is measured on: about 0.7
+points for an accuracy near 50 % on 5,000 images, 0.5 on 10,000. Of twenty intervals about a difference that isn't
+there, one leaves out 0.'''
+
+# Number → what the table needs to have runs of, its caption, the function that makes it. {net} is that of the controls.
+TABLES = {
+    1: ('runs', 'The six configurations. The best validation accuracy over the epochs, its epoch, and the test '
+        'accuracy of that model; the step is how far validation accuracy moves from one epoch to the next, up or down.',
+        tables.configurations_table),
+    2: ('runs', 'How well the nets fit at the end. The mean over the last epoch is taken in training mode, while the '
+        f'net changes; measured alike is training accuracy after it, in evaluation mode, on {SAMPLE_IMAGES:,} training '
+        'images, as validation accuracy is. The gap is the difference of these two.', tables.fit_table),
+    3: ('runs', 'With batch normalization minus without, of the same seed; in the last row, by how much that is more '
+        'for the smallest net than for the largest.', tables.paired_table),
+    4: ('runs', 'Validation accuracy where training accuracy, measured alike, first reaches a level.',
+        tables.same_fit_table),
+    5: ('runs', f'Standard deviation of what enters each ReLU, over {SPREAD_IMAGES:,} validation images and all units, '
+        'in evaluation mode.', tables.spread_table),
+    6: ('runs', 'The loss of a batch after a step along its gradient, for steps of so many times the learning rate; '
+        f'mean over {GRADIENT_BATCHES} batches and the seeds.', controls.gradient_table),
+    7: ('start_runs', 'The net {net}, weights and biases set so that a first batch comes out normalized, then trained '
+        'without batch normalization. Differences to the net without, of the same seed.', controls.start_table),
+    8: ('group_runs', 'The net {net} with batch normalization, the same batches, mean and variance taken over groups '
+        'of so many of its samples. Differences to the statistics of the whole batch.', controls.group_table),
+    9: ('learning_rate_runs', f'Best validation accuracy of seed {SELECTION_SEED} at each learning rate; in bold that '
+        'of the best rate of each net.', controls.rate_table),
+    10: ('learning_rate_runs', 'Test accuracy of each net at its own best rate of the table before, and the difference '
+         f'with minus without, on the other seeds than {SELECTION_SEED}; the change is that from the rate of the study '
+         'to the best rates.', controls.best_rate_table),
+}
+
+
+def table_texts(results):
+    """The tables that the results have runs for: number → (caption, Markdown)."""
+    net = net_name(tables.control_net(results))
+    return {number: (caption.replace('{net}', net), make(results))
+            for number, (kind, caption, make) in TABLES.items() if results[kind]}
+
+
+def figures_of(results):
+    """File name ending → figure: the two of the assignment, and those that the controls call for."""
+    drawn = {'_train': figures.draw_accuracy(results, 'train_accuracy', 'training', 'mean over the epoch'),
+             '_validation': figures.draw_accuracy(results, 'val_accuracy', 'validation', 'after the epoch')}
+    if results['start_runs']:
+        drawn['_gradient'] = figures.draw_gradient(results)
+    if results['group_runs']:
+        drawn['_groups'] = figures.draw_groups(results)
+    if results['learning_rate_runs']:
+        drawn['_rates'] = figures.draw_rates(results)
+    if len(drawn) > 2:
+        drawn['_fit'] = figures.draw_fit(results)
+        drawn['_spread'] = figures.draw_spread(results)
+    return drawn
+
+
+def markdown(results):
+    """All tables as one text."""
+    parts = [INTRODUCTION]
+    for number, (caption, table) in table_texts(results).items():
+        parts += [f'## Table {number}', caption, table]
+    return '\n\n'.join(parts) + '\n'
 
 
 def write_report(results_filename, results):
-    """Write STEM_train.png, STEM_validation.png, STEM_explained.png and STEM.md; return the paths and the table."""
-    table = '\n\n'.join([make_table(results['runs']), make_learning_rate_table(results), make_spread_table(results)])
-    contents = {
-        '_train.png': png_bytes(draw_accuracy(results, 'train_accuracy', 'training accuracy (mean over the epoch)')),
-        '_validation.png': png_bytes(draw_accuracy(results, 'val_accuracy', 'validation accuracy (after the epoch)')),
-        '_explained.png': png_bytes(draw_explanation(results)),
-        '.md': f'{table}\n'.encode(),
-    }
+    """Write STEM.md and STEM_….png beside the results; return the paths and a table for the terminal."""
+    endings = {f'{ending}.png': png_bytes(figure) for ending, figure in figures_of(results).items()}
+    endings['.md'] = markdown(results).encode()
     files = {results_filename.with_name(results_filename.stem + ending): content
-             for ending, content in contents.items()}
+             for ending, content in endings.items()}
     write_together(files)
-    return list(files), table
-
-
-def configurations(runs):
-    """Runs by configuration: (hidden_dims, use_batch_norm) → list of runs, small nets first."""
-    groups = {}
-    for run in sorted(runs, key=lambda run: (len(run['hidden_dims']), run['use_batch_norm'], run['seed'])):
-        groups.setdefault((tuple(run['hidden_dims']), run['use_batch_norm']), []).append(run)
-    return groups
-
-
-def make_table(runs):
-    """The study as a Markdown table: mean ± standard deviation over the seeds."""
-    columns = {
-        'validation accuracy after epoch 1': lambda run: run['val_accuracy'][0],
-        'best validation accuracy': lambda run: max(run['val_accuracy']),
-        'its epoch': lambda run: run['best_epoch'],
-        'test accuracy there': lambda run: run['test_accuracy'],
-        'final training accuracy': lambda run: run['train_accuracy'][-1],
-        'gap at the end (training − validation)': lambda run: run['train_accuracy'][-1] - run['val_accuracy'][-1],
-        'epochs to pass 50 % in validation': epochs_to_pass,
-        'seconds per epoch': lambda run: run['seconds_per_epoch'],
-    }
-    lines = ['| hidden layers | batch normalization | seeds | ' + ' | '.join(columns) + ' |',
-             '| --- ' * (len(columns) + 3) + '|']
-    for (hidden_dims, use_batch_norm), group in configurations(runs).items():
-        cells = [_mean_and_deviation([column(run) for run in group], 1 if name.endswith(('epoch', 'validation')) else 4)
-                 for name, column in columns.items()]
-        lines.append(f'| {net_name(hidden_dims)} | {"yes" if use_batch_norm else "no"} | {len(group)} | '
-                     + ' | '.join(cells) + ' |')
-    return '\n'.join(lines)
-
-
-def make_learning_rate_table(results):
-    """Best validation accuracy of the largest net within the epochs of the sweep, over the learning rate."""
-    epochs, by_rate = learning_rates(results)
-    lines = [f'| learning rate | within {epochs} epochs, without batch normalization | with |', '| --- ' * 3 + '|']
-    for rate in sorted({rate for rate, _ in by_rate}):
-        cells = []
-        for use_batch_norm in (False, True):
-            values = by_rate.get((rate, use_batch_norm), [])
-            diverged = values.count(None)
-            cells.append(f'loss not finite in {diverged} of {len(values)}' if diverged
-                         else _mean_and_deviation(values, 4) if values else 'not run')
-        lines.append(f'| {rate:g} | ' + ' | '.join(cells) + ' |')
-    return '\n'.join(lines)
-
-
-def learning_rates(results):
-    """(epochs of the sweep, {(lr, use_batch_norm): best validation accuracies, None for a run that diverged})."""
-    largest = max((run['hidden_dims'] for run in results['runs']), key=len)
-    runs = [run for run in results['runs'] + results['learning_rate_runs'] if run['hidden_dims'] == largest]
-    epochs = min(run['epochs'] for run in runs)
-    by_rate = {}
-    for run in runs:
-        best = None if 'diverged' in run else max(run['val_accuracy'][:epochs])
-        by_rate.setdefault((run['lr'], run['use_batch_norm']), []).append(best)
-    return epochs, by_rate
-
-
-def make_spread_table(results):
-    """Standard deviation of the inputs of each ReLU after the first and the last epoch, mean over the seeds."""
-    lines = ['| hidden layers | batch normalization | spread before each ReLU after epoch 1 | after the last epoch |',
-             '| --- ' * 4 + '|']
-    for (hidden_dims, use_batch_norm), group in configurations(results['runs']).items():
-        first, last = (', '.join(f'{statistics.mean(values):.2f}' for values in
-                                 zip(*(run['activation_spread'][epoch] for run in group))) for epoch in (0, -1))
-        lines.append(f'| {net_name(hidden_dims)} | {"yes" if use_batch_norm else "no"} | {first} | {last} |')
-    return '\n'.join(lines)
-
-
-def epochs_to_pass(run):
-    """The first epoch, counted from 1, whose validation accuracy is above THRESHOLD; None where there is none."""
-    return next((epoch for epoch, value in enumerate(run['val_accuracy'], start=1) if value > THRESHOLD), None)
-
-
-def _mean_and_deviation(values, digits):
-    if None in values:
-        reached = sum(value is not None for value in values)
-        return f'reached by {reached} of {len(values)}'
-    text = f'{statistics.mean(values):.{digits}f}'
-    return f'{text} ± {statistics.stdev(values):.{digits}f}' if len(values) > 1 else text
-
-
-def _mean_and_band(runs, key):
-    """Per epoch, mean and standard deviation (0 for a single seed) over the runs."""
-    epochs = list(zip(*(run[key] for run in runs)))
-    return ([statistics.mean(values) for values in epochs],
-            [statistics.stdev(values) if len(values) > 1 else 0 for values in epochs])
-
-
-def _plot_band(axes, x, means, deviations, **style):
-    axes.plot(x, means, **style)
-    axes.fill_between(x, [mean - deviation for mean, deviation in zip(means, deviations)],
-                      [mean + deviation for mean, deviation in zip(means, deviations)],
-                      color=style['color'], alpha=0.15, linewidth=0)
-
-
-def draw_accuracy(results, key, label):
-    """A figure: one colour per net, solid with and dashed without batch normalization, mean and deviation."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, 5), layout='constrained')
-    axes = figure.subplots()
-    groups = configurations(results['runs'])
-    nets = list(dict.fromkeys(hidden_dims for hidden_dims, _ in groups))
-    for (hidden_dims, use_batch_norm), runs in groups.items():
-        net = nets.index(hidden_dims)
-        means, deviations = _mean_and_band(runs, key)
-        _plot_band(axes, range(1, len(means) + 1), means, deviations, color=COLORS[net], marker=MARKERS[net],
-                   markersize=4, linestyle='-' if use_batch_norm else '--',
-                   label=f'{net_name(hidden_dims)}, {"with" if use_batch_norm else "without"} batch normalization')
-    seeds = len({run['seed'] for run in results['runs']})
-    axes.set(xlabel='epoch', ylabel=label,
-             title=f'CIFAR-10, learning rate {results["config"]["lr"]}: '
-                   + (f'mean and standard deviation over {seeds} seeds' if seeds > 1 else 'one seed'))
-    axes.xaxis.get_major_locator().set_params(integer=True)
-    axes.grid(alpha=0.3)
-    axes.legend(fontsize='small', handlelength=3.5)
-    return figure
-
-
-def draw_explanation(results):
-    """A figure: sensitivity to the learning rate, and the spread of the activations, of the largest net."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(14, 4.5), layout='constrained')
-    left, right = figure.subplots(1, 2)
-    groups = configurations(results['runs'])
-    largest = max((hidden_dims for hidden_dims, _ in groups), key=len)
-    epochs, by_rate = learning_rates(results)
-    for use_batch_norm in (True, False):
-        if (largest, use_batch_norm) in groups:
-            _plot_learning_rates(left, by_rate, use_batch_norm)
-            _plot_spread(right, groups[largest, use_batch_norm], use_batch_norm)
-    lowest, highest = left.get_ylim()
-    left.set_ylim(lowest, highest + 0.25 * (highest - lowest))  # room for the legend
-    left.set(xscale='log', xlabel='learning rate', ylabel=f'best validation accuracy within {epochs} epochs',
-             title=f'{net_name(largest)}: sensitivity to the learning rate')
-    rates = sorted({run['lr'] for run in results['learning_rate_runs'] + results['runs']})
-    left.set_xticks(rates, [f'{rate:g}' for rate in rates])
-    left.minorticks_off()
-    left.legend(fontsize='small', handlelength=3.5, loc='upper left')
-    right.set(xlabel='epoch', ylabel='standard deviation of the inputs of the ReLUs', ylim=(0, None),
-              title=f'{net_name(largest)}: spread of the activations, learning rate {results["config"]["lr"]}')
-    right.xaxis.get_major_locator().set_params(integer=True)
-    right.legend(fontsize='small', handlelength=3.5, loc='center left', bbox_to_anchor=(1, 0.5))
-    for axes in (left, right):
-        axes.grid(alpha=0.3)
-    return figure
-
-
-def _plot_learning_rates(axes, by_rate, use_batch_norm):
-    """The best validation accuracy over the learning rate; crosses where runs diverged."""
-    color, label = COLORS[0 if use_batch_norm else 1], 'with' if use_batch_norm else 'without'
-    best = {rate: values for (rate, normalized), values in sorted(by_rate.items()) if normalized == use_batch_norm}
-    reached = {rate: [value for value in values if value is not None] for rate, values in best.items()}
-    reached = {rate: values for rate, values in reached.items() if values}
-    _plot_band(axes, list(reached), [statistics.mean(values) for values in reached.values()],
-               [statistics.stdev(values) if len(values) > 1 else 0 for values in reached.values()], color=color,
-               marker='o', linestyle='-' if use_batch_norm else '--', label=f'{label} batch normalization')
-    diverged = [rate for rate, values in best.items() if None in values]
-    if diverged:
-        axes.plot(diverged, [0.02] * len(diverged), 'x', color=color, markersize=10, markeredgewidth=2,
-                  transform=axes.get_xaxis_transform(), clip_on=False,
-                  label=f'{label} batch normalization: the loss is not finite')
-
-
-def _plot_spread(axes, runs, use_batch_norm):
-    for layer in range(len(runs[0]['hidden_dims'])):
-        spreads = [{'spread': [epoch[layer] for epoch in run['activation_spread']]} for run in runs]
-        means, deviations = _mean_and_band(spreads, 'spread')
-        _plot_band(axes, range(1, len(means) + 1), means, deviations, color=COLORS[layer], marker=MARKERS[layer],
-                   markersize=4, linestyle='-' if use_batch_norm else '--',
-                   label=f'layer {layer + 1}, {"with" if use_batch_norm else "without"}\nbatch normalization')
+    return list(files), tables.terminal_table(results)

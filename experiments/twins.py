@@ -3,8 +3,13 @@
     python -m experiments.twins
 
 Both start with the same weights and see the same batches. What parts them is rounding: sooner or later the
-input of some ReLU is so near 0 that the order of summation decides its sign.
-Writes results/twins.json and results/twins.png.
+input of some ReLU is so near 0 that the order of summation decides its sign. One difference is none of
+rounding: NumPy takes the logarithm of a probability, which is at least the smallest normal float32, so that
+its loss of a sample is at most 87.3; PyTorch takes it of logits, and has no such cap. Where the first steps
+overshoot, a single sample beyond the cap makes the losses of its batch differ by half a percent or so,
+while the gradients, and with them the weights, still agree.
+Each finished run is written at once to results/twins.json, and the same command goes on where it was
+stopped; at the end results/twins.png is drawn.
 """
 
 from pathlib import Path
@@ -13,7 +18,9 @@ import numpy as np
 
 import train_mlp_numpy
 import train_mlp_pytorch
-from storage.files import json_bytes, png_bytes, write_together
+from experiments import study
+from experiments.run_checks import check, is_list_of, is_number, is_seed, is_share, is_truth
+from storage.files import png_bytes, write_together
 from training.command_line import ArgumentParser, add_folders, user_errors
 from training.process import say
 from training.settings import DEFAULTS, SEED
@@ -23,25 +30,56 @@ TWINS = {'NumPy': train_mlp_numpy.train,
 SETTINGS = {name: DEFAULTS[name] for name in ('hidden_dims', 'lr', 'batch_size', 'epochs')}
 
 
-def train_twins(seeds, data_dir):
-    """Train every combination of seed, batch normalization and twin; return one record for each."""
+def train_twins(results_filename, seeds, data_dir):
+    """Train what is missing of every combination of seed, batch normalization and twin; return all runs of the file."""
     from tqdm import tqdm
 
-    combinations = [(seed, use_batch_norm, twin)
-                    for seed in seeds for use_batch_norm in (False, True) for twin in TWINS]
-    runs = []
-    for seed, use_batch_norm, twin in tqdm(combinations, 'training', unit='run', disable=None):
-        _, _, test_accuracy, info = TWINS[twin](**SETTINGS, seed=seed, use_batch_norm=use_batch_norm,
-                                                data_dir=data_dir, verbose=False)
-        batches = len(info['batch_loss']) // SETTINGS['epochs']
-        runs.append({'twin': twin, 'seed': seed, 'use_batch_norm': use_batch_norm, 'test_accuracy': test_accuracy,
-                     'first_epoch_loss': info['batch_loss'][:batches]})
-    return runs
+    with study.only_writer(results_filename):
+        results = load_results(results_filename)
+        planned = [('runs', {'twin': twin, 'seed': seed, 'use_batch_norm': use_batch_norm})
+                   for seed in seeds for use_batch_norm in (False, True) for twin in TWINS]
+        todo = study.missing(planned, results)
+        for _, run in tqdm(todo, 'training', unit='run', disable=None):
+            results['runs'].append(train_one(run, data_dir))
+            study.save(results_filename, results)
+    if not todo:
+        say(f'nothing is left to train: {results_filename} holds all runs')
+    return results['runs']
+
+
+def train_one(run, data_dir):
+    """Train one twin; return the run with the losses of its first epoch, its test accuracy and where it ran."""
+    settings = {name: run[name] for name in ('seed', 'use_batch_norm')}
+    _, _, test_accuracy, info = TWINS[run['twin']](**SETTINGS, **settings, data_dir=data_dir, verbose=False)
+    batches = len(info['batch_loss']) // SETTINGS['epochs']
+    return {**run, 'test_accuracy': test_accuracy, 'first_epoch_loss': info['batch_loss'][:batches],
+            'environment': info['environment']}
+
+
+def load_results(results_filename):
+    """The results in the file, or empty ones where there is no file. Raises experiments.study.ResultsError."""
+    results = study.read_results(results_filename, ['runs'], check_run, lambda config: None)
+    if results is None:
+        return {'config': SETTINGS, 'runs': []}
+    study.refuse_other_settings(results_filename, results['config'], SETTINGS)
+    return results
+
+
+def check_run(run):
+    """Raise ValueError for what can't be a run."""
+    check(run, 'twin', lambda twin: isinstance(twin, str) and twin in TWINS)
+    check(run, 'seed', is_seed)
+    check(run, 'use_batch_norm', is_truth)
+    check(run, 'test_accuracy', is_share)
+    check(run, 'first_epoch_loss', lambda losses: is_list_of(losses, is_number) and losses)
 
 
 def compare(runs):
-    """Pair the twins: a list of (NumPy's run, PyTorch's run) of the same seed and setting."""
-    return list(zip(runs[::2], runs[1::2], strict=True))
+    """Pair the twins: a list of (NumPy's run, PyTorch's run) of the same seed and setting, where both are there."""
+    pairs = {}
+    for run in runs:
+        pairs.setdefault((run['seed'], run['use_batch_norm']), {})[run['twin']] = run
+    return [tuple(pair[twin] for twin in TWINS) for _, pair in sorted(pairs.items()) if len(pair) == len(TWINS)]
 
 
 def relative_differences(pair):
@@ -73,16 +111,17 @@ def draw(pairs):
     for run, style in zip(pair, ('-', '--')):
         left.plot(run['first_epoch_loss'], style, linewidth=1, label=run['twin'])
     left.set(yscale='log', xlabel='batch of the first epoch', ylabel='training loss (cross-entropy, log scale)',
-             title=f'the curves lie on each other (seed {pair[0]["seed"]})')
+             title=f'losses of the twins, seed {pair[0]["seed"]}')
     left.set_yticks([2, 3, 5, 10], ['2', '3', '5', '10'])
     left.yaxis.minorticks_off()
-    for pair, color in zip(pairs[:2], ('C2', 'C4')):
+    of_one_seed = [pair for pair in pairs if pair[0]['seed'] == pairs[0][0]['seed']]
+    for pair, color in zip(of_one_seed, ('C2', 'C4')):
         differences = np.maximum(relative_differences(pair), 1e-8)
         middle.plot(differences, color=color, linewidth=1,
                     label='with batch normalization' if pair[0]['use_batch_norm'] else 'without batch normalization')
     middle.axhline(2**-24, color='gray', linestyle=':', label='float32 rounding')
     middle.set(yscale='log', xlabel='batch of the first epoch', ylabel='relative difference of the losses',
-               title='until rounding decides about one ReLU')
+               title=f'difference of their losses, seed {pair[0]["seed"]}')
     for marker, use_batch_norm in (('o', False), ('s', True)):
         for column, twin in enumerate(TWINS):
             chosen = [run for pair in pairs for run in pair
@@ -90,10 +129,10 @@ def draw(pairs):
             right.plot([run['seed'] + 0.15 * (2 * column - 1) for run in chosen],
                        [run['test_accuracy'] for run in chosen], marker, color=f'C{column}',
                        label=f'{twin}, {"with" if use_batch_norm else "without"} batch normalization')
-    right.set(xlabel='seed', ylabel='test accuracy', title='and they end in the same range')
+    right.set(xlabel='seed', ylabel='test accuracy', title='test accuracies of the twins')
     lowest, highest = right.get_ylim()
     right.set_ylim(lowest - 0.5 * (highest - lowest), highest)  # room for the legend
-    right.set_xticks([pair[0]['seed'] for pair in pairs[::2]])
+    right.set_xticks(sorted({pair[0]['seed'] for pair in pairs}))
     for axes in (left, middle, right):
         axes.grid(alpha=0.3)
         axes.legend(fontsize='small', loc='lower right' if axes is not left else 'upper right')
@@ -102,18 +141,19 @@ def draw(pairs):
 
 def main():
     parser = ArgumentParser(__doc__, 'experiments.twins')
-    parser.add_argument('--seeds', type=SEED, nargs='+', metavar='N', default=[42, 43, 44, 45, 46], help='seeds to compare the twins with')
+    parser.add_argument('--seeds', type=SEED, nargs='+', metavar='N', default=[42, 43, 44, 45, 46],
+                        help='seeds to compare the twins with')
     add_folders(parser)
     arguments = parser.parse_args()
-    with user_errors(parser, when_interrupted='no result was written'):
-        runs = train_twins(arguments.seeds, arguments.data_dir)
-        pairs = compare(runs)
+    results_dir = Path(arguments.results_dir)
+    results_filename = results_dir / 'twins.json'
+    with (user_errors(parser, study.ResultsError, when_interrupted='finished runs are kept'),
+          study.interruptible(parser, results_filename, ['runs'])):
+        pairs = compare(train_twins(results_filename, list(dict.fromkeys(arguments.seeds)), arguments.data_dir))
         say('\n'.join(table(pairs)))
-        results_dir = Path(arguments.results_dir)
-        files = {results_dir / 'twins.json': json_bytes({'config': SETTINGS, 'runs': runs}),
-                 results_dir / 'twins.png': png_bytes(draw(pairs))}
-        write_together(files)
-        say(' '.join(map(str, ['written:', *files])))
+        figure = results_dir / 'twins.png'
+        write_together({figure: png_bytes(draw(pairs))})
+        say(f'written: {results_filename} {figure}')
 
 
 if __name__ == '__main__':

@@ -4,27 +4,31 @@ import concurrent.futures
 import json
 
 import pytest
-import torch
 
 from cifar10 import description
 import compare_batch_norm
+from experiments import batch_norm_runs
 
 NETS = [[4], [5, 4], [6, 5, 4]]
-SWEEP_RATES = [0.5]
+LEARNING_RATES = [1e30]
 SETTINGS = {'lr': 0.1, 'batch_size': 200, 'epochs': 2}
 FLAGS = ['--epochs', '2', '--batch_size', '200', '--jobs', '1']
-PATCHES = json.dumps({'compare_batch_norm.NETS': NETS, 'compare_batch_norm.SWEEP_RATES': SWEEP_RATES})
+PATCHES = json.dumps({'experiments.batch_norm_runs.NETS': NETS,
+                      'experiments.batch_norm_runs.LEARNING_RATES': LEARNING_RATES})
 
 
-def run_here(folder, data_dir, content):
+def threads_for_processes(jobs, context, initializer, initargs):
+    """In place of ProcessPoolExecutor: a new process imports PyTorch, which takes longer than all of the training."""
+    return concurrent.futures.ThreadPoolExecutor(jobs)
+
+
+def run_here(folder, data_dir, content, seeds=(42,), extended=False):
     """The study, uninterrupted, without a process of its own or for its workers."""
-    def threads_for_processes(jobs, context, initializer, initargs):
-        return concurrent.futures.ThreadPoolExecutor(jobs, initializer=torch.set_num_threads, initargs=initargs)
-
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(description, 'CIFAR10', content)
-        patch.setattr(compare_batch_norm, 'NETS', NETS)
-        patch.setattr(compare_batch_norm, 'SWEEP_RATES', SWEEP_RATES)
+        patch.setattr(batch_norm_runs, 'NETS', NETS)
+        patch.setattr(batch_norm_runs, 'LEARNING_RATES', LEARNING_RATES)
         patch.setattr(concurrent.futures, 'ProcessPoolExecutor', threads_for_processes)
-        compare_batch_norm.train_models(folder / 'batch_norm.json', jobs=1, data_dir=data_dir, settings=SETTINGS)
+        compare_batch_norm.train_models(folder / 'batch_norm.json', seeds, jobs=1, data_dir=data_dir,
+                                        settings=SETTINGS, extended=extended)
         compare_batch_norm.plot_results(folder / 'batch_norm.json')

@@ -1,19 +1,29 @@
-"""The study resumes where it was stopped, mixes nothing, and its table and figures follow from its file."""
+"""compare_batch_norm.py: the study resumes where it was stopped, mixes nothing, and has one writer at a time."""
 
+import concurrent.futures
+import contextlib
 import json
+import os
 import re
 import signal
+import time
+from pathlib import Path
 
 import pytest
 from PIL import Image
 
 import compare_batch_norm
-from experiments import batch_norm_report
-from conftest import ROOT
-from small_study import FLAGS, NETS, PATCHES, SETTINGS, SWEEP_RATES
+import small_study
+from conftest import LINUX
+from experiments import batch_norm_runs
+from experiments.study import only_writer
+from small_study import FLAGS, LEARNING_RATES, NETS, PATCHES, SETTINGS
 
-REFERENCE = ROOT / 'results' / 'reference'
-FIGURES = ['batch_norm_train.png', 'batch_norm_validation.png', 'batch_norm_explained.png']
+FIGURES = ['batch_norm_train.png', 'batch_norm_validation.png']
+CONTROL_FIGURES = [f'batch_norm_{name}.png' for name in ('fit', 'gradient', 'groups', 'rates', 'spread')]
+WRITTEN = {'batch_norm.json', 'batch_norm.md', *FIGURES}
+LOCK = '.batch_norm.json.lock'
+PATIENCE = 120  # seconds: ten times what it takes on a machine that does other work as well
 
 
 def read(folder):
@@ -21,15 +31,20 @@ def read(folder):
 
 
 def without_seconds(results):
-    runs = results['runs'] + results['learning_rate_runs']
-    return [{key: value for key, value in run.items() if key != 'seconds_per_epoch'} for run in runs]
+    return [{key: value for key, value in run.items() if key not in ('seconds_per_epoch', 'environment')}
+            for kind in batch_norm_runs.KINDS for run in results[kind]]
 
 
 @pytest.fixture
-def command_line(monkeypatch, capsys):
-    """command_line(*arguments) → (exit code, standard output, standard error) of the script in this process."""
-    monkeypatch.setattr(compare_batch_norm, 'NETS', NETS)
+def small_nets(monkeypatch):
+    monkeypatch.setattr(batch_norm_runs, 'NETS', NETS)
+    monkeypatch.setattr(batch_norm_runs, 'LEARNING_RATES', LEARNING_RATES)
+    monkeypatch.setattr(concurrent.futures, 'ProcessPoolExecutor', small_study.threads_for_processes)
 
+
+@pytest.fixture
+def command_line(small_nets, monkeypatch, capsys):
+    """command_line(*arguments) → (exit code, standard output, standard error) of the script in this process."""
     def run(*arguments):
         monkeypatch.setattr('sys.argv', ['compare_batch_norm.py', *map(str, arguments)])
         try:
@@ -42,56 +57,165 @@ def command_line(monkeypatch, capsys):
     return run
 
 
-def test_all_configurations_are_trained_and_drawn(study):
+@pytest.fixture(scope='module')
+def extended_study(study, trainable, trainable_dir, tmp_path_factory):
+    """The small study with its controls, which goes on from the six configurations of the other fixture."""
+    folder = tmp_path_factory.mktemp('extended')
+    (folder / 'batch_norm.json').write_bytes((study / 'batch_norm.json').read_bytes())
+    small_study.run_here(folder, trainable_dir, trainable.content(), extended=True)
+    return folder
+
+
+@pytest.fixture
+def start_study(run_script):
+    """start_study(folder, *flags) → a running process whose first run is written; ended with the test."""
+    processes = []
+
+    def start(folder, *flags):
+        process = run_script('compare_batch_norm.py', *FLAGS, *flags, '--results_dir', folder, PATCHES=PATCHES,
+                             start_only=True)
+        processes.append(process)
+        give_up = time.monotonic() + PATIENCE
+        while not (folder / 'batch_norm.json').exists():
+            assert process.poll() is None and time.monotonic() < give_up, 'the study wrote no run'
+            time.sleep(0.01)
+        return process
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.communicate(timeout=PATIENCE)
+
+
+def test_alone_it_does_what_the_assignment_asks(study):
     results = read(study)
     assert [(run['hidden_dims'], run['use_batch_norm'], run['seed']) for run in results['runs']] == [
-        (hidden_dims, use_batch_norm, 42)
-        for hidden_dims in NETS for use_batch_norm in (False, True)]
+        (hidden_dims, use_batch_norm, 42) for hidden_dims in NETS for use_batch_norm in (False, True)]
+    assert not any(results[kind] for kind in batch_norm_runs.KINDS[1:])
     for run in results['runs']:
-        assert len(run['train_accuracy']) == len(run['val_accuracy']) == len(run['activation_spread']) == 2
+        assert len(run['train_accuracy']) == len(run['val_accuracy']) == 2
         assert run['best_epoch'] in (1, 2) and 0 <= run['test_accuracy'] <= 1
-    assert [(run['lr'], run['use_batch_norm']) for run in results['learning_rate_runs']] == [(0.5, False), (0.5, True)]
+    assert {path.name for path in study.iterdir()} == WRITTEN | {LOCK}
     for name in FIGURES:
         with Image.open(study / name) as image:
             image.verify()
 
 
-def test_a_killed_study_goes_on_and_repeats_nothing(study, run_script, tmp_path):
-    process = run_script('compare_batch_norm.py', *FLAGS, '--results_dir', tmp_path, PATCHES=PATCHES, start_only=True)
-    try:
-        while not (tmp_path / 'batch_norm.json').exists():
-            assert process.poll() is None, 'the study ended before its first run was written'
-    finally:
-        process.kill()
-        process.communicate()
+def test_the_defaults_are_the_assignments():
+    assert batch_norm_runs.NETS == [[128], [256, 128], [512, 256, 128]]
+    assert batch_norm_runs.SETTINGS == {'lr': 0.1, 'batch_size': 128, 'epochs': 20}
+
+
+def test_every_run_tells_where_it_was_made(study):
+    for run in read(study)['runs']:
+        assert set(run['environment']) >= {'python', 'numpy', 'torch', 'platform', 'threads', 'device'}
+
+
+def test_extended_adds_the_controls_and_their_figures(extended_study, study):
+    results = read(extended_study)
+    assert results['runs'] == read(study)['runs']  # which were there: nothing was trained again
+    assert [(run['hidden_dims'], run['epochs'], run['start']) for run in results['start_runs']] == [
+        ([4], 2, 'normalized'), ([5, 4], 1, 'normalized'), ([6, 5, 4], 1, 'normalized')]
+    assert [(run['hidden_dims'], run['group_size']) for run in results['group_runs']] == [([4], 25), ([4], 50)]
+    assert [(run['hidden_dims'], run['use_batch_norm'], run['lr']) for run in results['learning_rate_runs']] == [
+        (net, use_batch_norm, 1e30) for net in NETS for use_batch_norm in (False, True)]
+    assert {path.name for path in extended_study.iterdir()} == WRITTEN | {LOCK, *CONTROL_FIGURES}
+
+
+def test_the_controls_always_begin_with_the_seed_that_chooses_the_learning_rates(small_nets, study):
+    results = read(study)
+    stages = list(compare_batch_norm.stages([7], SETTINGS, results, extended=True))
+    assert [{run['seed'] for _, run in stage} for stage in stages[:3]] == [{42}, {7}, {42}]
+    # On the selection seed only lr 0.1 is in the results so far, and so it is the best: no other is asked for.
+    assert not [run for _, run in stages[1] if run['lr'] != 0.1]
+    for run in results['runs'].copy():  # another rate that is better, for the net without batch normalization
+        if run['hidden_dims'] == NETS[0] and not run['use_batch_norm']:
+            results['learning_rate_runs'].append({**run, 'lr': 0.5, 'val_accuracy': [0.99, 0.99]})
+    later = list(compare_batch_norm.stages([7], SETTINGS, results, extended=True))[1]
+    assert [(kind, run['lr'], run['use_batch_norm']) for kind, run in later if run['lr'] != 0.1] == [
+        ('learning_rate_runs', 0.5, False)]
+
+
+def test_a_killed_study_goes_on_and_repeats_nothing(study, start_study, run_script, tmp_path):
+    process = start_study(tmp_path)
+    process.kill()
+    process.communicate(timeout=PATIENCE)  # ends only when the training processes have closed their output too
     kept = read(tmp_path)['runs']
-    assert 1 <= len(kept) < 8
+    assert 1 <= len(kept) < 6
     run = run_script('compare_batch_norm.py', *FLAGS, '--results_dir', tmp_path, PATCHES=PATCHES)
     assert (run.returncode, run.stderr) == (0, '')
-    assert (tmp_path / 'batch_norm.md').read_text() in run.stdout
     assert without_seconds(read(tmp_path)) == without_seconds(read(study))
     for finished in kept:  # with the very seconds it took: it was not trained again
         assert finished in read(tmp_path)['runs']
 
 
-def test_ctrl_c_keeps_the_finished_runs(run_script, tmp_path):
-    process = run_script('compare_batch_norm.py', *FLAGS, '--jobs', '2', '--results_dir', tmp_path, PATCHES=PATCHES,
-                         start_only=True)
-    while not (tmp_path / 'batch_norm.json').exists():
-        assert process.poll() is None, 'the study ended before its first run was written'
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert err == '\ncompare_batch_norm.py: interrupted; finished runs are kept\n'
-    assert read(tmp_path)['runs']
+def descendants(pid):
+    """The processes that a process has started, and those that they have; none where there is no /proc."""
+    for stat in Path('/proc').glob('[0-9]*/stat'):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            if int(stat.read_text().rpartition(')')[2].split()[1]) == pid:
+                yield int(stat.parent.name)
+                yield from descendants(int(stat.parent.name))
 
 
-def test_plot_only_draws_without_training(study, command_line, tmp_path):
+@pytest.mark.parametrize('name, code', [('SIGINT', 130), ('SIGTERM', 143), ('SIGHUP', 129)])
+def test_a_signal_keeps_the_finished_runs_and_leaves_no_process(start_study, tmp_path, name, code):
+    if not hasattr(signal, name):
+        pytest.skip(f'this system has no {name}')
+    process = start_study(tmp_path)
+    for pid in [*descendants(process.pid), process.pid] if name != 'SIGTERM' else [process.pid]:
+        os.kill(pid, getattr(signal, name))  # a terminal sends its signals to all
+    _, err = process.communicate(timeout=PATIENCE)  # ends only when no process is left that could write to it
+    number = len(read(tmp_path)['runs'])
+    assert process.returncode == code and number
+    assert err == (f'\ncompare_batch_norm.py: interrupted; {number} finished run{"s" * (number != 1)} kept in '
+                   f'{tmp_path / "batch_norm.json"}, the same command goes on\n')
+
+
+@pytest.mark.skipif(not LINUX, reason='needs Linux: finds the processes in /proc')
+@pytest.mark.parametrize('name', ['SIGINT', 'SIGHUP'])
+def test_a_signal_while_the_processes_start_is_told_once(run_script, tmp_path, name):
+    process = run_script('compare_batch_norm.py', *FLAGS, '--results_dir', tmp_path, PATCHES=PATCHES, start_only=True)
+    give_up = time.monotonic() + PATIENCE
+    while len(started := list(descendants(process.pid))) < 2:  # one keeps track of locks, one trains
+        assert process.poll() is None and time.monotonic() < give_up, 'no process was started'
+    for pid in [*started, process.pid]:
+        os.kill(pid, getattr(signal, name))
+    _, err = process.communicate(timeout=PATIENCE)
+    assert err == '\ncompare_batch_norm.py: interrupted; no run was finished, the same command starts again\n'
+
+
+def test_a_second_study_in_the_folder_waits_and_keeps_what_the_first_has_written(study, run_script, tmp_path):
+    filename = tmp_path / 'batch_norm.json'
+    with only_writer(filename):
+        process = run_script('compare_batch_norm.py', *FLAGS, '--seeds', '7', '--results_dir', tmp_path,
+                             PATCHES=PATCHES, start_only=True)
+        with process.stderr:
+            assert process.stderr.readline() == (f'another study is writing to {filename}; this one waits until it '
+                                                 'has ended\n')
+            filename.write_bytes((study / 'batch_norm.json').read_bytes())  # while it waits
+    with process.stdout:
+        process.stdout.read()
+    assert process.wait(PATIENCE) == 0
+    assert [run['seed'] for run in read(tmp_path)['runs']] == [7] * 6 + [42] * 6
+
+
+def test_nothing_left_to_train_is_said(study, command_line, tmp_path):
     (tmp_path / 'batch_norm.json').write_bytes((study / 'batch_norm.json').read_bytes())
-    code, out, _ = command_line(*FLAGS, '--plot_only', '--data_dir', tmp_path / 'none', '--results_dir', tmp_path)
+    code, out, err = command_line(*FLAGS, '--results_dir', tmp_path, '--data_dir', tmp_path / 'none')
+    assert (code, err) == (0, '')
+    assert out.startswith(f'nothing is left to train: {tmp_path / "batch_norm.json"} holds all runs\n')
+    assert read(tmp_path) == read(study)
+
+
+def test_plot_only_draws_what_is_there_and_asks_for_no_flag_of_the_study(study, command_line, tmp_path):
+    (tmp_path / 'batch_norm.json').write_bytes((study / 'batch_norm.json').read_bytes())
+    code, out, _ = command_line('--plot_only', '--data_dir', tmp_path / 'none', '--results_dir', tmp_path)
     assert code == 0
-    assert {path.name for path in tmp_path.iterdir()} == {'batch_norm.json', 'batch_norm.md', *FIGURES}
-    assert (tmp_path / 'batch_norm.md').read_text() in out
+    assert {path.name for path in tmp_path.iterdir()} == WRITTEN
+    for net in NETS:
+        assert re.search(rf'^{" ".join(map(str, net))} +yes +1 +0\.\d{{4}} +0\.\d{{4}} +0\.\d{{4}}$', out, re.MULTILINE)
+    assert max(map(len, out.split('written:')[0].splitlines())) <= 80 and out.split('written:')[0].isascii()
 
 
 def test_figures_on_a_full_disk_are_missed_in_one_line_and_the_old_ones_stay(study, run_script, tmp_path):
@@ -105,26 +229,57 @@ def test_figures_on_a_full_disk_are_missed_in_one_line_and_the_old_ones_stay(stu
     assert read(tmp_path) == read(study)
 
 
-def test_the_courses_functions_train_and_plot(study, monkeypatch, tmp_path):
+def test_the_courses_functions_train_and_plot(study, small_nets, monkeypatch, tmp_path):
     filename = tmp_path / 'batch_norm.json'
     filename.write_bytes((study / 'batch_norm.json').read_bytes())
-    monkeypatch.setattr(compare_batch_norm, 'NETS', NETS)
-    monkeypatch.setattr(compare_batch_norm, 'SWEEP_RATES', SWEEP_RATES)
     monkeypatch.setattr(compare_batch_norm, 'SETTINGS', SETTINGS)
     compare_batch_norm.train_models(str(filename))  # nothing is left to do
     compare_batch_norm.plot_results(str(filename))
     assert read(tmp_path) == read(study) and all((tmp_path / name).exists() for name in FIGURES)
 
 
-@pytest.mark.parametrize('content, complaint', [
-    (b'', 'is damaged'), (b'{"runs": [', 'is damaged'), (b'[]', 'is damaged'), (b'{"runs": []}', 'is damaged'),
-    (b'\xff\xfe', 'is damaged')])
-def test_a_damaged_file_is_left_as_it_is(command_line, tmp_path, content, complaint):
+def changed(**values):
+    """A function that puts these values into the first run of a text of results; a value may be a text of JSON."""
+    def change(text):
+        results = json.loads(text)
+        results['runs'][0].update({name: f'@{name}' for name in values})
+        text = json.dumps(results)
+        for name, value in values.items():
+            text = text.replace(json.dumps(f'@{name}'), value)
+        return text.encode()
+
+    return change
+
+
+DAMAGE = {
+    'empty': lambda text: b'', 'cut': lambda text: text[:len(text) // 2].encode(),
+    'not UTF-8': lambda text: b'\xff\xfe',
+    'a list': lambda text: b'[]', 'no runs': lambda text: b'{"config": {}, "runs": 3}',
+    'runs of text': lambda text: b'{"config": {}, "runs": ["a"]}',
+    'nested deep': lambda text: b'[' * 10**5, 'nested deep in a run': changed(lr='[' * 10**5 + ']' * 10**5),
+    'a number of 5,000 digits': changed(seed='9' * 5000),
+    'a number that no float holds': changed(lr='9' * 400),
+    'a large float': changed(lr='1e400'), 'NaN': changed(test_accuracy='NaN'),
+    'NaN where nothing looks': changed(seconds_per_epoch='NaN'),
+    'Infinity': changed(lr='Infinity'), 'null': changed(val_accuracy='null'), 'a text': changed(val_accuracy='"0.5"'),
+    'texts': changed(val_accuracy='["0.5", "0.5"]'), 'an object': changed(test_accuracy='{}'),
+    'true': changed(best_epoch='true'), 'above 1': changed(val_accuracy='[0.5, 1.5]'),
+    'missing epochs': changed(val_accuracy='[0.5]'), 'an epoch that was not': changed(best_epoch='3'),
+    'no layers': changed(hidden_dims='[]'), 'a layer too many': changed(activation_spread='[[1, 1], [1, 1]]'),
+    'no moments': changed(loss_along_gradient='7'), 'odd moments': changed(loss_along_gradient='[[1]]'),
+}
+
+
+@pytest.mark.parametrize('damage', DAMAGE)
+def test_a_damaged_file_is_left_as_it_is(study, command_line, tmp_path, damage):
+    content = DAMAGE[damage]((study / 'batch_norm.json').read_text())
     (tmp_path / 'batch_norm.json').write_bytes(content)
-    for flags in ([], ['--plot_only']):
+    for flags in (FLAGS, ['--plot_only']):
         code, _, err = command_line(*flags, '--results_dir', tmp_path)
-        assert code == 1 and complaint in err and err.count('\n') == 1
-        assert [path.read_bytes() for path in tmp_path.iterdir()] == [content]
+        assert code == 1 and 'is damaged' in err and 'move it away' in err
+        assert err.count('\n') == 1 and len(err) < 1000
+        assert (tmp_path / 'batch_norm.json').read_bytes() == content
+        assert {path.name for path in tmp_path.iterdir()} <= {'batch_norm.json', LOCK}
 
 
 @pytest.mark.parametrize('flags, complaint', [
@@ -141,51 +296,20 @@ def test_nothing_to_plot_is_said(command_line, tmp_path):
     assert code == 1 and 'holds no run to plot' in err and not list(tmp_path.iterdir())
 
 
-def test_a_learning_rate_at_which_training_diverges_is_recorded_as_that(expect_trainable, study, tmp_path):
-    run = compare_batch_norm.train_one({'hidden_dims': [6, 5, 4], 'use_batch_norm': False, 'seed': 1, **SETTINGS,
-                                        'lr': 1e30}, expect_trainable)
-    assert 'the loss is nan' in run['diverged']
-    results = read(study)
-    results['learning_rate_runs'].append(run)
-    (tmp_path / 'batch_norm.json').write_text(json.dumps(results))
-    _, table = compare_batch_norm.plot_results(tmp_path / 'batch_norm.json')
-    assert '| 1e+30 | loss not finite in 1 of 1 | not run |' in table
+def test_a_batch_that_can_not_be_cut_into_groups_is_refused(command_line, tmp_path):
+    for size in (8, 100):
+        code, _, err = command_line('--extended', '--batch_size', size, '--results_dir', tmp_path)
+        assert code == 2 and 'give a multiple of 8, at least 16' in err and err.count('\n') == 1
 
 
-def test_the_table_shows_mean_and_deviation():
-    def run(seed, val_accuracy):
-        return {'hidden_dims': [4], 'use_batch_norm': True, 'seed': seed, 'train_accuracy': [0.5, 0.9],
-                'val_accuracy': val_accuracy, 'best_epoch': 1 + val_accuracy.index(max(val_accuracy)),
-                'test_accuracy': 0.5, 'seconds_per_epoch': 2.0}
-
-    row = batch_norm_report.make_table([run(1, [0.4, 0.6]), run(2, [0.55, 0.5])]).splitlines()[2]
-    assert row == ('| 4 | yes | 2 | 0.4750 ± 0.1061 | 0.5750 ± 0.0354 | 1.5 ± 0.7 | 0.5000 ± 0.0000 '
-                   '| 0.9000 ± 0.0000 | 0.3500 ± 0.0707 | 1.5 ± 0.7 | 2.0 ± 0.0 |')
-    row = batch_norm_report.make_table([run(1, [0.4, 0.6]), run(2, [0.4, 0.5])]).splitlines()[2]
-    assert '| reached by 1 of 2 |' in row
-    row = batch_norm_report.make_table([run(1, [0.4, 0.6])]).splitlines()[2]
-    assert '| 0.6000 | 2.0 |' in row
-
-
-def test_the_committed_study_is_complete_and_its_table_follows_from_it():
-    results = read(REFERENCE)
-    assert len(results['runs']) >= 18
-    assert all(len(run['train_accuracy']) == len(run['val_accuracy']) == 20 for run in results['runs'])
-    planned, sweep = compare_batch_norm.planned_runs([42, 43, 44], compare_batch_norm.SETTINGS)
-    for kind, runs in (('runs', planned), ('learning_rate_runs', sweep)):
-        for run in runs:
-            assert any(run.items() <= finished.items() for finished in results[kind]), run
-    tables = (REFERENCE / 'batch_norm.md').read_text().split('\n\n')
-    assert tables == [batch_norm_report.make_table(results['runs']),
-                      batch_norm_report.make_learning_rate_table(results),
-                      batch_norm_report.make_spread_table(results) + '\n']
-    for name in FIGURES:
-        assert (REFERENCE / name).exists()
-
-
-def test_the_page_shows_the_committed_table():
-    page = (ROOT / 'docs' / 'batch_normalization.md').read_text(encoding='utf-8')
-    for table in (REFERENCE / 'batch_norm.md').read_text(encoding='utf-8').split('\n\n'):
-        assert table.strip() in page
-    for picture in re.findall(r'!\[.*?\]\((.*?)\)', page):
-        assert (ROOT / 'docs' / picture).exists(), picture
+def test_a_learning_rate_at_which_nets_diverge_gives_a_whole_study(command_line, expect_trainable, tmp_path):
+    """Of the six configurations too, and the next start finds nothing left to do."""
+    for word in ('written', 'nothing is left to train'):
+        code, out, err = command_line(*FLAGS, '--lr', '1e30', '--epochs', '1', '--results_dir', tmp_path,
+                                      '--data_dir', expect_trainable)
+        assert (code, err) == (0, '') and word in out
+    results = read(tmp_path)
+    assert len(results['runs']) == 6
+    diverged = [run for run in results['runs'] if 'diverged' in run]
+    assert {run['diverged'] for run in diverged} >= {'the loss is nan in epoch 1, step 2, with learning rate 1e+30'}
+    assert out.count('loss not finite in 1 of 1') == len(diverged)

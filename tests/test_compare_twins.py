@@ -1,39 +1,126 @@
-"""twins.py trains both twins on every seed and reports how far they agree."""
+"""experiments/twins.py trains both twins on every seed, keeps each run, and reports how far they agree."""
 
-import io
 import json
+import signal
+import time
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from experiments import twins
+from modules import CrossEntropyModule, SoftMaxModule
+
+SETTINGS = {'hidden_dims': [8], 'lr': 0.01, 'batch_size': 200, 'epochs': 2}
+PATCHES = json.dumps({'experiments.twins.SETTINGS': SETTINGS})
 
 
-def test_the_twins_are_compared_seed_by_seed(expect_trainable, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(twins, 'SETTINGS', {'hidden_dims': [8], 'lr': 0.01, 'batch_size': 200, 'epochs': 2})
-    monkeypatch.setattr('sys.argv', ['twins.py', '--seeds', '1', '2', '--data_dir', expect_trainable,
-                                     '--results_dir', str(tmp_path / 'new')])
-    twins.main()
-    runs = json.loads((tmp_path / 'new' / 'twins.json').read_text())['runs']
+@pytest.fixture
+def command_line(monkeypatch, capsys):
+    """command_line(*arguments) → (exit code, standard output, standard error) of the script in this process."""
+    monkeypatch.setattr(twins, 'SETTINGS', SETTINGS)
+
+    def run(*arguments):
+        monkeypatch.setattr('sys.argv', ['twins.py', *map(str, arguments)])
+        try:
+            twins.main()
+            code = 0
+        except SystemExit as ended:
+            code = ended.code
+        return code, *capsys.readouterr()
+
+    return run
+
+
+def runs_in(folder):
+    return json.loads((folder / 'twins.json').read_text())['runs']
+
+
+def test_the_twins_are_compared_seed_by_seed_and_nothing_is_trained_twice(expect_trainable, tmp_path, command_line):
+    flags = ['--data_dir', expect_trainable, '--results_dir', tmp_path]
+    assert command_line('--seeds', 2, *flags)[0] == 0
+    first = runs_in(tmp_path)
+    code, out, err = command_line('--seeds', 1, 2, *flags)
+    assert (code, err) == (0, '')
+    runs = runs_in(tmp_path)
     assert [(run['seed'], run['use_batch_norm'], run['twin']) for run in runs] == [
         (seed, use_batch_norm, twin) for seed in (1, 2) for use_batch_norm in (False, True)
         for twin in ('NumPy', 'PyTorch')]
+    assert all(run in runs for run in first)
+    assert all(set(run['environment']) >= {'python', 'numpy', 'platform', 'threads'} for run in runs)
     for pair in twins.compare(runs):
         assert twins.relative_differences(pair).shape == (7,)
         assert twins.relative_differences(pair).max() < 1e-3
-    with Image.open(io.BytesIO((tmp_path / 'new' / 'twins.png').read_bytes())) as image:
+    with Image.open(tmp_path / 'twins.png') as image:
         image.verify()
-    left, middle, right = twins.draw(twins.compare(runs)).axes
-    assert {line.get_label(): line.get_ydata().tolist() for line in left.lines} == {
-        run['twin']: run['first_epoch_loss'] for run in runs[:2]}
-    differences = {'without batch normalization': runs[:2], 'with batch normalization': runs[2:4]}
-    for line in middle.lines[:2]:
-        expected = np.maximum(twins.relative_differences(differences[line.get_label()]), 1e-8)
-        np.testing.assert_array_equal(line.get_ydata(), expected)
-    shown = {line.get_label(): list(zip(np.round(line.get_xdata()), line.get_ydata())) for line in right.lines}
-    assert shown == {f'{twin}, {word} batch normalization': [
-        (run['seed'], run['test_accuracy']) for run in runs
-        if (run['twin'], run['use_batch_norm']) == (twin, word == 'with')]
-        for twin in ('NumPy', 'PyTorch') for word in ('with', 'without')}
-    out = capsys.readouterr().out
     assert out.count('\n| 1 | ') == 2 and out.count('\n| 2 | ') == 2
+    code, out, _ = command_line('--seeds', 1, 2, *flags)
+    assert code == 0 and out.startswith('nothing is left to train') and runs_in(tmp_path) == runs
+
+
+def test_ctrl_c_keeps_the_finished_runs(run_script, tmp_path):
+    process = run_script('experiments.twins', '--results_dir', tmp_path, PATCHES=PATCHES, start_only=True)
+    give_up = time.monotonic() + 120
+    while not (tmp_path / 'twins.json').exists():
+        assert process.poll() is None and time.monotonic() < give_up, 'no run was written'
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=120)
+    number = len(runs_in(tmp_path))
+    assert process.returncode == 130 and number
+    assert err == (f'\nexperiments.twins: interrupted; {number} finished run{"s" * (number != 1)} kept in '
+                   f'{tmp_path / "twins.json"}, the same command goes on\n')
+
+
+@pytest.mark.parametrize('content', [
+    '', '[]', '{"config": {}, "runs": [{"twin": []}]}', '[' * 10**5,
+    '{"config": {}, "runs": [{"twin": "NumPy", "seed": 1, "use_batch_norm": true, "test_accuracy": NaN}]}'])
+def test_a_damaged_file_is_left_as_it_is(command_line, tmp_path, content):
+    (tmp_path / 'twins.json').write_text(content)
+    code, _, err = command_line('--results_dir', tmp_path)
+    assert code == 1 and 'is damaged' in err and err.count('\n') == 1 and len(err) < 1000
+    assert (tmp_path / 'twins.json').read_text() == content
+
+
+def test_other_settings_are_not_mixed(command_line, tmp_path):
+    (tmp_path / 'twins.json').write_text('{"config": {"hidden_dims": [9]}, "runs": []}')
+    code, _, err = command_line('--results_dir', tmp_path)
+    assert code == 1 and 'holds runs with hidden_dims [9], not [8]' in err and err.count('\n') == 1
+
+
+def test_the_figure_shows_each_twin_under_its_own_name():
+    def run(twin, seed, use_batch_norm, loss, test_accuracy):
+        return {'twin': twin, 'seed': seed, 'use_batch_norm': use_batch_norm, 'test_accuracy': test_accuracy,
+                'first_epoch_loss': [loss, 2.0]}
+
+    runs = [run('NumPy', 1, False, 2.2, 0.1), run('PyTorch', 1, False, 2.0, 0.2),
+            run('NumPy', 1, True, 3.0, 0.3), run('PyTorch', 1, True, 2.0, 0.4)]
+    left, middle, right = twins.draw(twins.compare(runs)).axes
+    lines = [{line.get_label(): list(line.get_ydata()) for line in axes.get_lines()} for axes in (left, middle, right)]
+    assert lines[0] == {'NumPy': [2.2, 2.0], 'PyTorch': [2.0, 2.0]}
+    assert lines[1]['without batch normalization'] == pytest.approx([0.1, 1e-8])
+    assert lines[1]['with batch normalization'] == pytest.approx([0.5, 1e-8])
+    assert lines[2] == {'NumPy, without batch normalization': [0.1], 'PyTorch, without batch normalization': [0.2],
+                        'NumPy, with batch normalization': [0.3], 'PyTorch, with batch normalization': [0.4]}
+
+
+def test_half_a_pair_is_not_compared():
+    runs = [{'twin': 'NumPy', 'seed': 1, 'use_batch_norm': False},
+            {'twin': 'PyTorch', 'seed': 2, 'use_batch_norm': False}]
+    assert twins.compare(runs) == []
+
+
+def test_numpy_caps_the_loss_of_a_sample_where_pytorch_does_not():
+    """As the module says, and the gradient is the same nonetheless."""
+    import torch
+
+    assert '87.3' in twins.__doc__
+    logits, labels = np.array([[100, 0], [0, 1]], dtype=np.float32), np.array([1, 1])
+    softmax, cross_entropy = SoftMaxModule(), CrossEntropyModule()
+    probabilities = softmax.forward(logits)
+    theirs = torch.tensor(logits, requires_grad=True)
+    loss = torch.nn.functional.cross_entropy(theirs, torch.from_numpy(labels))
+    loss.backward()
+    assert cross_entropy.forward(probabilities, labels) == pytest.approx((87.336 + 0.3133) / 2, abs=1e-3)
+    assert float(loss.detach()) == pytest.approx((100 + 0.3133) / 2, abs=1e-3)
+    np.testing.assert_allclose(softmax.backward(cross_entropy.backward(probabilities, labels)), theirs.grad, atol=1e-6)

@@ -1,0 +1,192 @@
+"""The tables of the batch-normalization study, as Markdown, from the runs in results/batch_norm.json.
+
+Accuracies are percentages and differences of them points; ± is the sample standard deviation (n − 1) over the seeds.
+A difference is that of the runs of one seed, which share start and batches.
+"""
+
+import statistics
+
+from experiments.batch_norm_runs import CONTROL_NET
+from experiments.intervals import difference, mean_and_deviation
+from training.settings import net_name
+
+THRESHOLD = 0.5  # of the validation accuracy that a net is to pass
+LEVELS = [60, 70, 80]  # percent of training accuracy at which the nets are compared
+
+# What is compared: name → (heading, value of a run). All but 'passed' and 'best_epoch' are percentages.
+COLUMNS = {
+    'first': ('validation after epoch 1', lambda run: 100 * run['val_accuracy'][0]),
+    'best': ('best validation', lambda run: 100 * max(run['val_accuracy'])),
+    'best_epoch': ('its epoch', lambda run: run['best_epoch']),
+    'test': ('test there', lambda run: 100 * run['test_accuracy']),
+    'last': ('validation after the last epoch', lambda run: 100 * run['val_accuracy'][-1]),
+    'passed': ('epochs to pass 50 %', lambda run: epochs_to_pass(run)),
+    'step': ('mean step of validation', lambda run: mean_step(run)),
+    'running': ('training, mean over the last epoch', lambda run: 100 * run['train_accuracy'][-1]),
+    'measured': ('training, measured alike', lambda run: 100 * run['measured_train_accuracy'][-1]),
+    'gap': ('gap, measured alike', lambda run: 100 * (run['measured_train_accuracy'][-1] - run['val_accuracy'][-1])),
+}
+
+
+def epochs_to_pass(run):
+    """The first epoch, counted from 1, whose validation accuracy is above THRESHOLD; None where there is none."""
+    return next((epoch for epoch, value in enumerate(run['val_accuracy'], start=1) if value > THRESHOLD), None)
+
+
+def mean_step(run):
+    """By how many points validation accuracy changes from one epoch to the next, up or down, on average."""
+    values = run['val_accuracy']
+    return 100 * statistics.mean(abs(b - a) for a, b in zip(values, values[1:])) if len(values) > 1 else 0
+
+
+def validation_at(run, level):
+    """Validation accuracy where training accuracy, measured alike, first reaches the level, in percent.
+
+    Between the two epochs around the level both are taken as straight lines. None where the level is never
+    reached, or was before the first epoch had ended.
+    """
+    fit, validation = ([100 * value for value in run[key]] for key in ('measured_train_accuracy', 'val_accuracy'))
+    for i in range(1, len(fit) if fit[0] < level else 0):
+        if fit[i] >= level:
+            part = (level - fit[i - 1]) / (fit[i] - fit[i - 1])
+            return validation[i - 1] + part * (validation[i] - validation[i - 1])
+    return None
+
+
+def nets_of(results):
+    return [tuple(net) for net in results['config']['nets']]
+
+
+def control_net(results):
+    return nets_of(results)[CONTROL_NET]
+
+
+def select(results, kind='runs', **settings):
+    """The runs of a kind with these settings, by seed; hidden_dims may be a tuple."""
+    settings = {name: list(value) if name == 'hidden_dims' else value for name, value in settings.items()}
+    chosen = [run for run in results[kind] if settings.items() <= run.items()]
+    return {run['seed']: run for run in sorted(chosen, key=lambda run: run['seed'])}
+
+
+def differences_by_seed(ours, theirs, value):
+    """seed → value of our run − that of theirs, for each seed that both have, where both have a value."""
+    pairs = {seed: (value(ours[seed]), value(theirs[seed])) for seed in ours if seed in theirs
+             and 'diverged' not in ours[seed] and 'diverged' not in theirs[seed]}
+    return {seed: a - b for seed, (a, b) in pairs.items() if a is not None and b is not None}
+
+
+def differences(ours, theirs, value):
+    """The same without the seeds."""
+    return list(differences_by_seed(ours, theirs, value).values())
+
+
+def gain_by_seed(results, net, value):
+    """seed → value of the net with batch normalization − that without."""
+    without, normalized = (select(results, hidden_dims=net, use_batch_norm=use) for use in (False, True))
+    return differences_by_seed(normalized, without, value)
+
+
+def difference_cell(ours, theirs, value, digits=1):
+    values = differences(ours, theirs, value)
+    return difference(values, digits) if values else '–'
+
+
+def cell(runs, value, digits=1):
+    """Mean and deviation of the value over the runs, or why there is none."""
+    runs = list(runs.values())
+    diverged = sum('diverged' in run for run in runs)
+    if not runs or diverged:
+        return f'loss not finite in {diverged} of {len(runs)}' if runs else 'not run'
+    values = [value(run) for run in runs]
+    reached = [value for value in values if value is not None]
+    if len(reached) < len(values):
+        return f'in {len(reached)} of {len(values)}'
+    return mean_and_deviation(reached, digits)
+
+
+def markdown(heading, rows):
+    lines = [heading, ['---'] * len(heading), *rows]
+    return '\n'.join(f'| {" | ".join(map(str, line))} |' for line in lines)
+
+
+def yes(use_batch_norm):
+    return 'yes' if use_batch_norm else 'no'
+
+
+def six(results):
+    """(net, use_batch_norm, runs by seed) of each configuration that has a run, small nets first."""
+    groups = [(net, use_batch_norm, select(results, hidden_dims=net, use_batch_norm=use_batch_norm))
+              for net in nets_of(results) for use_batch_norm in (False, True)]
+    return [group for group in groups if group[2]]
+
+
+def configurations_table(results):
+    names = ['first', 'best', 'best_epoch', 'test', 'last', 'passed', 'step']
+    return markdown(['hidden layers', 'batch normalization', 'seeds', *(COLUMNS[name][0] for name in names)],
+                    [[net_name(net), yes(use_batch_norm), len(runs), *(cell(runs, COLUMNS[name][1]) for name in names)]
+                     for net, use_batch_norm, runs in six(results)])
+
+
+def fit_table(results):
+    names = ['running', 'measured', 'last', 'gap']
+    return markdown(['hidden layers', 'batch normalization', *(COLUMNS[name][0] for name in names)],
+                    [[net_name(net), yes(use_batch_norm), *(cell(runs, COLUMNS[name][1]) for name in names)]
+                     for net, use_batch_norm, runs in six(results)])
+
+
+def paired_table(results):
+    names = ['first', 'best', 'test', 'step', 'running', 'measured', 'gap']
+    gains = {net: [gain_by_seed(results, net, COLUMNS[name][1]) for name in names] for net in nets_of(results)}
+    rows = [[net_name(net), len(columns[0]), *(difference(list(gain.values())) if gain else '–' for gain in columns)]
+            for net, columns in gains.items()]
+    smallest, largest = nets_of(results)[0], nets_of(results)[-1]
+    changes = [[small[seed] - large[seed] for seed in small if seed in large]
+               for small, large in zip(gains[smallest], gains[largest])]
+    rows.append([f'{net_name(smallest)} − {net_name(largest)}', len(changes[0]),
+                 *(difference(change) if change else '–' for change in changes)])
+    return markdown(['hidden layers', 'pairs', *(COLUMNS[name][0] for name in names)], rows)
+
+
+def same_fit_table(results):
+    rows = []
+    for net in nets_of(results):
+        without, normalized = (select(results, hidden_dims=net, use_batch_norm=value) for value in (False, True))
+        for level in LEVELS:
+            def value(run, level=level):
+                return validation_at(run, level)
+
+            pairs = differences(normalized, without, value)
+            if pairs:
+                rows.append([net_name(net), f'{level} %', len(pairs), cell(without, value), cell(normalized, value),
+                             difference(pairs)])
+    return markdown(['hidden layers', 'training accuracy', 'pairs', 'validation without batch normalization', 'with',
+                     'difference'], rows)
+
+
+def spread_table(results):
+    rows = []
+    for net, use_batch_norm, runs in six(results):
+        runs = [run for run in runs.values() if 'diverged' not in run]
+        if runs:
+            rows.append([net_name(net), yes(use_batch_norm), *(', '.join(
+                f'{statistics.mean(values):.2f}' for values in zip(*(run['activation_spread'][epoch] for run in runs)))
+                for epoch in (0, -1))])
+    return markdown(['hidden layers', 'batch normalization', 'before each ReLU after epoch 1', 'after the last epoch'],
+                    rows)
+
+
+def terminal_table(results):
+    """The six configurations, means over the seeds, in plain text that fits a terminal."""
+    heading = f'{"hidden layers":13}  {"batch norm":10}  {"seeds":5}  {"best validation":15}  {"test":6}  training'
+    lines = [heading, '-' * len(heading)]
+    for net, use_batch_norm, runs in six(results):
+        finished = [run for run in runs.values() if 'diverged' not in run]
+        line = f'{net_name(net):13}  {yes(use_batch_norm):10}  {len(runs):5}  '
+        if len(finished) < len(runs):
+            line += f'loss not finite in {len(runs) - len(finished)} of {len(runs)}'
+        else:
+            best, test, measured = (statistics.mean(COLUMNS[name][1](run) for run in finished) / 100
+                                    for name in ('best', 'test', 'measured'))
+            line += f'{best:15.4f}  {test:6.4f}  {measured:8.4f}'
+        lines.append(line)
+    return '\n'.join(lines)

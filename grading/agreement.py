@@ -1,0 +1,48 @@
+"""How far verdicts agree with a truth that was established in another way.
+
+    python -m grading.agreement graded/summary.csv truth.json
+
+The truth is a JSON object: the last part of each solution's folder → an object with the verdicts `right`, `wrong`,
+`stub` or `missing` of the six parts of the NumPy half. A departure counts as right.
+"""
+
+import csv
+import json
+import sys
+from pathlib import Path
+
+from grading.findings import CORE
+
+
+def compare(rows, truth):
+    """→ (parts that agree, parts, solutions that agree in every part, solutions, [number, part, truth, verdict])."""
+    agree, parts, whole, solutions, differing = 0, 0, 0, 0, []
+    for number, row in enumerate(rows):
+        expected = truth.get(Path(row['solution']).name)
+        if expected is None:
+            continue
+        found = [[number, part, expected[part], row[part]] for part in CORE
+                 if expected[part] != ('right' if row[part] == 'departs' else row[part])]
+        differing += found
+        parts, agree = parts + len(CORE), agree + len(CORE) - len(found)
+        solutions, whole = solutions + 1, whole + (not found)
+    return agree, parts, whole, solutions, differing
+
+
+def main(summary, truth):
+    with open(summary, encoding='utf-8', newline='') as file:
+        rows = list(csv.DictReader(file))
+    agree, parts, whole, solutions, differing = compare(rows, json.loads(Path(truth).read_text(encoding='utf-8')))
+    print(f'parts: {agree} of {parts} agree; solutions: {whole} of {solutions} agree in every part')
+    for number, part, expected, verdict in differing:
+        print(f'  solution {number}, {part}: truth {expected}, verdict {verdict}')
+
+
+if __name__ == '__main__':
+    if len(sys.argv) != 3:
+        sys.exit('usage: python -m grading.agreement SUMMARY.csv TRUTH.json')
+    try:
+        main(*sys.argv[1:])
+    except (OSError, ValueError, KeyError) as error:
+        sys.exit(f'grading.agreement: error: {error}: give a summary.csv of --report and a JSON of verdicts by folder '
+                 'and part')

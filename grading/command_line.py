@@ -1,0 +1,97 @@
+"""`python unittests.py --solution DIR …`: one solution, told as it goes, or a class with a report."""
+
+import json
+import sys
+from pathlib import Path
+
+from grading import class_run, report
+from grading.findings import PARTS
+from grading.judge import judge
+from grading.remote import NoServer, Server
+from training.settings import COUNT, POSITIVE
+
+
+def add_arguments(parser):
+    """The arguments of the checks on other solutions."""
+    parser.add_argument('--solution', metavar='DIR', nargs='+',
+                        help='judge the modules.py and mlp_numpy.py in DIR, and what lies beside them; several for a '
+                             'class')
+    parser.add_argument('--report', metavar='DIR', help='for a class: write a page and a JSON for each solution, and '
+                                                        'summary.csv, into this folder')
+    parser.add_argument('--jobs', type=COUNT, default=1, metavar='N', help='so many solutions at a time')
+    parser.add_argument('--strict', action='store_true', help='departures from the assignment count as errors')
+    parser.add_argument('--points', metavar='FILE', help='a JSON object with the points of each part, for the report: '
+                                                         + ', '.join(PARTS))
+    parser.add_argument('--timeout', type=POSITIVE, default=20, metavar='SECONDS',
+                        help='how long one call to a solution may take')
+
+
+def read_points(path):
+    """The points of each part; 1 where the file, or there being none, doesn't say. Raises ValueError."""
+    points = dict.fromkeys(PARTS, 1)
+    if path is None:
+        return points
+    try:
+        given = json.loads(Path(path).read_text(encoding='utf-8'))
+    except OSError as error:
+        raise ValueError(f'{path!r} can not be read: {error.strerror}') from error
+    except ValueError as error:
+        raise ValueError(f'{path!r} is no JSON: {error}') from error
+    if not isinstance(given, dict) or not set(given) <= set(PARTS):
+        raise ValueError(f'{path!r} should be one object with points for some of {", ".join(PARTS)}')
+    for part, value in given.items():
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1e6:
+            raise ValueError(f'{path!r}: the points of {part} are {value!r}: give a number of at least 0')
+    return {**points, **given}
+
+
+def main(arguments, parser):
+    """→ exit code: 0 where nothing is wrong, 1 where something is. Ends with 2 for arguments that make no sense."""
+    if not arguments.solution:
+        parser.error('argument --report: give the solutions too, with --solution DIR …')
+    try:
+        arguments.points = read_points(arguments.points)
+    except ValueError as error:
+        parser.error(f'argument --points: {error}')
+    if len(arguments.solution) == 1 and not arguments.report:
+        folder = arguments.solution[0]
+        if not Path(folder).is_dir():
+            parser.error(f'argument --solution: {folder!r} is not a folder: give the one that has modules.py and '
+                         'mlp_numpy.py')
+        try:
+            return one(folder, arguments)
+        except NoServer as error:
+            parser.error(str(error))
+    if arguments.report and Path(arguments.report).exists() and not Path(arguments.report).is_dir():
+        parser.error(f'argument --report: {arguments.report!r} is a file: give a folder for the reports')
+    try:
+        entries = class_run.run(arguments.solution, arguments, arguments.report and Path(arguments.report))
+    except KeyboardInterrupt:
+        print('unittests.py: interrupted' + (': the same command goes on where it was' if arguments.report else ''),
+              file=sys.stderr)
+        return 130
+    except NoServer as error:
+        parser.error(str(error))
+    except OSError as error:
+        parser.error(f'argument --report: {error.filename or arguments.report!r}: {error.strerror}')
+    print(f'\n{report.table(entries)}')
+    if arguments.report:
+        print(f'\nreport: {Path(arguments.report) / "summary.csv"}, a page and a JSON for each solution beside it')
+    return int(any(_fails(entry, arguments.strict) for entry in entries))
+
+
+def one(folder, arguments):
+    """One solution, each part told as it is done."""
+    print(f'solution: {folder}')
+    with Server(timeout=arguments.timeout) as server:
+        judgement = judge(server, folder, given=folder, tell=lambda part, findings: print(
+            report.part_line(part, findings), flush=True))
+    print(report.details(judgement))
+    print(f'\ninterface met: {"; ".join(judgement.interface) or "none"}\nprotection: {judgement.protection}\n')
+    print(f'verdict: {report.headline(judgement)}')
+    return int(_fails(report.as_json(judgement, arguments.points, arguments.strict), arguments.strict))
+
+
+def _fails(entry, strict):
+    parts = entry['parts'].values()
+    return entry['verdict'] not in ('right', 'departs') or 'wrong' in parts or strict and 'departs' in parts

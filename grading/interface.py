@@ -1,0 +1,254 @@
+"""The solution's classes behind one interface, whatever the year: found out by trying, and said in words.
+
+Weights come out (N, M) and biases (N,), however they are stored; parameters that this project doesn't know get a
+value by their name.
+"""
+
+import numpy as np
+
+from grading.remote import Failed, Ref
+
+REQUIRED = {  # values of parameters without a default, by a part of their name
+    'alpha': 0.7, 'slope': 0.1, 'leak': 0.1, 'negative': 0.1, 'bias': True, 'batch_norm': False, 'dropout': 0.0,
+    'init': False, 'activation': 'relu', 'name': 'name', 'batch': 7, 'lr': 0.1, 'learning': 0.1, 'seed': 0,
+}
+
+
+class Malformed(Exception):
+    """The solution answered, but not with what the assignment asks for; the message says what it was."""
+
+
+class Session:
+    """The process of one solution, started when it is needed, and anew after it has ended.
+
+    interface: what was met, in words. facts: (class, method) → what its calls did to arguments and results.
+    """
+
+    def __init__(self, server, folder, preload=()):
+        self.server, self.folder, self.preload = server, folder, preload
+        self.process, self.imported = None, {}
+        self.signatures, self.class_lists = {}, {}
+        self.interface, self.facts, self.printed, self.output = [], {}, 0, b''
+
+    def met(self, words):
+        if words not in self.interface:
+            self.interface.append(words)
+
+    def ask(self, op, **arguments):
+        if self.process is None or self.process.ended:
+            self.restart()
+        return self.process.ask(op, **arguments)
+
+    def restart(self):
+        self.close()
+        self.process = self.server.open(self.folder, self.preload)
+        self.imported = {}
+
+    def close(self):
+        if self.process:
+            self.printed += self.process.printed
+            self.output = self.output or self.process.output
+            self.process.close()
+        self.process = None
+
+    def require(self, module):
+        """Import a file of the solution, once. Raises Failed, as often as it is asked for."""
+        if self.process is None or self.process.ended:
+            self.restart()
+        if module not in self.imported:
+            try:
+                self.process.ask('import_module', name=module, timeout=max(60, self.server.timeout))
+                self.imported[module] = None
+            except Failed as failed:
+                self.imported[module] = failed
+        if self.imported[module]:
+            raise self.imported[module]
+
+    def new(self, module, cls, args):
+        """Make an object with these arguments and a value for each further one that has no default → Thing."""
+        self.require(module)
+        kwargs = self.further(module, cls, len(args))
+        answer = self.ask('new', module=module, name=cls, args=list(args), kwargs=kwargs)
+        if answer['changed']:
+            self.note(cls, '__init__', 'changed')
+        return Thing(self, answer['made'], cls)
+
+    def further(self, module, cls, given):
+        kwargs = {}
+        for name, kind, has_default in self.signature(module, cls)[given:]:
+            if not has_default and not kind.startswith('VAR'):
+                kwargs[name] = next((value for part, value in REQUIRED.items() if part in name.lower()), 0.1)
+                self.met(f'{cls}(…, {name}={kwargs[name]!r})')
+        return kwargs
+
+    def signature(self, module, name):
+        """The parameters of a class or function: [name, kind, has a default] each; none where that can't be seen."""
+        if (module, name) not in self.signatures:
+            try:
+                self.signatures[module, name] = self.ask('signature', module=module, name=name)
+            except Failed:
+                self.signatures[module, name] = []
+        return self.signatures[module, name]
+
+    def classes(self, module):
+        """The solution's classes that a module has: [name, names of methods, names of bases] each."""
+        if module not in self.class_lists:
+            self.require(module)
+            self.class_lists[module] = self.ask('classes', module=module)
+        return self.class_lists[module]
+
+    def note(self, cls, method, fact):
+        self.facts.setdefault((cls, method), set()).add(fact)
+
+
+class Thing:
+    """An object in the process of the solution."""
+
+    def __init__(self, session, ref, cls):
+        self.session, self.ref, self.cls = session, ref, cls
+
+    def call(self, method, *args):
+        """The value of a method; what the call did to its arguments and earlier results is noted."""
+        answer = self.session.ask('call', target=self.ref, method=method, args=list(args))
+        for fact in ('changed', 'shares', 'overwrote'):
+            if answer.get(fact):
+                self.session.note(self.cls, method, fact)
+        return answer['value']
+
+    def array(self, method, *args):
+        """As call, for a method that has to return an array. Raises Malformed where it returns something else."""
+        return as_array(self.call(method, *args), f'{self.cls}.{method}')
+
+    def get(self, *path):
+        return self.session.ask('get', target=self.ref, path=list(path))
+
+    def set(self, path, value):
+        self.session.ask('set', target=self.ref, path=list(path), value=value)
+
+    def has(self, method):
+        return bool(self.session.ask('has', target=self.ref, name=method))
+
+    def clear(self):
+        """clear_cache, where it is there and works."""
+        try:
+            self.session.ask('call', target=self.ref, method='clear_cache', args=[])
+        except Failed:
+            pass
+
+
+def as_array(value, name):
+    if isinstance(value, np.ndarray):
+        return value
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return np.asarray(value)
+    if isinstance(value, list):  # of rows, which NumPy takes for an array wherever it meets it
+        try:
+            array = np.array(value)
+            if array.dtype.kind in 'biuf':
+                return array
+        except ValueError:  # rows of different lengths
+            pass
+    raise Malformed(f'{name} returned {describe_value(value)}, no array')
+
+
+def describe_value(value):
+    if isinstance(value, np.ndarray):
+        return f'an array of shape {value.shape}'
+    if isinstance(value, Ref):
+        return f'an object of type {value.type}'
+    if value is None:
+        return 'None'
+    return f'a {type(value).__name__}' if isinstance(value, (list, dict)) else repr(value)
+
+
+def as_weight(array, shape, transposed):
+    """A weight or its gradient, stored (M, N) where transposed, as (N, M); of another shape as it is."""
+    array = np.asarray(array)
+    return array.T if transposed and array.ndim == 2 else array
+
+
+def as_bias(array, size):
+    """A bias or its gradient of N numbers in any shape as (N,); of another size as it is."""
+    array = np.asarray(array)
+    return array.reshape(size) if array.size == size and array.ndim <= 2 else array
+
+
+class Linear(Thing):
+    """A linear module of the solution; transposed: are its weights stored (M, N)?"""
+
+    def __init__(self, session, ref, cls, keys, transposed, shape):
+        super().__init__(session, ref, cls)
+        self.keys, self.transposed, self.shape = keys, transposed, shape  # shape: (N, M)
+
+    def parameter(self, name):
+        value = self.get('params', [self.keys[name]])
+        array = as_array(value, f"params['{self.keys[name]}']")
+        if name == 'weight':
+            return as_weight(array, self.shape, self.transposed)
+        return np.full(self.shape[0], array.item()) if array.size == 1 else as_bias(array, self.shape[0])
+
+    def set_parameters(self, weight, bias):
+        """Put values of our own in, in the shapes that the solution has."""
+        self.set(['params', [self.keys['weight']]], np.array(weight.T if self.transposed else weight))
+        old = np.asarray(self.get('params', [self.keys['bias']]))
+        self.set(['params', [self.keys['bias']]], np.array(bias if old.size == 1 else bias.reshape(old.shape)))
+
+    def gradient(self, name):
+        """The gradient as it stands in grads: (N, M) and (N,) where it has as many numbers; Malformed for no array."""
+        value = as_array(self.get('grads', [self.keys[name]]), f"grads['{self.keys[name]}']")
+        if name == 'weight':
+            return as_weight(value, self.shape, self.transposed)
+        return as_bias(value, self.shape[0])
+
+
+KEYS = {'weight': ['weight', 'weights', 'W', 'w', 'kernel'], 'bias': ['bias', 'biases', 'b', 'B']}
+
+
+class LinearMaker:
+    """Makes linear modules: what the class takes, and how it stores its parameters, found out on one (3 → 2)."""
+
+    def __init__(self, session, cls='LinearModule'):
+        self.session, self.cls = session, cls
+        thing = session.new('modules', cls, [3, 2])
+        try:
+            params = thing.get('params')
+        except Failed as failed:
+            raise Malformed(f'{cls} has no dict params: {failed}') from failed
+        if not isinstance(params, dict):
+            raise Malformed(f'params is {describe_value(params)}, no dict')
+        self.keys = {}
+        for name, known in KEYS.items():
+            key = next((key for key in known if key in params), None)
+            if key is None:
+                raise Malformed(f"params has no key '{name}', its keys are {list(params)}")
+            self.keys[name] = key
+        weight = params[self.keys['weight']]
+        shape = weight.shape if isinstance(weight, np.ndarray) else None
+        if shape not in ((2, 3), (3, 2)):
+            raise Malformed(f"params['{self.keys['weight']}'] of {cls}(3, 2) is {describe_value(weight)}: it should "
+                            'have shape (2, 3)')
+        self.transposed = shape == (3, 2)
+        bias = params[self.keys['bias']]
+        self.bias_shape = np.shape(bias) if isinstance(bias, (np.ndarray, int, float)) else None
+        if self.bias_shape not in ((2,), (1, 2), (2, 1), (), (1,), (1, 1)):
+            raise Malformed(f"params['{self.keys['bias']}'] of {cls}(3, 2) is {describe_value(bias)}: it should have "
+                            'shape (2,)')
+        self.has_input_layer = 'input_layer' in [name for name, *_ in session.signature('modules', cls)]
+        session.met('weight (in, out)' if self.transposed else 'weight (out, in)')
+        session.met(f'bias {("N".join(str(self.bias_shape).split("2")) if self.bias_shape else "a scalar")}')
+        if not self.has_input_layer:
+            session.met('no input_layer')
+
+    def make(self, in_features, out_features, *args):
+        return self.around(self.session.new('modules', self.cls, [in_features, out_features, *args]).ref,
+                           (out_features, in_features))
+
+    def around(self, ref, shape=None):
+        """A linear module that is there already, in an MLP."""
+        thing = Thing(self.session, ref, self.cls)
+        if shape is None:
+            weight = as_array(thing.get('params', [self.keys['weight']]), 'the weight')
+            if weight.ndim != 2:
+                raise Malformed(f'a weight in the MLP has shape {weight.shape}')
+            shape = weight.shape[::-1] if self.transposed else weight.shape
+        return Linear(self.session, ref, self.cls, self.keys, self.transposed, shape)

@@ -1,0 +1,315 @@
+"""The linear module: Y = X Wᵀ + b, its three gradients, its start, and what comes after the first step."""
+
+import numpy as np
+
+from grading.causes import Suspect, Trial, close, explain, penalty, show
+from grading.common_checks import cache, loops
+from grading.interface import LinearMaker, Malformed, as_array, describe_value
+from grading.remote import Failed
+from grading.telling import attempt, hint_for, tell
+
+PART = 'linear'
+SIZES = [(1, 2, 3), (2, 3, 2), (3, 4, 4), (7, 5, 4)]  # S, M, N: the smallest first; one batch of one, one square W
+
+FORWARD = [
+    Suspect('bias forgotten', 'has no bias in it', lambda x, W, **_: x @ W.T),
+    Suspect('transpose', 'is X W, without the transpose', lambda x, W, b, **_: x @ W + b),
+    Suspect('bias subtracted', 'subtracts the bias', lambda x, W, b, **_: x @ W.T - b),
+    Suspect('bias twice', 'adds the bias twice', lambda x, W, b, **_: x @ W.T + 2 * b),
+    Suspect('transposed result', 'is the transpose of what it should be', lambda x, W, b, **_: (x @ W.T + b).T),
+    Suspect('activation in the linear module', 'is max(X Wᵀ + b, 0): the activation is in it',
+            lambda x, W, b, **_: np.maximum(x @ W.T + b, 0)),
+    Suspect('scaled', 'is divided by the number of samples', lambda x, W, b, **_: (x @ W.T + b) / len(x)),
+]
+WEIGHT = [
+    Suspect('mean in place of sum', 'is the mean over the batch in place of the sum: 1/S too small',
+            lambda x, D, **_: D.T @ x / len(x)),
+    Suspect('times S', 'is S times too large', lambda x, D, **_: D.T @ x * len(x)),
+    Suspect('transpose', 'is the transpose of what it should be', lambda x, D, **_: x.T @ D),
+    Suspect('sign', 'has the wrong sign', lambda x, D, **_: -D.T @ x),
+    Suspect('never filled', 'stays at zero: backward does not fill it', lambda W, **_: np.zeros_like(W)),
+    Suspect('counted twice', 'is twice what it should be', lambda x, D, **_: 2 * D.T @ x),
+    Suspect('output in place of input', 'is computed with the output of forward in place of its input',
+            lambda x, W, b, D, **_: D.T @ (x @ W.T + b)),
+    Suspect('∂L/∂Y left out', 'is the sum of the inputs: ∂L/∂Y is not in it',
+            lambda x, W, **_: np.broadcast_to(x.sum(axis=0), W.shape)),
+    Suspect('∂L/∂Y left out', 'is the sum of the inputs: ∂L/∂Y is not in it', lambda x, **_: x.sum(axis=0)),
+    Suspect('sum before product', 'is the product of two sums over the batch, not the sum of the products',
+            lambda x, D, **_: np.outer(D.sum(axis=0), x.sum(axis=0))),
+    Suspect('sum before product', 'is the product of two means over the batch, not the sum of the products',
+            lambda x, D, **_: np.outer(D.mean(axis=0), x.mean(axis=0))),
+    Suspect('only the last sample', 'has the last sample in it only', lambda x, D, **_: np.outer(D[-1], x[-1])),
+    Suspect('only the first sample', 'has the first sample in it only', lambda x, D, **_: np.outer(D[0], x[0])),
+    Suspect('no sum over the batch', 'is not summed over the batch', lambda x, D, **_: D[:, :, None] * x[:, None, :]),
+]
+BIAS = [
+    Suspect('mean in place of sum', 'is the mean over the batch in place of the sum: 1/S too small',
+            lambda D, **_: D.mean(axis=0)),
+    Suspect('no sum over the batch', 'is ∂L/∂Y itself: the sum over the batch is missing', lambda D, **_: D),
+    Suspect('no sum over the batch', 'is ∂L/∂Y itself: the sum over the batch is missing', lambda D, **_: D.T),
+    Suspect('∂L/∂Y left out', 'is all ones, whatever ∂L/∂Y is', lambda b, **_: np.ones_like(b)),
+    Suspect('∂L/∂Y left out', 'is the number of samples, whatever ∂L/∂Y is',
+            lambda b, x, **_: np.full(b.shape, len(x))),
+    Suspect('never filled', 'stays at zero: backward does not fill it', lambda b, **_: np.zeros_like(b)),
+    Suspect('sign', 'has the wrong sign', lambda D, **_: -D.sum(axis=0)),
+    Suspect('times S', 'is S times too large', lambda D, **_: D.sum(axis=0) * len(D)),
+    Suspect('wrong axis', 'is summed over the units in place of the samples', lambda D, **_: D.sum(axis=1)),
+    Suspect('wrong axis', 'is the mean over the units in place of the sum over the samples',
+            lambda D, **_: D.mean(axis=1)),
+    Suspect('wrong axis', 'is the sum over samples and units', lambda b, D, **_: np.full(b.shape, D.sum())),
+    Suspect('wrong axis', 'is the sum over samples and units', lambda D, **_: D.sum()),
+    Suspect('wrong axis', 'is the mean over samples and units', lambda D, **_: D.mean()),
+    Suspect('counted twice', 'is twice what it should be', lambda D, **_: 2 * D.sum(axis=0)),
+    Suspect('only the first sample', 'has the first sample in it only', lambda D, **_: D[0]),
+    Suspect('only the last sample', 'has the last sample in it only', lambda D, **_: D[-1]),
+]
+INPUT = [
+    Suspect('weights left out', 'is ∂L/∂Y itself: the weights are not in it', lambda D, **_: D),
+    Suspect('scaled', 'is divided by the number of samples', lambda W, D, **_: D @ W / len(D)),
+    Suspect('sign', 'has the wrong sign', lambda W, D, **_: -D @ W),
+    Suspect('transpose', 'has the weights transposed', lambda W, D, **_: D @ W.T),
+    Suspect('transposed result', 'is the transpose of what it should be', lambda W, D, **_: (D @ W).T),
+    Suspect('gradient in place of weights', 'has the gradient of the weights in it in place of the weights',
+            lambda x, D, **_: D @ (D.T @ x)),
+    Suspect('never filled', 'is zero', lambda x, **_: np.zeros_like(x)),
+]
+GRADIENTS = {  # name → the subject of the sentence, the formula, the suspects, where it is in the code, what to check
+    'weight': ('∂L/∂W, the gradient of the weights,', WEIGHT, r"grads\b.*weight|weight.*=",
+               '∂L/∂W = (∂L/∂Y)ᵀ X: a sum over the samples, of the shape of W'),
+    'bias': ('∂L/∂b, the gradient of the bias,', BIAS, r"grads\b.*bias|bias.*=",
+             '∂L/∂b = Σ_s ∂L/∂Y_s: each sample adds to the loss, so the gradients add up; the 1/S of the mean loss is '
+             'in ∂L/∂Y already'),
+    'x': ('∂L/∂X, the gradient of the input,', INPUT, r'return|dx\s*=', '∂L/∂X = ∂L/∂Y W, of the shape of X'),
+}
+
+
+def judge(context):
+    """All about LinearModule; leaves context.linear where it can be used for the MLP."""
+    source, cls = context.modules, 'LinearModule'
+    if source.is_stub(cls, 'forward', 'backward'):
+        return context.skip(PART, 'stub')
+    try:
+        maker = LinearMaker(context.session)
+        maker.make(3, 2)
+    except (Failed, Malformed) as error:
+        context.broken[cls] = 'can not be built'
+        place = error.place if isinstance(error, Failed) else ''
+        return context.wrong(PART, f'{cls}(3, 2) can not be built: {error}.', cause='can not be built', place=place,
+                             hint=hint_for(error))
+    trials = {name: [] for name in ('y', 'weight', 'bias', 'x')}
+    for size in SIZES:
+        for name, trial in _one_size(context, maker, *size).items():
+            trials[name].append(trial)
+    context.linear = maker
+    _tell(context, cls, maker, trials)
+    _second_step(context, maker)
+    _start(context, maker)
+    cache(context, PART, cls, lambda: maker.make(3, 2), np.ones((4, 3)), np.ones((4, 2)))
+    loops(context, PART, cls, ('forward', 'backward'))
+    faults = context.findings.of(PART, 'wrong')
+    if faults:
+        context.broken[cls] = faults[0].cause
+
+
+def _numbers(rng, shape, small):
+    """Small whole numbers, which a student can follow, or normal ones, which leave nothing to chance."""
+    return rng.integers(1, 5, shape) * rng.choice([-1.0, 1.0], shape) if small else rng.normal(size=shape)
+
+
+def _one_size(context, maker, samples, in_features, out_features):
+    """Trials of forward and of the three gradients for one size."""
+    rng, small = context.rng, samples < 3
+    x, D = (_numbers(rng, (samples, size), small) for size in (in_features, out_features))
+    W, b = _numbers(rng, (out_features, in_features), small), _numbers(rng, out_features, small)
+    linear = attempt(lambda: maker.make(in_features, out_features))
+    answers = dict.fromkeys(['y', 'weight', 'bias', 'x'], linear)
+    if not isinstance(linear, Exception):
+        set_error = attempt(lambda: linear.set_parameters(W, b))
+        if isinstance(set_error, Exception):
+            answers = dict.fromkeys(answers, set_error)
+        else:
+            W, b = linear.parameter('weight').astype(float), linear.parameter('bias').astype(float)
+            answers['y'] = attempt(lambda: linear.array('forward', x))
+            answers['x'] = attempt(lambda: linear.array('backward', D))
+            for name in ('weight', 'bias'):
+                answers[name] = answers['x'] if isinstance(answers['x'], Failed) else attempt(
+                    lambda name=name: linear.gradient(name))
+    expected = {'y': x @ W.T + b, 'weight': D.T @ x, 'bias': D.sum(axis=0), 'x': D @ W}
+    inputs = {'x': x, 'W': W, 'b': b, 'D': D, 'samples': samples}
+    return {name: Trial(inputs, answers[name], expected[name]) for name in answers}
+
+
+def _tell(context, cls, maker, trials):
+    place = context.modules.place
+    tell(context, PART, 'forward', trials['y'], FORWARD, place(cls, 'forward', r'@|dot|matmul|einsum|return'),
+         'Y = X Wᵀ + b, of shape (S, N)', ['x', 'W', 'b'])
+    same = isinstance(trials['x'][-1].actual, Failed) and str(trials['x'][-1].actual)
+    if same and all(str(trials[name][-1].actual) == same for name in ('weight', 'bias')):
+        error = trials['x'][-1].actual
+        context.broken[cls] = 'backward raises'
+        square, cause = _square(context, maker)
+        return context.wrong(PART, f'backward can not be computed: {error}.{square and f" {square}"}',
+                             cause=cause or f'raises {error.kind}', place=error.place,
+                             hint='∂L/∂W = (∂L/∂Y)ᵀ X, ∂L/∂b = Σ_s ∂L/∂Y_s, ∂L/∂X = ∂L/∂Y W')
+    for name, (what, suspects, pattern, hint) in GRADIENTS.items():
+        parameter = {'weight': 'W', 'bias': 'b'}.get(name)
+        found = parameter and any(trial.failed for trial in trials[name]) and penalty(trials[name], parameter)
+        where = place(cls, 'backward', pattern)
+        if found:
+            factor, divisor = found
+            context.wrong(PART, f'{what} has {factor:g}{divisor} · {parameter} added: a regularization term '
+                          f'(λ = {factor:g}) that the loss does not have.', cause='regularization term', place=where,
+                          example=_example(trials[name]), hint=hint)
+        else:
+            shown = ['x', 'D'] if name == 'weight' else ['D'] if name == 'bias' else ['W', 'D']
+            tell(context, PART, what, trials[name], suspects, where, hint, shown)
+
+
+PRODUCTS = [Suspect('order of the product', f'is {words}: a product in the wrong order or with a wrong transpose',
+                    formula)
+            for words, formula in [
+                ('W ∂L/∂Y', lambda W, D, **_: W @ D), ('Wᵀ ∂L/∂Y', lambda W, D, **_: W.T @ D),
+                ('W (∂L/∂Y)ᵀ', lambda W, D, **_: W @ D.T), ('∂L/∂Y Wᵀ', lambda W, D, **_: D @ W.T),
+                ('Wᵀ (∂L/∂Y)ᵀ', lambda W, D, **_: W.T @ D.T), ('(∂L/∂Y)ᵀ W', lambda W, D, **_: D.T @ W),
+                ('∂L/∂Y X', lambda x, D, **_: D @ x), ('∂L/∂Y Xᵀ', lambda x, D, **_: D @ x.T),
+                ('X ∂L/∂Y', lambda x, D, **_: x @ D), ('X (∂L/∂Y)ᵀ', lambda x, D, **_: x @ D.T),
+                ('(∂L/∂Y)ᵀ Xᵀ', lambda x, D, **_: D.T @ x.T), ('Xᵀ (∂L/∂Y)ᵀ', lambda x, D, **_: x.T @ D.T)]]
+
+
+def _square(context, maker):
+    """Where backward can't be computed: what it computes where all sizes are the same, (in words, its cause)."""
+    trials = _one_size(context, maker, 4, 4, 4)
+    found, causes = [], []
+    for name, symbol in (('x', '∂L/∂X'), ('weight', '∂L/∂W'), ('bias', '∂L/∂b')):
+        suspect = explain([trials[name]], GRADIENTS[name][1] + PRODUCTS)
+        if suspect:
+            found.append(f'{symbol} {suspect.text}')
+            causes.append(suspect.cause)
+    return (f'With S = M = N = 4, where it runs: {"; ".join(found)}.', causes[0]) if found else ('', '')
+
+
+def _example(trials):
+    trial = next(trial for trial in trials if trial.failed)
+    return '\n'.join([show('came out', trial.actual), show('should be', trial.expected)])
+
+
+def _second_step(context, maker):
+    """After an update by hand, and after a batch of another size, forward and backward are those of the new numbers."""
+    if context.findings.of(PART, 'wrong'):
+        return
+    rng = context.rng
+    try:
+        linear = maker.make(3, 2)
+        W, b = rng.normal(size=(2, 3)), rng.normal(size=2)
+        linear.set_parameters(W, b)
+        sums, replaced = [np.zeros((2, 3)), np.zeros(2)], True
+        for samples in (4, 2):
+            x, D = rng.normal(size=(samples, 3)), rng.normal(size=(samples, 2))
+            linear.array('forward', x)
+            linear.array('backward', D)
+            expected = [D.T @ x, D.sum(axis=0)]
+            sums = [total + grad for total, grad in zip(sums, expected)]
+            actual = [linear.gradient('weight'), linear.gradient('bias')]
+            replaced = all(close(*pair) for pair in zip(actual, expected))
+        added = not replaced and all(close(*pair) for pair in zip(actual, sums))
+        if added:
+            linear.clear()
+            linear.array('forward', x)
+            linear.array('backward', D)
+            cleared = all(close(linear.gradient(name), grad) for name, grad in zip(('weight', 'bias'), expected))
+            context.gradients_add_up = True
+            if cleared:
+                context.remark(PART, 'Gradients are added up until clear_cache is called.')
+            else:
+                context.departs(PART, 'Gradients are added up from one backward to the next, and clear_cache does not '
+                                      'set them to zero: the training loop has to.', cause='gradients add up')
+        elif not replaced:
+            context.wrong(PART, 'The gradients of a second backward, with another batch, are neither its own nor added '
+                                'to those of the first.', cause='second step',
+                          example=show('came out', actual[1]) + '\n' + show('should be', expected[1]))
+        linear.set_parameters(W - 0.1, b + 0.1)
+        out = linear.array('forward', x)
+        if not close(out, x @ (W - 0.1).T + b + 0.1):
+            context.wrong(PART, 'After an update of the parameters forward still uses the old ones.',
+                          cause='old parameters')
+    except (Failed, Malformed) as error:
+        context.wrong(PART, f'A second step with a batch of another size fails: {error}.', cause='second step',
+                      place=getattr(error, 'place', ''))
+
+
+def _start(context, maker):
+    """Initialization and the gradients before the first backward: departures at most."""
+    try:
+        linear = maker.make(5, 4)
+        grads, params = linear.get('grads'), linear.get('params')
+    except Failed as failed:
+        return context.departs(PART, f'There is no dict grads before the first backward: {failed}.',
+                               cause='gradients at the start')
+    for name in ('weight', 'bias'):
+        grad = grads.get(maker.keys[name]) if isinstance(grads, dict) else None
+        shape = np.shape(params[maker.keys[name]])
+        if not isinstance(grad, np.ndarray) or grad.shape != shape or grad.any():
+            met = describe_value(grad) if not isinstance(grad, np.ndarray) or grad.shape != shape else 'not zero'
+            context.departs(PART, f'Before the first backward the gradient of the {name} is {met}; it should be zeros '
+                                  f'of shape {shape}.', cause='gradients at the start')
+    if np.any(params[maker.keys['bias']]):
+        context.departs(PART, 'The bias does not start at zero.', cause='initialization')
+    try:
+        linear.call('forward', np.ones((7, 5)))
+        linear.call('backward', np.ones((7, 4)))
+        after = as_array(linear.get('grads', [maker.keys['bias']]), 'grads')
+        bias = np.asarray(params[maker.keys['bias']])
+        if after.size == 4 and after.shape != bias.shape:
+            context.departs(PART, f'The gradient of the bias has shape {after.shape}, the bias {bias.shape}: an update '
+                                  'in place may fail or spread it.', cause='shape of the bias gradient')
+    except (Failed, Malformed):
+        pass  # a fault of backward, told there
+    _initialization(context, maker)
+
+
+def _initialization(context, maker):
+    in_features, out_features = 400, 300
+    found = {}
+    try:
+        for input_layer in (False, True) if maker.has_input_layer else (False,):
+            arguments = (input_layer,) if maker.has_input_layer else ()
+            context.session.ask('seed', number=3)
+            weight = maker.make(in_features, out_features, *arguments).parameter('weight')
+            found[input_layer] = weight.std() * np.sqrt(in_features)
+            context.session.ask('seed', number=4)
+            other = maker.make(in_features, out_features, *arguments).parameter('weight')
+            if weight.any() and np.array_equal(weight, other):
+                context.remark(PART, "The weights are the same whatever NumPy's seed is: the constructor seeds.")
+        if maker.has_input_layer:
+            _input_layer_changes_nothing_else(context, maker)
+    except (Failed, Malformed) as error:
+        return context.departs(PART, f'A layer of 400 inputs or one with input_layer can not be built: {error}.',
+                               cause='initialization')
+    near = {key: abs(value / np.sqrt(1 if key else 2) - 1) < 0.03 for key, value in found.items()}
+    if not maker.has_input_layer and found[False] < 0.01:
+        context.departs(PART, f'The weights start with standard deviation {found[False] / 20:.2g}, as the course asked '
+                              'before it asked for Kaiming; LinearModule takes no input_layer.', cause='initialization')
+    elif not maker.has_input_layer:
+        context.departs(PART, f'LinearModule takes no input_layer; its weights start with {found[False]:.3f}/√M.',
+                        cause='initialization')
+    elif not all(near.values()):
+        ignored = abs(found[True] / found[False] - 1) < 0.03
+        context.departs(
+            PART, f'The weights start with standard deviation {found[False]:.3f}/√M, with input_layer=True '
+            f'{found[True]:.3f}/√M; Kaiming asks for 1.414/√M and 1/√M.'
+            + (' input_layer is ignored.' if ignored else ''), cause='initialization')
+
+
+def _input_layer_changes_nothing_else(context, maker):
+    x, W, b = (context.rng.normal(size=shape) for shape in ((3, 4), (2, 4), 2))
+    linear = maker.make(4, 2, True)
+    linear.set_parameters(W, b)
+    plain = maker.make(4, 2)
+    plain.set_parameters(W, b)
+    outs = [attempt(lambda which=which: which.array('forward', x)) for which in (linear, plain)]
+    grads = [attempt(lambda which=which: which.array('backward', np.ones((3, 2)))) for which in (linear, plain)]
+    same = all(isinstance(pair[0], Exception) == isinstance(pair[1], Exception)
+               and (isinstance(pair[0], Exception) or close(*pair)) for pair in (outs, grads))
+    if not same:
+        context.wrong(PART, 'input_layer=True changes more than the initialization: forward or backward differ.',
+                      cause='input_layer')

@@ -1,0 +1,385 @@
+"""The NumPy MLP: what its modules are, how they are put together, and whose fault it is where it is wrong.
+
+The net gets weights of ours, so that it computes something whatever its start. It is compared with the formulas;
+where it differs, also with its own modules put together rightly: equal to these, it is wrong only since they are.
+"""
+
+import numpy as np
+
+from grading.causes import Suspect, Trial, close
+from grading.cross_entropy_part import MAX_EPSILON
+from grading.interface import Malformed
+from grading.nets import CLASSES, INPUTS, Reference, WrongSizes, build, chain_of_sizes, reference_for
+from grading.remote import Failed
+from grading.softmax_part import softmax
+from grading.telling import attempt, hint_for, tell
+
+PART = 'mlp'
+HIDDEN = [[4], [6, 4], [6, 5, 4]]  # the smallest first, all sizes different
+GRADIENT_HINT = 'backward takes the modules in the reverse order of forward, each with what the one after it gave'
+
+
+FORWARD = [
+    Suspect('no activation', 'has no activation between the linear layers: it is one linear map',
+            lambda net, x, **_: net.variant(x, activation=False)),
+    Suspect('activation behind the last layer', 'has an activation behind the last linear layer too, before softmax',
+            lambda net, x, **_: net.variant(x, last=True)),
+    Suspect('activation behind the last layer', 'has its activation behind the last linear layer only',
+            lambda net, x, **_: net.variant(x, activation=False, last=True)),
+    Suspect('softmax twice', 'is put through softmax twice', lambda net, x, **_: net.variant(x, softmaxes=2)),
+    Suspect('no softmax', 'gives logits: softmax is missing', lambda net, x, **_: net.variant(x, softmaxes=0)),
+    Suspect('softmax in place of the activation', 'has softmax behind the hidden layers too',
+            lambda net, x, **_: Reference(net.weights, net.biases, softmax, None).variant(x)),
+    Suspect('no softmax', 'gives the activation of the logits: softmax is missing',
+            lambda net, x, **_: net.variant(x, last=True, softmaxes=0)),
+    Suspect('activation of the input', 'puts its input through the activation first',
+            lambda net, x, **_: net.variant(x, first=True)),
+]
+BACKWARD = [
+    Suspect('softmax left out of backward', 'leaves softmax out: it takes ∂L/∂probabilities for ∂L/∂logits',
+            lambda net, x, D, layer, which, **_: net.gradients(x, D, through_softmax=False)[layer][which]),
+    Suspect('activation left out of backward', 'leaves the activations out',
+            lambda net, x, D, layer, which, **_: net.gradients(x, D, slopes=False)[layer][which]),
+    Suspect('activation and softmax left out', 'leaves softmax and the activations out',
+            lambda net, x, D, layer, which, **_: net.gradients(x, D, False, False)[layer][which]),
+    Suspect('backward does nothing', 'is never filled: MLP.backward does nothing',
+            lambda net, layer, which, **_: np.zeros_like((net.weights, net.biases)[which][layer])),
+    Suspect('not the first layer', 'is never filled in the first layer: backward does not reach it',
+            lambda net, x, D, layer, which, **_: net.gradients(x, D)[layer][which] * (layer > 0)),
+    Suspect('only the last layer', 'is filled in the last layer only', lambda net, x, D, layer, which, **_: (
+        net.gradients(x, D)[layer][which] * (layer == len(net.weights) - 1))),
+]
+
+
+def judge(context):
+    source, session = context.mlp, context.session
+    if not source.exists:
+        return context.skip(PART, 'missing')
+    if source.problem:
+        return context.wrong(PART, f'{source.problem}.', cause=source.cause)
+    if source.is_stub('MLP', '__init__', 'forward', 'backward'):
+        return context.skip(PART, 'stub')
+    try:
+        session.require('mlp_numpy')
+    except Failed as failed:
+        return context.wrong(PART, f'mlp_numpy.py can not be imported: {failed}.', cause='can not be imported',
+                             place=failed.place)
+    if 'MLP' not in [name for name, *_ in session.classes('mlp_numpy')]:
+        return context.skip(PART, 'missing')
+    if context.linear is None:
+        return _without_linear(context)
+    for hidden in HIDDEN:
+        if not _judge_depth(context, hidden):
+            break
+    if not context.inherited:
+        _no_hidden_layer(context)
+    _tell_inherited(context)
+    _fused(context)
+    if not context.findings.of(PART, 'wrong'):
+        _images(context)
+        _initialization(context)
+    _cache(context)
+
+
+def _judge_depth(context, hidden):
+    """Forward, backward, a batch of one and a second step for one depth. Returns whether to go on deeper."""
+    words = f'with {len(hidden)} hidden layer{"s" * (len(hidden) > 1)}'
+    try:
+        net = build(context, hidden)
+        reference = reference_for(context, net)
+    except WrongSizes as error:
+        context.wrong(PART, f'{error}.', cause='layer sizes', place=context.mlp.place('MLP', '__init__', 'Linear'),
+                      hint='each layer takes as many inputs as the one before it has outputs')
+        return False
+    except (Failed, Malformed) as error:
+        context.wrong(PART, f'MLP({INPUTS}, {hidden}, {CLASSES}) can not be built: {error}.',
+                      cause='can not be built', place=getattr(error, 'place', ''), hint=hint_for(error))
+        return False
+    trials, after = _steps(context, net, reference)
+    if any(trial.failed for trial in trials['y']):
+        return _tell_forward(context, net, trials['y'], words)
+    fine = _tell_backward(context, net, trials['grads'], hidden, words)
+    if after.failed:
+        reversed_layers = 'reverse' in ''.join(context.mlp.lines)
+        raised = isinstance(after.actual, Exception)
+        context.wrong(
+            PART, f'{words}, a forward after a backward {"raises " + str(after.actual) if raised else "differs"}: '
+            'backward leaves the net changed' + (', its layers in reverse order (list.reverse works in place)'
+                                                 if reversed_layers else '') + '.',
+            cause='layers left reversed' if reversed_layers else 'backward changes the net',
+            place=context.mlp.place('MLP', 'backward', r'reverse\(' if reversed_layers else 'layer'),
+            hint='reversed(layers) or layers[::-1] leave the list as it is')
+        return False
+    return fine
+
+
+def _steps(context, net, reference):
+    """Three steps: a batch, a batch of one, and one more after an update → trials; and a forward after backward."""
+    rng, forward, backward, after = context.rng, [], [], None
+    for samples in (2, 1, 7):
+        x, D = rng.normal(size=(samples, INPUTS)), rng.normal(size=(samples, CLASSES))
+        if samples == 7:
+            reference = reference_for(context, net)
+        if context.gradients_add_up:
+            for thing in (net.thing, *net.linears):
+                thing.clear()
+        y = attempt(lambda: net.thing.array('forward', x))
+        result = y if isinstance(y, Exception) else attempt(lambda: net.thing.call('backward', D))
+        data = {'net': reference, 'x': x, 'D': D, 'samples': samples}
+        forward.append(Trial(data, y, reference.forward(x)[2]))
+        for layer, (linear, grads) in enumerate(zip(net.linears, reference.gradients(x, D))):
+            for which, name in enumerate(('weight', 'bias')):
+                actual = result if isinstance(result, Exception) else attempt(lambda: linear.gradient(name))
+                backward.append(Trial({**data, 'layer': layer, 'which': which}, actual, grads[which],
+                                      label=f'{name} of linear layer {layer + 1}'))
+        if after is None:
+            again = attempt(lambda: net.thing.array('forward', x))
+            after = Trial(data, again, forward[0].expected)
+            if after.failed and not forward[0].failed:
+                break  # the net is another one now
+    return {'y': forward, 'grads': backward}, after
+
+
+def _tell_forward(context, net, trials, words):
+    """Tell why forward is wrong; returns whether a deeper net may have more to tell."""
+    guilty = _guilty(context, net)
+    first = next(trial for trial in trials if trial.failed)
+    stubs = [part for part in ('activation', 'softmax') if context.findings.status.get(part) in ('stub', 'missing')]
+    if stubs and isinstance(first.actual, Failed):
+        context.wrong(PART, f'Can not be computed, since the {" and the ".join(stubs)} '
+                            f'{"is" if len(stubs) == 1 else "are"} a stub or missing.', cause='inherited')
+        return False
+    if guilty and _same(_own_modules(context, net, first)[0], first.actual):
+        context.inherited = [name for name, _ in guilty]
+        return True
+    tell(context, PART, f'{words}, forward', trials, FORWARD, context.mlp.place('MLP', 'forward', r'forward\(|return'),
+         'linear layers with an activation between them, a last linear layer, softmax', ['x'])
+    return False
+
+
+def _tell_backward(context, net, trials, hidden, words):
+    """Tell what is wrong with backward, if anything; returns whether a deeper net may have more to tell."""
+    failing = [trial for trial in trials if trial.failed]
+    if not failing:
+        return True
+    guilty = _guilty(context, net)
+    place = context.mlp.place('MLP', 'backward', r'backward\(')
+    if guilty:
+        samples = [trial for trial in trials if trial.inputs['samples'] == failing[0].inputs['samples']]
+        own = _own_modules(context, net, samples[0])
+        if all(_same(value, trial.actual) for value, trial in zip(own[1], samples)):
+            context.inherited = [name for name, _ in guilty]
+            return True
+    first = failing[0]
+    if len(hidden) > 1 and len(net.activations) == 1:
+        name = net.activations[0][1]
+        context.wrong(PART, f'{words}, backward fails: one {name} object serves all hidden layers, and keeps the input '
+                      'of the last one only'
+                      + (f' ({first.actual})' if isinstance(first.actual, Exception) else '') + '.',
+                      cause='one activation object', place=context.mlp.place('MLP', '__init__', name),
+                      hint='each hidden layer needs an activation object of its own')
+        return False
+    what = f'{words}, the gradient of the {first.label}'
+    if isinstance(first.actual, Exception):
+        what = f'{words}, backward'
+    tell(context, PART, what, trials if not guilty else failing, BACKWARD, place, GRADIENT_HINT, ['D'])
+    return False
+
+
+def _guilty(context, net):
+    """The modules in the net that are wrong by themselves: [(class, cause)]."""
+    used = {'LinearModule', 'SoftMaxModule', *(name for _, name in net.activations)}
+    return [(name, cause) for name, cause in context.broken.items() if name in used]
+
+
+def _tell_inherited(context):
+    if context.inherited:
+        names = f'{" and ".join(context.inherited)} {"is" if len(context.inherited) == 1 else "are"}'
+        context.wrong(PART, f'Besides, {names} wrong (see there).' if context.findings.of(PART, 'wrong') else
+                      f'Wrong only since {names} (see there): the MLP itself is put together rightly.',
+                      cause='inherited')
+
+
+def _own_modules(context, net, trial):
+    """(probabilities, gradients) of the solution's own modules, put together rightly, with the weights of the trial."""
+    reference, x, D = (trial.inputs[name] for name in ('net', 'x', 'D'))
+    session, modules, linears = context.session, [], []
+
+    def run():
+        for W, b in zip(reference.weights, reference.biases):
+            first = (not linears,) if context.linear.has_input_layer else ()
+            linear = context.linear.make(W.shape[1], W.shape[0], *first)
+            linear.set_parameters(W, b)
+            linears.append(linear)
+            modules.append(linear)
+            if len(linears) < len(reference.weights) and net.activations:
+                name = net.activations[0][1]
+                modules.append(context.activations[name].make(session, reference.value))
+        modules.append(session.new('modules', 'SoftMaxModule', []))
+        out = x
+        for module in modules:
+            out = module.array('forward', out)
+        return out
+
+    y = attempt(run)
+    if isinstance(y, Exception):
+        return y, [y] * 2 * len(reference.weights)
+
+    def back():
+        d = D
+        for module in reversed(modules):
+            d = module.array('backward', d)
+        return d
+
+    result = attempt(back)
+    if isinstance(result, Exception):
+        return y, [result] * 2 * len(linears)
+    return y, [attempt(lambda: linear.gradient(name)) for linear in linears for name in ('weight', 'bias')]
+
+
+def _same(one, other):
+    if isinstance(one, Exception) or isinstance(other, Exception):
+        return type(one) is type(other) and getattr(one, 'places', 0)[-1:] == getattr(other, 'places', 1)[-1:]
+    if not np.isfinite(one).all():
+        return np.array_equal(one, other, equal_nan=True)
+    return close(other, one)
+
+
+def _without_linear(context):
+    """LinearModule can not be built: only the sizes that MLP asks it for can be seen."""
+    context.wrong(PART, 'Can not be built, since LinearModule can not (see there).', cause='inherited')
+    for hidden in HIDDEN:
+        try:
+            sizes = context.session.ask('sizes', module='mlp_numpy', name='MLP', args=[INPUTS, list(hidden), CLASSES],
+                                        kwargs=context.session.further('mlp_numpy', 'MLP', 3), linear='LinearModule')
+        except Failed as failed:
+            return context.wrong(PART, f'Besides, MLP({INPUTS}, {hidden}, {CLASSES}) can not be built: {failed}.',
+                                 cause='can not be built', place=failed.place)
+        expected = list(zip([INPUTS, *hidden], [*hidden, CLASSES]))
+        if [tuple(pair) for pair in sizes] != expected:
+            return context.wrong(
+                PART, f'Besides, MLP({INPUTS}, {hidden}, {CLASSES}) asks for '
+                f'{chain_of_sizes([pair[::-1] for pair in sizes])}; it should have '
+                f'{chain_of_sizes([pair[::-1] for pair in expected])}.',
+                cause='layer sizes', place=context.mlp.place('MLP', '__init__', 'Linear'),
+                hint='each layer takes as many inputs as the one before it has outputs')
+
+
+def _no_hidden_layer(context):
+    """An empty n_hidden is multinomial logistic regression: raising departs, another function is wrong."""
+    if context.findings.of(PART, 'wrong'):
+        return
+    try:
+        net = build(context, [])
+        reference = reference_for(context, net)
+    except (Failed, Malformed) as error:
+        return context.departs(PART, f'An empty n_hidden, for multinomial logistic regression, fails: {error}.',
+                               cause='empty n_hidden', place=getattr(error, 'place', ''))
+    trials, _ = _steps(context, net, reference)
+    raised = next((trial.actual for trial in trials['y'] + trials['grads'] if isinstance(trial.actual, Exception)),
+                  None)
+    if raised:
+        context.departs(PART, f'An empty n_hidden, for multinomial logistic regression, fails: {raised}.',
+                        cause='empty n_hidden', place=getattr(raised, 'place', ''))
+    elif any(trial.failed for trial in trials['y']):
+        _tell_forward(context, net, trials['y'], 'with no hidden layer')
+    else:
+        _tell_backward(context, net, trials['grads'], [], 'with no hidden layer')
+
+
+FUSED = ('fused gradient', 'passed through', 'softmax left out of backward', 'softmax in the loss', 'no softmax',
+         'follows', 'inherited')  # what is no error where the chain as a whole is right
+
+
+def _fused(context):
+    """Where backward is that of softmax and cross-entropy together: judge the chain from loss to gradients."""
+    findings = context.findings
+    suspicious = context.fused or any(
+        finding.cause in FUSED for part in ('softmax', 'cross_entropy', 'mlp')
+        for finding in findings.of(part, 'wrong'))
+    if not suspicious or findings.status.get('cross_entropy'):
+        return
+    for hidden in HIDDEN[:2]:
+        for samples in (4, 7):
+            if not _chain_is_right(context, hidden, samples):
+                return
+    words = ('Softmax and cross-entropy are one step here: CrossEntropyModule gives the gradient of both, and MLP '
+             'leaves the softmax out. Judged as a chain, which is right.')
+    for part in ('softmax', 'cross_entropy', 'softmax_cross_entropy', 'mlp'):
+        before = findings.of(part, 'wrong')
+        forgiven = [finding for finding in before if finding.cause in FUSED]
+        findings.found = [finding for finding in findings.found if finding not in forgiven]
+        if forgiven:
+            context.remark(part, words, cause='fused')
+
+
+def _chain_is_right(context, hidden, samples):
+    try:
+        net = build(context, hidden)
+        reference = reference_for(context, net)
+        x = context.rng.normal(size=(samples, INPUTS))
+        labels = np.arange(samples) % CLASSES
+        T = np.eye(CLASSES)[labels]
+        loss = context.session.new('modules', 'CrossEntropyModule', [])
+        y = net.thing.array('forward', x)
+        targets = labels if context.targets == 'labels' else T
+        loss.array('forward', y, targets)
+        net.thing.call('backward', loss.array('backward', y, targets))
+        expected = reference.gradients(x, (reference.forward(x)[2] - T) / samples, through_softmax=False)
+        slack = 5 * min(context.epsilon, MAX_EPSILON)
+        return all(close(linear.gradient(name), grads[which], slack)
+                   for linear, grads in zip(net.linears, expected) for which, name in enumerate(('weight', 'bias')))
+    except (Failed, Malformed):
+        return False
+
+
+def _initialization(context):
+    """The first linear module starts with gain 1: the MLP has to tell it that it is the first."""
+    if not context.linear.has_input_layer or any(
+            finding.cause == 'initialization' for finding in context.findings.of('linear', 'departs')):
+        return
+    try:
+        first = build(context, [300], inputs=400).linears[0].parameter('weight')
+    except (Failed, Malformed):
+        return
+    gain = first.std() * np.sqrt(first.shape[1])
+    if abs(gain - 1) > 0.05:
+        context.departs(PART, f'The first linear layer starts with standard deviation {gain:.3f}/√M in place of 1/√M: '
+                              'is input_layer=True passed to it?', cause='initialization')
+
+
+def _images(context):
+    """Images (S, C, H, W) are beyond the assignment's text: a remark."""
+    try:
+        net = build(context, [4], inputs=12)
+    except (Failed, Malformed):
+        return
+    x = context.rng.normal(size=(2, 3, 2, 2))
+    flat = attempt(lambda: net.thing.array('forward', x.reshape(2, 12)))
+    images = attempt(lambda: net.thing.array('forward', x))
+    if isinstance(images, Exception) or not isinstance(flat, Exception) and not close(images, flat):
+        context.remark(PART, 'Images (S, channels, height, width) are not flattened.', cause='images')
+
+
+def _cache(context):
+    if context.findings.of(PART, 'wrong'):
+        return
+    try:
+        net = build(context, [4])
+        if not net.thing.has('clear_cache'):
+            return context.departs(PART, 'MLP has no clear_cache.', cause='clear_cache')
+        if context.mlp.is_empty('MLP', 'clear_cache'):
+            return context.departs(PART, 'clear_cache of MLP is a stub.', cause='clear_cache')
+        net.thing.call('forward', np.ones((2, INPUTS)))
+        try:
+            net.thing.call('clear_cache')
+        except Failed as failed:
+            return context.departs(PART, f'clear_cache of MLP raises {failed}.', cause='clear_cache',
+                                   place=failed.place)
+        if not context.findings.of('linear', 'departs') or all(
+                finding.cause != 'clear_cache' for finding in context.findings.of('linear', 'departs')):
+            left = attempt(lambda: net.linears[0].array('backward', np.ones((2, 4))))
+            if not isinstance(left, Exception):
+                context.departs(PART, 'clear_cache of MLP does not reach its linear layers.', cause='clear_cache')
+    except (Failed, Malformed):
+        pass  # told where it is judged

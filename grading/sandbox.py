@@ -1,0 +1,86 @@
+"""Where solutions run: a bare environment, limits, and bubblewrap where it is installed."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+MEBIBYTE = 1 << 20
+LIMITS = {  # of one solution's process and of each process that it starts
+    'RLIMIT_AS': 4096 * MEBIBYTE,  # on top of what NumPy and PyTorch have mapped
+    'RLIMIT_CPU': 300,  # seconds
+    'RLIMIT_FSIZE': 64 * MEBIBYTE,
+    'RLIMIT_NPROC': 64,  # on top of what the user has
+    'RLIMIT_CORE': 0,
+}
+MAX_FOLDER_BYTES = 256 * MEBIBYTE  # what a solution may write in all
+MAX_OUTPUT_BYTES = 4 * MEBIBYTE  # what it may print in all
+
+SYSTEM = ['/usr', '/bin', '/lib', '/lib64', '/lib32', '/sbin', '/etc/ld.so.cache', '/etc/alternatives',
+          '/etc/localtime']
+
+
+def environment(home):
+    """The environment variables of a solution: none of the teacher's. One thread, so that a class fills all cores."""
+    return {
+        'PATH': '/usr/bin:/bin', 'HOME': str(home), 'TMPDIR': str(home), 'USER': 'student', 'LANG': 'C.UTF-8',
+        'OMP_NUM_THREADS': '1', 'OPENBLAS_NUM_THREADS': '1', 'MKL_NUM_THREADS': '1', 'MPLBACKEND': 'Agg',
+        'CUDA_VISIBLE_DEVICES': '', 'PYTHONDONTWRITEBYTECODE': '1', 'PYTHONHASHSEED': '0', 'TQDM_DISABLE': '1',
+    }
+
+
+def has_bubblewrap():
+    """Is bwrap installed, and allowed to make namespaces?"""
+    bwrap = shutil.which('bwrap')
+    if not bwrap:
+        return False
+    probe = [bwrap, '--unshare-all', '--ro-bind', '/', '/', '--dev', '/dev', '--proc', '/proc', 'true']
+    try:
+        return subprocess.run(probe, capture_output=True, timeout=20).returncode == 0
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+
+
+def command(work, arguments, bubblewrap):
+    """The command that runs Python with `arguments`, and what it may see and write: the folder `work`."""
+    python = [sys.executable, '-I', '-B', *arguments]
+    if not bubblewrap:
+        return python
+    visible = [path for path in SYSTEM if os.path.exists(path)]
+    visible += [path for path in {sys.base_prefix, sys.prefix, *packages()} if not path.startswith('/usr/')]
+    binds = [word for path in visible for word in ('--ro-bind', path, path)]
+    return [shutil.which('bwrap'), '--unshare-all', '--die-with-parent', '--new-session', '--proc', '/proc',
+            '--dev', '/dev',
+            '--size', str(64 * MEBIBYTE), '--tmpfs', '/tmp', *binds, '--bind', str(work), str(work),
+            '--chdir', str(work), *python]
+
+
+def packages():
+    """The folders that NumPy and PyTorch are imported from; without the project's own."""
+    here = str(Path(__file__).resolve().parent.parent)
+    return [path for path in sys.path if path.endswith(('site-packages', 'dist-packages')) and os.path.isdir(path)
+            and not path.startswith(here)]
+
+
+def protection(bubblewrap):
+    """What stands between a solution and the machine, in words for the report."""
+    always = ('a process of its own on a copy of the folder; no environment variables; limits on memory, processor '
+              'time, file size, processes and output')
+    if bubblewrap:
+        return f'{always}; bubblewrap: no network, no view of the home folder'
+    return f'{always}; bubblewrap is not installed or not allowed: network and files are not closed off'
+
+
+def bytes_in(folder, enough):
+    """What the files in a folder take, until it is more than `enough`."""
+    total = 0
+    for path, _, names in os.walk(folder):
+        for name in names:
+            try:
+                total += os.lstat(os.path.join(path, name)).st_blocks * 512
+            except OSError:  # removed meanwhile
+                pass
+        if total > enough:
+            break
+    return total

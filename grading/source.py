@@ -1,0 +1,168 @@
+"""A solution's files as text, read and never run: what is a stub, where a loop runs over samples, which line it is."""
+
+import ast
+import functools
+import re
+import warnings
+from pathlib import Path
+
+LARGEST = 1_000_000  # bytes
+MARKER = re.compile(r'^(<{7}|={7}|>{7})( |$)')
+LOOPS = (ast.For, ast.While, ast.ListComp, ast.GeneratorExp, ast.SetComp, ast.DictComp)
+
+
+class Source:
+    """One file. problem: why it can not be read as Python, or None."""
+
+    def __init__(self, path):
+        self.name, self.exists, self.problem, self.cause = path.name, path.is_file(), None, ''
+        self.lines, self.tree = [], ast.Module([], [])
+        if not self.exists:
+            return
+        try:
+            if path.stat().st_size > LARGEST:
+                self.problem, self.cause = f'{path.name} is larger than a million bytes', 'unreadable file'
+                return
+            content = path.read_bytes()
+        except OSError as error:
+            self.problem, self.cause = f'{path.name} can not be read: {error.strerror}', 'unreadable file'
+            return
+        self.lines = content.decode('utf-8-sig', errors='replace').splitlines()
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter('ignore')  # of escapes such as '\d' in a plain string
+                self.tree = ast.parse(content)
+        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+            markers = [number for number, line in enumerate(self.lines, 1) if MARKER.match(line)]
+            line = getattr(error, 'lineno', None) or 1
+            if markers:
+                self.problem = (f'{path.name} has the markers of a merge conflict, the first in line {markers[0]}: '
+                                'no Python, so nothing in it can be used')
+                self.cause = 'merge conflict'
+            else:
+                self.problem = (f'{path.name} is no Python: {getattr(error, "msg", None) or error} in line {line}: '
+                                f'{self.line(line)}')
+                self.cause = 'syntax error'
+
+    def line(self, number):
+        return self.lines[number - 1].strip()[:100] if 0 < number <= len(self.lines) else ''
+
+    @functools.cached_property
+    def classes(self):
+        return {node.name: node for node in ast.walk(self.tree) if isinstance(node, ast.ClassDef)}
+
+    def method(self, cls, name):
+        """The method of a class in this file, or of a base of it in this file; None where there is none."""
+        classes, seen = self.classes, set()
+        while cls in classes and cls not in seen:
+            seen.add(cls)
+            for node in classes[cls].body:
+                if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.name == name:
+                    return node
+            bases = [base.id for base in classes[cls].bases if isinstance(base, ast.Name)]
+            cls = bases[0] if bases else None
+        return None
+
+    def function(self, name):
+        return next((node for node in self.tree.body if isinstance(node, ast.FunctionDef) and node.name == name), None)
+
+    def is_stub(self, cls, *methods):
+        """Are all of these methods left as the course hands them out?"""
+        nodes = [self.method(cls, name) for name in methods]
+        return any(nodes) and all(node is None or is_stub(node) for node in nodes)
+
+    def is_empty(self, cls, method):
+        """Does a method have no statement but pass?"""
+        node = self.method(cls, method)
+        return node is not None and all(isinstance(inner, ast.Pass) or isinstance(inner, ast.Expr)
+                                        and isinstance(inner.value, ast.Constant) for inner in node.body)
+
+    def loop(self, cls, method):
+        """The first loop over something other than names or settings in a method: its line, or None."""
+        node = self.method(cls, method)
+        for inner in ast.walk(node) if node else ():
+            if isinstance(inner, LOOPS) and not _is_loop_over_names(inner):
+                return inner.lineno
+        return None
+
+    def place(self, cls, method, pattern):
+        """Where a statement of a method matches a pattern, the last that does: 'modules.py, line 80', or ''."""
+        node = self.method(cls, method)
+        if node is None:
+            return ''
+        numbers = [number for number in range(node.lineno + 1, (node.end_lineno or node.lineno) + 1)
+                   if re.search(pattern, self.line(number)) and not self.line(number).startswith('#')]
+        return f'{self.name}, line {numbers[-1]}' if numbers else f'{self.name}, line {node.lineno}'
+
+    def quote(self, place):
+        """The line at a place, as it stands there."""
+        found = re.match(re.escape(self.name) + r', line (\d+)$', place)
+        return self.line(int(found[1])) if found else ''
+
+    def imports(self):
+        """The names of the modules that it imports, wherever it does."""
+        names = set()
+        for node in ast.walk(self.tree):
+            if isinstance(node, ast.Import):
+                names.update(alias.name for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                names.add(node.module or '')
+                names.update(alias.name for alias in node.names if node.level and not node.module)
+        return names
+
+
+def is_stub(function):
+    """Does a function do nothing: `pass`, a bare return, or the return of a name that it never sets?"""
+    body = [node for node in function.body if not _says_nothing(node)]
+    if not body:
+        return True
+    *front, last = body
+    arguments = {argument.arg for argument in function.args.args}
+    if front:
+        return False
+    if isinstance(last, ast.Raise):
+        return 'NotImplemented' in ast.dump(last)
+    if isinstance(last, ast.Return):
+        return last.value is None or isinstance(last.value, ast.Constant) or (
+            isinstance(last.value, ast.Name) and last.value.id not in arguments)
+    return False
+
+
+def _says_nothing(node):
+    if isinstance(node, ast.Pass) or isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+        return True
+    if isinstance(node, ast.Expr) and 'super' in ast.dump(node):
+        return True
+    if isinstance(node, ast.Assign):  # out = None, or params = {'weight': None, 'bias': None}
+        value = node.value
+        values = value.values if isinstance(value, ast.Dict) else [value]
+        return all(isinstance(item, ast.Constant) and item.value is None for item in values)
+    return False
+
+
+def _is_loop_over_names(node):
+    """`for name in self.params` and the like, or over a literal: no loop over samples."""
+    iterables = [node.iter] if isinstance(node, ast.For) else [
+        generator.iter for generator in getattr(node, 'generators', [])]
+    text = ' '.join(ast.unparse(iterable) for iterable in iterables)
+    return isinstance(node, ast.While) is False and bool(
+        re.search(r"params|grads|\.keys\(\)|\.items\(\)|^[\[(]['\"]", text))
+
+
+PRELOADED = ['torch', 'matplotlib.pyplot', 'pandas', 'seaborn', 'tqdm.auto']  # imported once for all solutions
+
+
+def libraries(folder, names, seen=None):
+    """The PRELOADED libraries that files of the solution, or its files that they import, import."""
+    seen = set() if seen is None else seen
+    found = set()
+    for name in names:
+        if name in seen:
+            continue
+        seen.add(name)
+        imported = Source(Path(folder) / f'{name}.py').imports()
+        roots = {module.partition('.')[0] for module in imported}
+        found.update(library for library in PRELOADED if library.partition('.')[0] in roots)
+        last = [module.rpartition('.')[2] for module in imported]
+        found |= libraries(folder, [module for module in last if (Path(folder) / f'{module}.py').is_file()], seen)
+    return found

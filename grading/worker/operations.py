@@ -1,0 +1,203 @@
+"""What the judge can ask for: make objects of the solution, call them, look into them."""
+
+import importlib
+import inspect
+import os
+import random
+import sys
+import traceback
+import types
+
+import numpy as np
+
+from .imports import Absent
+from .messages import Objects, read_message, write_message
+from .training import OPERATIONS
+
+
+class Solution:
+    """The operations: each method is one, with the arguments that the message has."""
+
+    def __init__(self, folder):
+        self.folder, self.objects = folder, Objects()
+        self.results = {}  # (object, method) → the last array that it returned, and a copy
+
+    def import_module(self, name):
+        """Import a file of the solution."""
+        importlib.import_module(name)
+
+    def seed(self, number):
+        """Seed NumPy, and what else there is."""
+        np.random.seed(number)
+        random.seed(number)
+        if 'torch' in sys.modules and hasattr(sys.modules['torch'], 'manual_seed'):
+            sys.modules['torch'].manual_seed(number)
+
+    def signature(self, module, name):
+        """The parameters of a class or function: [name, kind, has a default] each."""
+        parameters = inspect.signature(getattr(importlib.import_module(module), name)).parameters.values()
+        return [[parameter.name, parameter.kind.name, parameter.default is not parameter.empty]
+                for parameter in parameters]
+
+    def classes(self, module):
+        """The classes of a module in the solution's own files: [name, names of its methods, names of its bases]."""
+        found = []
+        for name, cls in list(vars(importlib.import_module(module)).items()):
+            if inspect.isclass(cls) and not isinstance(cls, Absent) and self._is_own(cls):
+                methods = [method for method in dir(cls) if callable(getattr(cls, method, None))
+                           and not method.startswith('__')]
+                found.append([name, methods, [base.__name__ for base in cls.__mro__[1:-1]]])
+        return found
+
+    def _is_own(self, cls):
+        file = getattr(sys.modules.get(cls.__module__), '__file__', None) or ''
+        return os.path.dirname(os.path.abspath(file)) == self.folder
+
+    def new(self, module, name, args, kwargs=None):
+        """Make an object → its number, and which of the arguments were changed."""
+        args, before = self.objects.decode(args), self.objects.decode(args)
+        made = getattr(importlib.import_module(module), name)(*args, **self.objects.decode(kwargs or {}))
+        return {'made': self.objects.keep(made),
+                'changed': [index for index, (old, new) in enumerate(zip(before, args)) if _differ(old, new)]}
+
+    def call(self, target, method, args, kwargs=None):
+        """Call a method → its value and what it did to its arguments and to earlier results."""
+        args = self.objects.decode(args)
+        before = [arg.copy() if isinstance(arg, np.ndarray) else arg for arg in args]
+        thing = self.objects.decode(target)
+        value = getattr(thing, method)(*args, **self.objects.decode(kwargs or {}))
+        facts = {
+            'value': value,
+            'changed': [index for index, (old, new) in enumerate(zip(before, args)) if _differ(old, new)],
+            'shares': [index for index, arg in enumerate(args) if isinstance(arg, np.ndarray)
+                       and isinstance(value, np.ndarray) and np.shares_memory(arg, value)],
+        }
+        if isinstance(value, np.ndarray):
+            last, copy = self.results.get((id(thing), method), (None, None))
+            facts['overwrote'] = last is not None and (np.shares_memory(last, value) or _differ(last, copy))
+            self.results[id(thing), method] = value, value.copy()
+        return facts
+
+    def function(self, module, name, args, kwargs=None):
+        """Call a function of a module."""
+        return getattr(importlib.import_module(module), name)(*self.objects.decode(args),
+                                                              **self.objects.decode(kwargs or {}))
+
+    def get(self, target, path):
+        """The value at target.path[0] …: names are attributes, lists of one are keys."""
+        thing = self.objects.decode(target)
+        for step in path:
+            thing = thing[step[0]] if isinstance(step, list) else getattr(thing, step)
+        return thing
+
+    def set(self, target, path, value):
+        """Put an array at a place: into the array that is there, where shape and type allow it."""
+        *front, last = path
+        holder = self.get(target, front)
+        old = holder[last[0]] if isinstance(last, list) else getattr(holder, last)
+        if isinstance(old, np.ndarray) and old.shape == value.shape and old.dtype == value.dtype \
+                and old.flags.writeable:
+            old[...] = value
+        elif isinstance(last, list):
+            holder[last[0]] = value
+        else:
+            setattr(holder, last, value)
+
+    def has(self, target, name):
+        return callable(getattr(self.objects.decode(target), name, None))
+
+    def find(self, target, classes):
+        """The instances of classes [module, name] that can be reached from target, each once, in order.
+
+        → [number, index of the class, attributes that are numbers] each.
+        """
+        wanted = tuple(getattr(importlib.import_module(module), name) for module, name in classes)
+        found = []
+        _reach(self.objects.decode(target), wanted, set(), found)
+        answer = []
+        for instance in found:
+            fits = [index for index, cls in enumerate(wanted) if isinstance(instance, cls)]
+            exact = [index for index in fits if type(instance) is wanted[index]]
+            answer.append([self.objects.keep(instance), (exact or fits)[0]])
+        return answer
+
+    def sizes(self, module, name, args, kwargs, linear):
+        """Make an object while the class `linear` of its module only notes its arguments → these."""
+        loaded, noted = importlib.import_module(module), []
+        owners = [space for space in [loaded, *vars(loaded).values()]
+                  if isinstance(space, types.ModuleType) and inspect.isclass(getattr(space, linear, None))]
+
+        class Note:
+            def __init__(self, *args, **kwargs):
+                noted.append([value for value in [*args, *kwargs.values()] if isinstance(value, (int, np.integer))
+                              and not isinstance(value, bool)][:2])
+
+        originals = [getattr(space, linear) for space in owners]
+        for space in owners:
+            setattr(space, linear, Note)
+        try:
+            getattr(loaded, name)(*self.objects.decode(args), **self.objects.decode(kwargs or {}))
+        finally:
+            for space, original in zip(owners, originals):
+                setattr(space, linear, original)
+        return [[int(value) for value in sizes] for sizes in noted]
+
+
+def _differ(old, new):
+    if isinstance(old, np.ndarray):
+        return old.shape != new.shape or not np.array_equal(old, new, equal_nan=old.dtype.kind == 'f')
+    return type(old) is list and old != new
+
+
+def _reach(value, wanted, seen, found):
+    if id(value) in seen or isinstance(value, (np.ndarray, np.generic, str, bytes, int, float, type(None), type)):
+        return
+    seen.add(id(value))
+    if isinstance(value, wanted):
+        found.append(value)
+    if isinstance(value, dict):
+        children = list(value.values())
+    elif isinstance(value, (list, tuple)):
+        children = value
+    elif isinstance(value, (types.ModuleType, types.FunctionType, types.BuiltinFunctionType)):
+        return
+    else:
+        own = [vars(base) for base in type(value).__mro__ if getattr(base, '__module__', '') != 'builtins']
+        children = [*getattr(value, '__dict__', {}).values(),  # and lists of the class, that all objects share
+                    *(item for space in own for item in space.values() if isinstance(item, (list, dict, wanted)))]
+    for child in children:
+        _reach(child, wanted, seen, found)
+
+
+def describe(error, folder):
+    """An exception as its type, its message and the places in the solution that it passed, outermost first."""
+    places = [[os.path.basename(frame.filename), frame.lineno] for frame in traceback.extract_tb(error.__traceback__)
+              if os.path.dirname(os.path.abspath(frame.filename)) == folder]
+    if isinstance(error, SyntaxError) and error.filename:
+        places.append([os.path.basename(error.filename), error.lineno])
+    return {'type': type(error).__name__, 'message': str(error)[:500], 'places': places[-5:]}
+
+
+def serve(solution, requests, replies):
+    """Answer until the judge closes the pipe."""
+    while True:
+        try:
+            request = read_message(requests)
+        except EOFError:
+            return
+        arrays = []
+        try:
+            operation = request.pop('op')
+            if operation in OPERATIONS:
+                value = OPERATIONS[operation](*solution.objects.decode(request['args']))
+            else:
+                value = getattr(solution, operation)(**request)
+            header = {'value': solution.objects.encode(value, arrays)}
+        except BaseException as error:  # whatever the solution raises, SystemExit too, is its answer
+            arrays = []
+            header = {'error': describe(error, solution.folder)}
+        try:
+            sys.stdout.flush()
+        except Exception:  # the solution has put something else there
+            pass
+        write_message(replies, header, arrays)

@@ -1,0 +1,211 @@
+"""Further operations: what the PyTorch MLP and the training scripts are asked. PyTorch is imported where needed."""
+
+import importlib
+import sys
+import types
+
+
+def torch_facts(thing):
+    """Is it an nn.Module, its device, its parameters [name, shape] and its leaves [type, number of parameters]."""
+    from torch import nn
+    if not isinstance(thing, nn.Module):
+        return {'module': False}
+    try:
+        device = str(thing.device) if hasattr(type(thing), 'device') or hasattr(thing, 'device') else None
+    except Exception as error:
+        device = f'{type(error).__name__}: {error}'[:200]
+    return {'module': True, 'device': device,
+            'parameters': [[name, list(parameter.shape)] for name, parameter in thing.named_parameters()],
+            'linears': [list(leaf.weight.shape) for leaf in _leaves(thing) if isinstance(leaf, nn.Linear)]}
+
+
+def _leaves(thing):
+    from torch import nn  # by the class: a net may have an attribute `modules` of its own
+    return [module for _, module in nn.Module.named_modules(thing) if not list(nn.Module.children(module))]
+
+
+def torch_weights(thing, seed):
+    """Weights of a usual size for all linear layers: those of the course of 2018/19 start at 1e-4."""
+    import torch
+    generator = torch.Generator().manual_seed(seed)
+    for leaf in _leaves(thing):
+        if isinstance(leaf, torch.nn.Linear):
+            with torch.no_grad():
+                leaf.weight.copy_(torch.randn(leaf.weight.shape, generator=generator) * 1.5 / leaf.in_features ** 0.5)
+                if leaf.bias is not None:
+                    leaf.bias.copy_(torch.randn(leaf.bias.shape, generator=generator) * 0.5)
+
+
+def torch_trace(thing, x, training):
+    """forward(x) → its output, and of each leaf that it passes, in order: type, input, output."""
+    import torch
+    thing.train(training)
+    passed, leaves = [], [leaf for leaf in _leaves(thing) if leaf is not thing]
+
+    def wrap(leaf, forward):
+        def traced(*args, **kwargs):
+            out = forward(*args, **kwargs)
+            kind = next((base.__name__ for base in type(leaf).__mro__
+                         if base.__module__.startswith('torch.nn') and base is not torch.nn.Module),
+                        type(leaf).__name__)
+            if args and isinstance(args[0], torch.Tensor) and isinstance(out, torch.Tensor):
+                passed.append([kind, args[0].detach().clone(), out.detach().clone()])
+            return out
+        return traced
+
+    for leaf in leaves:
+        leaf.forward = wrap(leaf, leaf.forward)  # a call of leaf.forward passes no hook
+    try:
+        with torch.no_grad():
+            out = thing(torch.from_numpy(x))
+    finally:
+        for leaf in leaves:
+            del leaf.forward
+    return {'out': out.detach().clone(), 'passed': passed}
+
+
+def torch_gradients(thing, x, labels):
+    """The names of the parameters that cross-entropy of forward(x) sends no gradient to, or one that isn't finite."""
+    import torch
+    thing.train(True)
+    thing.zero_grad()
+    torch.nn.functional.cross_entropy(thing(torch.from_numpy(x)), torch.from_numpy(labels)).backward()
+    return {'none': [name for name, parameter in thing.named_parameters()
+                     if parameter.requires_grad and parameter.grad is None],
+            'not_finite': [name for name, parameter in thing.named_parameters()
+                           if parameter.grad is not None and not bool(torch.isfinite(parameter.grad).all())]}
+
+
+def accuracy(module, predictions, targets, torch_kind):
+    """accuracy(predictions, targets) of a training script."""
+    function = importlib.import_module(module).accuracy
+    return function(*(_tensor(array) if torch_kind else array for array in (predictions, targets)))
+
+
+def _tensor(array):
+    import torch
+    return torch.from_numpy(array)
+
+
+class Split:
+    """A data set as the course's own, what training scripts ask of it: length, samples, data, classes, dataset."""
+
+    def __init__(self, images, labels, torch_kind):
+        self.images, self.targets, self.torch_kind = images, labels, torch_kind
+        self.data = images.transpose(0, 2, 3, 1) if images.ndim == 4 else images
+        self.classes = [str(label) for label in range(10)]
+        self.indices, self.dataset = range(len(images)), self
+
+    def __len__(self):
+        return len(self.images)
+
+    def __getitem__(self, index):
+        return _tensor(self.images[index]) if self.torch_kind else self.images[index], int(self.targets[index])
+
+
+class Loader:
+    """Batches in order; `passes` holds the labels of the first pass, the second and so on, the last for the rest."""
+
+    def __init__(self, images, passes, batch_size, torch_kind, drop_last=False):
+        self.images, self.passes, self.batch_size, self.torch_kind = images, passes, batch_size, torch_kind
+        self.drop_last, self.started = drop_last, 0
+        self.dataset = Split(images, passes[0], torch_kind)
+
+    def __len__(self):
+        return len(self.images) // self.batch_size if self.drop_last else -(-len(self.images) // self.batch_size)
+
+    def __iter__(self):
+        labels = self.passes[min(self.started, len(self.passes) - 1)]
+        self.started += 1
+        for batch in range(len(self)):
+            where = slice(batch * self.batch_size, (batch + 1) * self.batch_size)
+            pair = self.images[where].copy(), labels[where].copy()
+            yield tuple(map(_tensor, pair)) if self.torch_kind else pair
+
+
+def evaluate(module, predictions, labels, batch_size, torch_kind):
+    """evaluate_model of a training script on a model whose outputs are its inputs → result, and what it did to it."""
+    seen = {'training': [], 'grad': []}
+    if torch_kind:
+        import torch
+
+        class Model(torch.nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.scale = torch.nn.Parameter(torch.ones(()))
+
+            def forward(self, x):
+                seen['training'].append(self.training)
+                seen['grad'].append(torch.is_grad_enabled())
+                return x.reshape(len(x), -1) * self.scale
+
+            @property
+            def device(self):
+                return self.scale.device
+    else:
+        class Model:
+            training = True
+
+            def forward(self, x):
+                return x.reshape(len(x), -1).copy()
+
+            __call__ = forward
+
+            def train(self, mode=True):
+                self.training = mode
+
+            def eval(self):
+                self.training = False
+
+            def clear_cache(self):
+                pass
+    model = Model()
+    result = importlib.import_module(module).evaluate_model(
+        model, Loader(predictions, [labels], batch_size, torch_kind))
+    if isinstance(result, dict):
+        result = result.get('accuracy')
+    if isinstance(result, tuple) and result:
+        result = result[0]
+    return {'result': result, 'training': any(seen['training']), 'grad': any(seen['grad']), 'after': model.training}
+
+
+def use_data(images, labels, torch_kind):
+    """Put a tiny data set in the place of cifar10_utils: arrays by split; of 'train' the labels of each pass."""
+    data = types.ModuleType('cifar10_utils')
+
+    def get_cifar10(*args, **kwargs):
+        return {split: Split(images[split], labels[split][0], torch_kind) for split in images}
+
+    def get_dataloader(dataset=None, batch_size=20, return_numpy=None, **kwargs):
+        tensors = torch_kind if return_numpy is None else not return_numpy
+        return {split: Loader(images[split], labels[split], batch_size, tensors, drop_last=split == 'train')
+                for split in images}
+
+    data.get_cifar10, data.get_dataloader, data.cifar10_loader = get_cifar10, get_dataloader, get_dataloader
+    sys.modules['cifar10_utils'] = data
+
+
+def train(module, arguments, images, torch_kind):
+    """train(…) of a training script → validation accuracies, test accuracy, and the model's outputs for `images`."""
+    model, val_accuracies, test_accuracy, *_ = importlib.import_module(module).train(**arguments)
+    outputs = {}
+    for split, x in images.items():
+        if torch_kind:
+            import torch
+            model.eval()
+            with torch.no_grad():
+                try:
+                    outputs[split] = model(torch.from_numpy(x).to(next(model.parameters()).device))
+                except Exception:  # images may have to be flat
+                    outputs[split] = model(torch.from_numpy(x.reshape(len(x), -1)))
+        else:
+            try:
+                outputs[split] = model.forward(x)
+            except Exception:
+                outputs[split] = model.forward(x.reshape(len(x), -1))
+    return {'validation': [float(value) for value in val_accuracies], 'test': float(test_accuracy), 'outputs': outputs}
+
+
+OPERATIONS = {'torch_facts': torch_facts, 'torch_weights': torch_weights, 'torch_trace': torch_trace,
+              'torch_gradients': torch_gradients,
+              'accuracy': accuracy, 'evaluate': evaluate, 'use_data': use_data, 'train': train}
