@@ -41,8 +41,6 @@ def test_a_record_has_a_number_from_before_the_first_step_and_one_for_each_epoch
         assert len(numbers) == 3 and all(0 <= number < math.inf for number in numbers)
     loaders = cifar10_utils.get_dataloader(cifar10_utils.get_cifar10(expect_trainable), 100,
                                            return_numpy=module is train_mlp_numpy)
-    if module is train_mlp_pytorch:
-        model.zero_grad()  # what training left there is not to count
     again = module.observe(model, loaders)
     best = info['best_epoch']
     assert again['val_loss'] == info['val_loss'][best] and again['val_accuracy'] == info['val_accuracy'][best - 1]
@@ -110,5 +108,5 @@ def test_whoever_watches_changes_nothing_and_draws_nothing(start, module, traini
 @pytest.mark.parametrize('name, value', [('val_loss', math.inf), ('gradient_norm', {'linear1': math.nan})])
 def test_a_loss_or_gradient_that_is_not_finite_stops_the_run(name, value):
     log = TrainingLog(1, 0.1, verbose=False)
-    with pytest.raises(Diverged, match='the (validation loss is inf|norm of the gradient of linear1 is nan) in epoch 0'):
+    with pytest.raises(Diverged, match='the (validation loss is inf|norm of the gradient of linear1 is nan) in epoch'):
         log.start(**{'val_loss': 2.3, 'gradient_norm': {'linear1': 1.0}, 'dead_relus': {}, name: value})
