@@ -1,13 +1,10 @@
 """Checks of the NumPy MLP: what its modules compute together, with no, one and three hidden layers."""
 
-import unittest
-
 import numpy as np
 
 import mlp_numpy
 import modules
-from checks.case import (FORGOTTEN, INTERFACE, C, M, ModuleChecks, S, leaves, needs_input_layer, needs_torch, only_here,
-                         torch)
+from checks.case import C, M, ModuleChecks, S, leaves, needs_torch, torch
 from checks.gradients import CENTRAL_TOLERANCE, TOLERANCE, central_differences
 
 
@@ -28,7 +25,6 @@ class MLPChecks(ModuleChecks):
         return linears
 
     @needs_torch
-    @unittest.skipUnless(INTERFACE.relu, 'the activation is not ReLU')
     def test_gradients_autograd(self):
         """mlp: probabilities and all gradients equal autograd's with 0, 1 and 3 hidden layers"""
         for hidden in self.HIDDEN:
@@ -64,7 +60,6 @@ class MLPChecks(ModuleChecks):
                         self.assert_gradient(f'∂L/∂{name} of linear layer {i + 1}', grads[i][name], expected,
                                              self.CAUSE, tolerance=CENTRAL_TOLERANCE)
 
-    @needs_input_layer
     def test_input_layer_has_gain_1(self):
         """mlp: the first layer starts with gain 1, the others with gain 2"""
         linears = self.linear_layers(mlp_numpy.MLP(300, [200, 250], 200), [300, 200, 250, 200])
@@ -92,13 +87,11 @@ class MLPChecks(ModuleChecks):
         self.assert_close(outs[0], outs[1], 'forward', tolerance=0)
         self.assert_close(grads[0], grads[1], '∂L/∂weight', tolerance=0)
 
-    @only_here
     def test_a_layer_without_units_is_refused(self):
         """mlp: a hidden layer of 0 units is refused"""
         with self.assertRaisesRegex(ValueError, 'give at least 1'):
             mlp_numpy.MLP(M, [0], C)
 
-    @only_here
     def test_dtype(self):
         """mlp: a float32 model stays float32 in parameters, results and gradients"""
         model = mlp_numpy.MLP(M, [6], C, dtype=np.float32)
@@ -118,8 +111,8 @@ class MLPChecks(ModuleChecks):
         model = mlp_numpy.MLP(M, [6], C)
         out = model.forward(self.x)
         model.clear_cache()
-        with self.assertRaises(FORGOTTEN, msg='backward after clear_cache used the cleared forward pass'):
+        with self.assertRaises(RuntimeError, msg='backward after clear_cache used the cleared forward pass'):
             model.backward(out)
         for linear in self.linear_layers(model, [M, 6, C]):
-            with self.assertRaises(FORGOTTEN, msg='clear_cache did not reach a linear layer'):
+            with self.assertRaises(RuntimeError, msg='clear_cache did not reach a linear layer'):
                 linear.backward(np.ones((S, len(linear.params['bias']))))

@@ -3,8 +3,7 @@
 import numpy as np
 
 import modules
-from checks.case import (FORGOTTEN, INTERFACE, C, M, ModuleChecks, N, S, leaves, needs_input_layer, needs_labels,
-                         needs_rows, needs_torch, only_here, torch)
+from checks.case import C, M, ModuleChecks, N, S, leaves, needs_torch, torch
 from checks.gradients import CENTRAL_TOLERANCE, TOLERANCE, central_differences
 
 
@@ -61,7 +60,6 @@ class LinearModuleChecks(ModuleChecks):
             self.assertFalse(module.grads[name].any(), f'the gradient of the {name} does not start at zero')
         self.assertFalse(module.params['bias'].any(), 'the bias does not start at zero')
 
-    @needs_input_layer
     def test_initialization_statistics(self):
         """linear: Kaiming initialization, mean 0, standard deviation √(gain / M), gain 2 or, at the input, 1"""
         in_features, out_features = 400, 500
@@ -74,7 +72,6 @@ class LinearModuleChecks(ModuleChecks):
                             f'standard deviation with input_layer={input_layer}: {weight.std():.4f} for {std:.4f}; '
                             f'the gain should be {gain}')
 
-    @only_here
     def test_weights_are_normal(self):
         """linear: the weights are normally distributed, not only of the right deviation"""
         weight = modules.LinearModule(400, 500).params['weight'].ravel()
@@ -83,7 +80,6 @@ class LinearModuleChecks(ModuleChecks):
             self.assertLess(abs(inside - share), 5 * np.sqrt(share * (1 - share) / weight.size),
                             f'{inside:.4f} of the weights lie within {deviations} standard deviations')
 
-    @only_here
     def test_input_of_another_size_is_refused(self):
         """linear: an input with another number of features is refused, and so is a layer without any"""
         for shape in ((S, M + 1), (M,), (S, M, 1)):
@@ -93,7 +89,6 @@ class LinearModuleChecks(ModuleChecks):
             with self.assertRaisesRegex(ValueError, 'give at least 1 of each'):
                 modules.LinearModule(*sizes)
 
-    @only_here
     def test_input_gradient_can_be_left_out(self):
         """linear: without needs_input_grad only ∂L/∂X is left out"""
         self.module.forward(self.x)
@@ -142,7 +137,6 @@ class ReLUModuleChecks(ActivationChecks, ModuleChecks):
         """relu: forward is max(X, 0)"""
         self.assert_close(self.module.forward(np.array([[-2.0, 0.0, 3.0]])), [[0, 0, 3]], 'Y = max(X, 0)')
 
-    @only_here
     def test_nan_passes(self):
         """relu: a NaN stays a NaN"""
         self.assertTrue(np.isnan(self.module.forward(np.array([np.nan]))).all(), 'a NaN was hidden')
@@ -302,8 +296,6 @@ class CrossEntropyModuleChecks(ModuleChecks):
         self.assertIsInstance(loss, float)
         self.assert_close(loss, -np.log([row[label] for row, label in zip(self.x, self.labels)]).mean(), 'L')
 
-    @needs_labels
-    @needs_rows
     def test_labels_and_one_hot_rows_agree(self):
         """cross-entropy: labels and one-hot rows mean the same"""
         rows = np.eye(C)[self.labels]
@@ -312,13 +304,12 @@ class CrossEntropyModuleChecks(ModuleChecks):
 
     def test_gradient_numerically(self):
         """cross-entropy: gradient equals central differences, for labels and soft targets"""
-        for targets in (self.labels, self.soft_targets) if INTERFACE.rows else (self.labels,):
+        for targets in (self.labels, self.soft_targets):
             expected = central_differences(lambda y=targets: self.module.forward(self.x, y), self.x)
             self.assert_gradient('∂L/∂X', self.module.backward(self.x, targets), expected, self.CAUSE,
                                  tolerance=CENTRAL_TOLERANCE)
 
     @needs_torch
-    @needs_rows
     def test_loss_and_gradient_autograd(self):
         """cross-entropy: loss and gradient equal autograd's for soft targets"""
         x, = leaves(self.x)
@@ -327,14 +318,12 @@ class CrossEntropyModuleChecks(ModuleChecks):
         self.assert_close(self.module.forward(self.x, self.soft_targets), loss.item(), 'L')
         self.assert_gradient('∂L/∂X', self.module.backward(self.x, self.soft_targets), x.grad, self.CAUSE)
 
-    @only_here
     def test_wrong_targets_are_refused(self):
         """cross-entropy: labels outside of the classes and targets of a wrong shape are refused"""
         for targets in (np.full(S, C), np.full(S, -1), np.zeros(S), np.zeros((S, C + 1)), np.zeros(S - 1, int)):
             with self.assertRaisesRegex(ValueError, 'labels'):
                 self.module.forward(self.x, targets)
 
-    @only_here
     def test_integer_probabilities_are_refused(self):
         """cross-entropy: probabilities that are integers are refused"""
         for method in (self.module.forward, self.module.backward):
@@ -355,11 +344,10 @@ class SoftMaxWithCrossEntropyChecks(ModuleChecks):
         """softmax + cross-entropy: the gradient of the logits is (Y − T) / S, for soft targets too"""
         labels = self.rng.integers(C, size=S)
         soft_targets = self.rng.dirichlet(np.ones(C), size=S)
-        for targets, rows in ((labels, np.eye(C)[labels]), (soft_targets, soft_targets))[:1 + INTERFACE.rows]:
+        for targets, rows in ((labels, np.eye(C)[labels]), (soft_targets, soft_targets)):
             probabilities, _, grad = self.gradient(self.rng.normal(size=(S, C)), targets)
             self.assert_gradient('∂L/∂logits', grad, (probabilities - rows) / S, self.CAUSE)
 
-    @only_here
     def test_extreme_logits(self):
         """softmax + cross-entropy: logits of ±1e4 give a finite loss and the gradient (Y − T) / S"""
         labels = np.arange(S) % C

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from grading import report
 from grading.findings import PARTS
 from grading.judge import Judgement, judge, locate
-from grading.remote import Server
+from grading.remote import NoServer, Server
 from grading.source import LARGEST
 from storage.files import atomic_write
 
@@ -41,6 +41,8 @@ def run(folders, options, folder=None, show=print):
                     servers.append(local.server)
             try:
                 judgement = judge(local.server, path, given=folders[index])
+            except NoServer:
+                raise
             except Exception as error:  # one folder that we did not foresee is a row, and not the end
                 judgement = not_judged(folders[index], error)
             judgement.fingerprint = fingerprint

@@ -7,7 +7,7 @@ from pathlib import Path
 from grading import class_run, report
 from grading.findings import PARTS
 from grading.judge import judge
-from grading.remote import Server
+from grading.remote import NoServer, Server
 from training.settings import COUNT, POSITIVE
 
 
@@ -58,7 +58,10 @@ def main(arguments, parser):
         if not Path(folder).is_dir():
             parser.error(f'argument --solution: {folder!r} is not a folder: give the one that has modules.py and '
                          'mlp_numpy.py')
-        return one(folder, arguments)
+        try:
+            return one(folder, arguments)
+        except NoServer as error:
+            parser.error(str(error))
     if arguments.report and Path(arguments.report).exists() and not Path(arguments.report).is_dir():
         parser.error(f'argument --report: {arguments.report!r} is a file: give a folder for the reports')
     try:
@@ -67,6 +70,8 @@ def main(arguments, parser):
         print('unittests.py: interrupted' + (': the same command goes on where it was' if arguments.report else ''),
               file=sys.stderr)
         return 130
+    except NoServer as error:
+        parser.error(str(error))
     except OSError as error:
         parser.error(f'argument --report: {error.filename or arguments.report!r}: {error.strerror}')
     print(f'\n{report.table(entries)}')

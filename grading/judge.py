@@ -9,7 +9,7 @@ from grading import (activation_part, chain_part, cross_entropy_part, linear_par
                      softmax_part, training_part)
 from grading.findings import BESIDE, CORE, Findings
 from grading.interface import Malformed, Session
-from grading.remote import Failed, Gone
+from grading.remote import Failed, Gone, NoServer
 from grading.source import Source, libraries
 from grading.telling import Context
 
@@ -85,6 +85,8 @@ def _beside(context, sources, has_torch):
                       ('training', lambda: training_part.judge(context, sources, has_torch))):
         try:
             run()
+        except NoServer:
+            raise
         except Exception as error:  # see _judge_part
             context.skip(part, 'not judged', f'it could not be asked to the end: {error}')
 
@@ -101,6 +103,8 @@ def _judge_part(context, part):
     except (Failed, Malformed) as error:
         context.wrong(part, f'Could not be judged to the end: {error}.', cause='unexpected answer',
                       place=getattr(error, 'place', ''))
+    except NoServer:
+        raise
     except Exception as error:  # a class of five hundred does not end with one solution that we did not foresee
         context.skip(part, 'not judged', f'the checker itself failed, {type(error).__name__}: {error}')
         context.session.restart()

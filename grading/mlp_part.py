@@ -344,8 +344,8 @@ def _initialization(context):
         return
     gain = first.std() * np.sqrt(first.shape[1])
     if abs(gain - 1) > 0.05:
-        context.departs(PART, f'The first linear layer starts with standard deviation {gain:.3f}/√M in place of 1/√M: is '
-                              'input_layer=True passed to it?', cause='initialization')
+        context.departs(PART, f'The first linear layer starts with standard deviation {gain:.3f}/√M in place of 1/√M: '
+                              'is input_layer=True passed to it?', cause='initialization')
 
 
 def _images(context):

@@ -15,6 +15,7 @@ import shutil
 import socket
 import struct
 import subprocess
+import sys
 import tempfile
 import time
 from dataclasses import dataclass
@@ -107,6 +108,10 @@ ANSWERS = {  # operation → is its value of the form that worker/operations.py 
 }
 
 
+class NoServer(RuntimeError):
+    """Solutions can't be run here at all."""
+
+
 class Server:
     """A process that forks one for each solution, on a copy of its folder. Not for several threads at a time."""
 
@@ -128,7 +133,9 @@ class Server:
         ours.settimeout(START_UP_SECONDS)
         shutil.copytree(Path(__file__).with_name('worker'), self.work / 'grading_worker', dirs_exist_ok=True,
                         ignore=_not_copied)
-        start = f'import sys; sys.path.insert(0, {str(self.work)!r}); from grading_worker import server; server.main('
+        packages = sandbox.packages()  # -I leaves out those of the user
+        start = (f'import sys; sys.path = [{str(self.work)!r}, *sys.path, *{packages!r}]; '
+                 'from grading_worker import server; server.main(')
         self.process = subprocess.Popen(
             sandbox.command(self.work, ['-c', f'{start}{theirs.fileno()})'], self.bubblewrap), cwd=self.work,
             env=sandbox.environment(self.work), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
@@ -148,14 +155,21 @@ class Server:
 
     def command(self, message, fds=()):
         """Send one message to the server → its answer; start it anew where it has ended."""
-        if self.process is None or self.process.poll() is not None:
-            self.stop()
-            self.start()
-        socket.send_fds(self.control, [json.dumps(message).encode()], fds)
-        answer = self.control.recv(65536)
-        if not answer:
-            raise OSError('the server has ended')
-        return json.loads(answer)
+        for last in (False, True):
+            if self.process is None or self.process.poll() is not None:
+                self.stop()
+                self.start()
+            try:
+                socket.send_fds(self.control, [json.dumps(message).encode()], fds)
+                answer = self.control.recv(65536)
+            except OSError:
+                answer = b''
+            if answer:
+                return json.loads(answer)
+            self.stop()  # the solution before may have taken it along
+            if last or not fds:
+                raise NoServer('the process that runs solutions ended at its start: can this Python import NumPy with '
+                               f'{sys.executable} -I?')
 
     def open(self, folder, preload=()):
         """The folder, copied, in a process of its own that has the libraries `preload` → Solution."""
@@ -176,10 +190,7 @@ class Solution:
         self._output, output = os.pipe()
         theirs = requests, replies, output
         try:
-            server.command({'folder': str(folder), 'limits': sandbox.LIMITS, 'preload': list(preload)},
-                           theirs)
-        except OSError as error:
-            self.ended = f'its process could not be started: {error}'
+            server.command({'folder': str(folder), 'limits': sandbox.LIMITS, 'preload': list(preload)}, theirs)
         finally:
             for fd in theirs:
                 os.close(fd)
@@ -198,7 +209,7 @@ class Solution:
         if self._requests is not None:
             try:
                 status = self.server.command({'end': True})['status']
-            except (OSError, ValueError, KeyError):  # it took the server with it
+            except (NoServer, ValueError, KeyError):  # it took the server with it
                 self.server.stop()
             for fd in (self._requests, self._replies, self._output):
                 os.close(fd)

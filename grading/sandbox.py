@@ -48,14 +48,15 @@ def command(work, arguments, bubblewrap):
     if not bubblewrap:
         return python
     visible = [path for path in SYSTEM if os.path.exists(path)]
-    visible += [path for path in {sys.base_prefix, sys.prefix, *_packages()} if not path.startswith('/usr/')]
+    visible += [path for path in {sys.base_prefix, sys.prefix, *packages()} if not path.startswith('/usr/')]
     binds = [word for path in visible for word in ('--ro-bind', path, path)]
-    return ['bwrap', '--unshare-all', '--die-with-parent', '--new-session', '--proc', '/proc', '--dev', '/dev',
+    return [shutil.which('bwrap'), '--unshare-all', '--die-with-parent', '--new-session', '--proc', '/proc',
+            '--dev', '/dev',
             '--size', str(64 * MEBIBYTE), '--tmpfs', '/tmp', *binds, '--bind', str(work), str(work),
             '--chdir', str(work), *python]
 
 
-def _packages():
+def packages():
     """The folders that NumPy and PyTorch are imported from; without the project's own."""
     here = str(Path(__file__).resolve().parent.parent)
     return [path for path in sys.path if path.endswith(('site-packages', 'dist-packages')) and os.path.isdir(path)

@@ -175,7 +175,7 @@ def test_two_processes_with_the_same_seed_write_the_same_numbers(run_script, tmp
         records.append(record)
         with Image.open(tmp_path / name / f'{FAST_STEM}.png') as image:
             image.load()
-        assert len(list((tmp_path / name).iterdir())) == 2
+        assert len(list((tmp_path / name).iterdir())) == 3
     assert records[0] == records[1]
 
 

@@ -109,6 +109,13 @@ VARIANTS = {
         ('from modules import *', 'from assignment_1.code.modules import *\nfrom .modules import LinearModule\n'
          'import not_installed_anywhere\nfrom not_installed_anywhere.deep import Thing, other\n\nclass '
          'Unused(Thing):\n    pass\n')],
+    'names that NumPy no longer has': [('-np.log', 'np.float(-1) * np.log'), ('one_hot = np', 'np.product(2)\n        '
+                                                                                              'one_hot = np')],
+    'layers made at the first forward': [
+        ('        self.layers = []\n', '        self.sizes, self.layers = (n_inputs, n_hidden, n_classes), []\n\n'
+         '    def make(self, n_inputs, n_hidden, n_classes):\n'),
+        ('        x = x.reshape(len(x), -1)\n', '        x = x.reshape(len(x), -1)\n        if not self.layers:\n'
+         '            self.make(*self.sizes)\n')],
     'slope 1 of the activation at 0': [('np.where(self.x > 0', 'np.where(self.x >= 0')],
 }
 
@@ -123,8 +130,16 @@ def test_a_variant_is_no_error(judged, name):
 FUSED = [('-one_hot / x / len(y)', '(x - one_hot) / len(y)')]
 
 
-def test_a_fused_gradient_is_right_where_the_mlp_leaves_softmax_out(judged):
-    judgement = judged(*FUSED, ('reversed(self.layers)', 'reversed(self.layers[:-1])'))
+SOFTMAX = '(np.exp(x) / np.exp(x).sum(axis=1, keepdims=True))'
+
+
+@pytest.mark.parametrize('changes', [
+    [*FUSED, ('reversed(self.layers)', 'reversed(self.layers[:-1])')],
+    [*FUSED, ('return self.y * (dout - (dout * self.y).sum(axis=1, keepdims=True))', 'return dout + 0 * self.y')],
+    [('-np.log(x[', f'-np.log({SOFTMAX}['), ('-one_hot / x / len(y)', f'({SOFTMAX} - one_hot) / len(y)'),
+     ('        self.layers.append(SoftMaxModule())\n', '')]], ids=['left out', 'passed through', 'logits'])
+def test_softmax_and_cross_entropy_in_one_step_are_judged_as_a_chain(judged, changes):
+    judgement = judged(*changes)
     assert set(verdicts(judgement).values()) == {'right'}
     assert causes(judgement, 'cross_entropy', 'remark') == ['fused']
 

@@ -8,7 +8,7 @@ import pytest
 
 import small_solutions
 import unittests
-from grading import class_run
+from grading import class_run, sandbox
 from grading.command_line import read_points
 from grading.findings import CORE, PARTS
 
@@ -114,6 +114,13 @@ def test_points_that_make_no_sense_are_refused(run, tmp_path, text, words):
     path.write_text(text)
     code, _, err = run('--solution', tmp_path, '--points', path)
     assert code == 2 and words in err and err.count('\n') == 1
+
+
+def test_where_no_solution_can_be_run_none_is_blamed(run, submissions, tmp_path, monkeypatch):
+    monkeypatch.setattr(sandbox, 'command', lambda *arguments: ['false'])
+    for arguments in (submissions[:1], [*submissions, '--report', tmp_path / 'graded']):
+        code, _, err = run('--solution', *arguments)
+        assert code == 2 and 'ended at its start' in err.splitlines()[-1]
 
 
 def test_points_are_1_where_nobody_says():
