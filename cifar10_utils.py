@@ -141,7 +141,7 @@ class TorchLoader:
 
 
 def first_batch(loader):
-    """The first samples of a loader, as many as a batch has, in their order and of no shard; nothing is drawn for it."""
+    """The first samples of a loader, as many as a batch has, in their order and of no shard: nothing is drawn."""
     return loader.batch(np.arange(loader.slices[0].stop))
 
 

@@ -75,9 +75,8 @@ def observe(model, loaders):
 
 def gradient_norms(model, images, labels):
     """√Σ (∂L/∂θ)² over the parameters θ of each layer that has any, for one batch as it is trained on."""
-    model = copy.deepcopy(model)  # whose gradients and running statistics may change
+    model = copy.deepcopy(model)  # which has no gradients yet, and whose running statistics may change
     model.train()
-    model.zero_grad()
     cross_entropy(model(images), labels).backward()
     norms = {name: sum(param.grad.double().square().sum() for param in layer.parameters()).sqrt()
              for name, layer in named_layers(model) if hasattr(layer, 'weight')}

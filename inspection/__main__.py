@@ -18,7 +18,7 @@ def main():
     parser = ArgumentParser(__doc__, 'inspection')
     parser.add_argument('model', help='the .npz file that a training run of either twin wrote')
     parser.add_argument('--images', nargs='+', metavar='FILE', default=[],
-                        help='your own images, of any format and size that Pillow reads; their center is shrunk to 32×32')
+                        help='your own images, in any format that Pillow reads; their center is shrunk to 32×32')
     add_folders(parser)
     arguments = parser.parse_args()
 

@@ -28,12 +28,11 @@ def signed_pictures(values, scale):
 
 def draw_units(values, scale, title, names):
     """Signed pictures in rows, with a key to the colors; names: one for each, or None to number the rows."""
-    columns = min(COLUMNS, len(values)) if names is None else 5
+    columns, height = (min(COLUMNS, len(values)), 0.56) if names is None else (5, 1.85)  # inches
     rows = math.ceil(len(values) / columns)
-    figure = Figure(figsize=(columns * 0.56 + 0.9 if names is None else 9, rows * (0.56 if names is None else 1.85) + 1.9),
-                    layout='constrained')
+    figure = Figure(figsize=(9.86 if names is None else 9, rows * height + 1.9), layout='constrained')
     figure.suptitle(title)
-    top, key = figure.subfigures(2, 1, height_ratios=[rows * (0.58 if names is None else 1.7) + 0.3, 1])
+    top, key = figure.subfigures(2, 1, height_ratios=[rows * height + 0.4, 1])
     if names is None:
         _mosaic(top.subplots(), np.round(signed_pictures(values, scale) * STEPS) / STEPS, columns)
     else:
@@ -118,10 +117,9 @@ def draw_reliability(bins, accuracy, title):
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     edges, width = np.array(bins['edges']), bins['edges'][1]
     filled = [number for number, count in enumerate(bins['count']) if count]
-    upper.bar(edges[filled], [bins['accuracy'][number] for number in filled], width, align='edge', color='C0', alpha=0.7,
-              edgecolor='white', label='accuracy')
-    upper.plot([bins['confidence'][number] for number in filled], [bins['accuracy'][number] for number in filled], 'o',
-               color='C3', label='mean confidence of the bin')
+    confidence, right = ([bins[key][number] for number in filled] for key in ('confidence', 'accuracy'))
+    upper.bar(edges[filled], right, width, align='edge', color='C0', alpha=0.7, edgecolor='white', label='accuracy')
+    upper.plot(confidence, right, 'o', color='C3', label='mean confidence of the bin')
     upper.plot([0, 1], [0, 1], '--', color='black', label='as right as it is sure')
     upper.set(ylabel='share that is right', ylim=(0, 1), xlim=(0, 1))
     upper.legend(loc='upper left')
@@ -149,5 +147,6 @@ def draw_gradients(images, gradients, names, title):
         row, column = divmod(number, columns)
         scale = picture_scale(gradient, 0.99)
         _image(grid[2 * row, column], image.transpose(1, 2, 0), name)
-        _image(grid[2 * row + 1, column], signed_pictures(gradient[None], scale)[0], f'from −{scale:.2g} to {scale:.2g}')
+        _image(grid[2 * row + 1, column], signed_pictures(gradient[None], scale)[0],
+               f'from −{scale:.2g} to {scale:.2g}')
     return figure

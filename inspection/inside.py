@@ -37,7 +37,7 @@ def backward(layers, dout):
 
 
 def score_gradients(model, images, classes):
-    """∂Z_sc/∂pixels, how each pixel of sample s changes the score Z of class c = classes[s] (derivations.md, Result 10.1).
+    """∂Z_sc/∂pixels: what each pixel of sample s does to the score of class c = classes[s] (derivations.md, Result 10.1).
 
     images: uint8 (S, 3, 32, 32), classes: integers (S,) → (S, 3, 32, 32), per unit of a pixel that
     goes from 0 to 1: the backward pass gives the gradient of the normalized input, and 1/STD of each
@@ -52,7 +52,7 @@ def score_gradients(model, images, classes):
 
 
 def unit_pictures(model, units):
-    """∂A_j/∂pixels for each j in `units`: the weights of what the unit hands to its ReLU; without hidden layer of a score.
+    """∂A_j/∂pixels for each j in `units`: of what the unit hands to its ReLU, or without hidden layer of a score.
 
     That is W_j / STD, and with batch normalization γ_j / s_j · W_j / STD, its scale included.
     Returns: (len(units), 3, 32, 32).

@@ -72,7 +72,8 @@ def draw(model, test, record, classes, name):
     return {
         'weights': figures.draw_units(pictures, units['scale'], title, names),
         'confusion': figures.draw_confusion(
-            record['confusion'], classes, f'{name}: {len(test.labels):,} test images, accuracy {record["accuracy"]:.4f}'),
+            record['confusion'], classes,
+            f'{name}: {len(test.labels):,} test images, accuracy {record["accuracy"]:.4f}'),
         'surest': figures.draw_surest(test.images, record['surest_wrong'], record['surest_right'], classes,
                                       f'{name}: test images with the largest probabilities'),
         'confidence': figures.draw_reliability(record['reliability'], record['accuracy'],
@@ -87,7 +88,8 @@ def draw(model, test, record, classes, name):
 def draw_gradients(model, images, predicted, names, name):
     """Images beside the gradients of the scores of their classes `predicted`."""
     gradients = inside.score_gradients(model, images, predicted)
-    return figures.draw_gradients(images, gradients, names, f'{name}: ∂(score of the class)/∂(pixels)\n{COLOR_KEY.format("the score")}')
+    title = f'{name}: ∂(score of the class)/∂(pixels)\n' + COLOR_KEY.format('the score')
+    return figures.draw_gradients(images, gradients, names, title)
 
 
 def table(record, classes):

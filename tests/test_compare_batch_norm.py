@@ -271,11 +271,11 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize('damage', DAMAGE)
-def test_a_damaged_file_is_left_as_it_is(study, command_line, tmp_path, damage):
+def test_a_damaged_file_is_left_as_it_is(study, command_line, expect_trainable, tmp_path, damage):
     content = DAMAGE[damage]((study / 'batch_norm.json').read_text())
     (tmp_path / 'batch_norm.json').write_bytes(content)
     for flags in (FLAGS, ['--plot_only']):
-        code, _, err = command_line(*flags, '--results_dir', tmp_path)
+        code, _, err = command_line(*flags, '--results_dir', tmp_path, '--data_dir', expect_trainable)
         assert code == 1 and 'is damaged' in err and 'move it away' in err
         assert err.count('\n') == 1 and len(err) < 1000
         assert (tmp_path / 'batch_norm.json').read_bytes() == content

@@ -73,7 +73,8 @@ def test_a_model_of_pytorch_with_batches_behind_it_is_read_by_numpy(tmp_path):
         twin(torch.from_numpy(x))  # moves the running statistics
     twin.eval()
     models.save(tmp_path / 'net.npz', twin, TRAINING)
-    np.testing.assert_allclose(models.load_numpy(tmp_path / 'net.npz')[0].forward(x), probabilities_of(twin, x), atol=1e-5)
+    model, _ = models.load_numpy(tmp_path / 'net.npz')
+    np.testing.assert_allclose(model.forward(x), probabilities_of(twin, x), atol=1e-5)
 
 
 def test_a_model_that_is_read_can_be_trained_on(path):
@@ -143,8 +144,8 @@ def changed(path, header=None, **arrays):
     """Write the file again with other entries in its header and other arrays; None leaves one out."""
     with np.load(path) as sound:
         content = {**sound, **{name.replace('__', '.'): array for name, array in arrays.items()}}
-    content['header'] = np.frombuffer(json.dumps({**json.loads(content['header'].tobytes()), **(header or {})}).encode(),
-                                      np.uint8)
+    header = {**json.loads(content['header'].tobytes()), **(header or {})}
+    content['header'] = np.frombuffer(json.dumps(header).encode(), np.uint8)
     np.savez(path, **{name: array for name, array in content.items() if array is not None})
 
 

@@ -108,5 +108,5 @@ def test_whoever_watches_changes_nothing_and_draws_nothing(start, module, traini
 @pytest.mark.parametrize('name, value', [('val_loss', math.inf), ('gradient_norm', {'linear1': math.nan})])
 def test_a_loss_or_gradient_that_is_not_finite_stops_the_run(name, value):
     log = TrainingLog(1, 0.1, verbose=False)
-    with pytest.raises(Diverged, match='the (validation loss is inf|norm of the gradient of linear1 is nan) in epoch 0'):
+    with pytest.raises(Diverged, match='the (validation loss is inf|norm of the gradient of linear1 is nan) in epoch'):
         log.start(**{'val_loss': 2.3, 'gradient_norm': {'linear1': 1.0}, 'dead_relus': {}, name: value})

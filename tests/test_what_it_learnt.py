@@ -33,7 +33,8 @@ def test_each_row_of_the_table_is_that_of_its_record(name):
     record = RECORDS[name]
     best, worst = (f'{CLASSES[label]} {record["f1"][label]:.4f}' for label in (np.argmax(record['f1']),
                                                                              np.argmin(record['f1'])))
-    numbers = [f'{value:.4f}' for value in (record['accuracy'], record['mean_confidence'], record['reliability']['ece'])]
+    values = record['accuracy'], record['mean_confidence'], record['reliability']['ece']
+    numbers = [f'{value:.4f}' for value in values]
     assert f'| `{name}` | {" | ".join(numbers)} | {best} | {worst} |' in TEXT
     assert record['accuracy'] == pytest.approx(record['training']['test_accuracy']), 'as the run measured it'
     settings = {'hidden_dims': [128], 'lr': 0.1, 'batch_size': 128, 'epochs': 10, 'seed': 42}
@@ -72,7 +73,8 @@ def test_what_is_said_of_all_four_nets_holds_for_all_four():
         for name, other in [('automobile', 'truck'), ('truck', 'automobile'), ('airplane', 'ship')]:
             assert CLASSES[errors[CLASSES.index(name)].argmax()] == other
         assert record['mean_confidence'] > record['accuracy']
-        surest.add(tuple(entry['index'] for entry in record['gradients'] if CLASSES[entry['label']] in ('frog', 'horse')))
+        surest.add(tuple(entry['index'] for entry in record['gradients']
+                         if CLASSES[entry['label']] in ('frog', 'horse')))
     assert 'the same surest frog and the same surest horse, test images {} and {}'.format(*surest.pop()) in TEXT
     assert not surest
 

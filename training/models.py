@@ -27,7 +27,7 @@ class ModelError(Exception):
 
 
 def named_layers(model):
-    """(name, layer) of each layer of either twin: linear1, batch_norm1, relu1, linear2, …; linear layers are counted."""
+    """(name, layer) of each layer of either twin: linear1, batch_norm1, relu1, linear2, …; the linear ones count."""
     number = 0
     for layer in model.layers:
         kind = type(layer).__name__.removesuffix('Module').lower()

@@ -15,7 +15,7 @@ from storage.files import json_bytes, png_bytes, write_together
 from training import curves
 from training.models import model_bytes
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(os.path.abspath(__file__)).parent.parent
 REFERENCE_DIR = ROOT / 'results' / 'reference'
 LONGEST_TEXT = 40  # of one setting in the name of a result
 
@@ -47,10 +47,8 @@ def environment(packages, threads, device):
 
 def portable(folder):
     """The folder as a record names it: relative to the project where it lies in it, so that machines don't differ."""
-    folder = Path(folder)
-    if folder.resolve().is_relative_to(ROOT):
-        return f'{folder.resolve().relative_to(ROOT).as_posix()}/'
-    return str(folder)
+    place = Path(os.path.abspath(folder))  # a link in the project counts as lying there
+    return f'{place.relative_to(ROOT).as_posix()}/' if place.is_relative_to(ROOT) else str(folder)
 
 
 def reference_line(name):
