@@ -217,7 +217,8 @@ def test_an_archive_member_that_announces_ten_gigabytes_is_refused_by_its_size(e
 
 def test_a_batch_of_ten_gigabytes_is_refused_by_its_size(expect_tiny, tmp_path):
     os.truncate(expect_tiny.write_folder(tmp_path) / 'data_batch_2', 10**10)  # takes no room on the disk
-    with pytest.raises(DataUnavailable, match='data_batch_2 has 10,000,000,000 bytes, more than a batch can have'):
+    with (little_memory(10**9),
+          pytest.raises(DataUnavailable, match='data_batch_2 has 10,000,000,000 bytes, more than a batch can have')):
         load(tmp_path)
 
 

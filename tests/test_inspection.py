@@ -183,7 +183,7 @@ def test_a_net_without_hidden_layer_that_is_never_right_is_shown_too(trainable):
 def test_own_images_need_no_data_and_no_torch(run_script, model_path, tmp_path):
     Image.new('RGB', (64, 48), (200, 30, 30)).save(tmp_path / 'red.png')
     run = run_script('inspection.__main__', model_path, '--images', tmp_path / 'red.png',
-                     '--results_dir', tmp_path, WITHOUT_TORCH='1')
+                     '--results_dir', tmp_path, WITHOUT='torch')
     assert (run.returncode, run.stderr) == (0, '')
     line, written = run.stdout.splitlines()
     model, _ = models.load_numpy(model_path)
