@@ -205,10 +205,10 @@ def test_a_terminal_shows_a_progress_bar_that_is_gone_at_the_end(run_script, tmp
 
 
 def test_loss_and_accuracy_stand_whole_in_a_terminal_of_80_columns(run_script, tmp_path):
-    run = run_script('train_mlp_numpy.py', '--epochs', '1', '--hidden_dims', '8', '--batch_size', '10', '--results_dir',
+    run = run_script('train_mlp_numpy.py', '--epochs', '1', '--hidden_dims', '8', '--batch_size', '1', '--results_dir',
                      tmp_path, terminal_columns=80)
     assert run.returncode == 0
-    assert re.search(r'epoch 1/1: .*%\|.*\| \d+/140, \S+ left, loss \d\.\d{4}, accuracy \d\.\d{4}\s*$', run.stdout, re.M)
+    assert re.search(r'epoch 1/1: .*%\|.*\| \d+/1400, \S+ left, loss \d\.\d{4}, accuracy \d\.\d{4}\s*$', run.stdout, re.M)
 
 
 def test_threads_are_chosen_by_a_flag_that_the_record_and_the_name_carry(run_script, tmp_path):
