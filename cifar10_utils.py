@@ -30,9 +30,9 @@ class Dataset:
 def get_cifar10(data_dir=sources.DATA_DIR, validation_size=CIFAR10.validation_size):
     """CIFAR-10 as {'train': Dataset, 'validation': Dataset, 'test': Dataset}.
 
-    It is fetched into data_dir (by default data/ beside this file) where it isn't there yet, and verified each time. The validation
-    set is the course's own: the last `validation_size` of the 50,000 training images after a fixed
-    permutation.
+    It is fetched into data_dir (by default data/ beside this file) where it isn't there yet, and
+    verified each time. The validation set is the course's own: the last `validation_size` of the
+    50,000 training images after a fixed permutation.
     Raises DataUnavailable where no copy can be had, ValueError for a size that can't be.
     """
     train_size = description.CIFAR10.train_size

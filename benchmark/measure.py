@@ -87,10 +87,10 @@ def measure_epochs(dataset, rounds):
 
 def measure_evaluation(dataset, rounds):
     """Time of a default run's evaluations (each epoch's validation, one test) over that of its training."""
-    ratios = {}
+    ratios, sizes = {}, (CIFAR10.n_inputs, NETS[0], CIFAR10.n_classes)
     for name, train_module, model in [
-            ('NumPy', train_mlp_numpy, train_mlp_numpy.MLP(CIFAR10.n_inputs, NETS[0], CIFAR10.n_classes, dtype=np.float32)),
-            ('PyTorch', train_mlp_pytorch, train_mlp_pytorch.MLP(CIFAR10.n_inputs, NETS[0], CIFAR10.n_classes))]:
+            ('NumPy', train_mlp_numpy, train_mlp_numpy.MLP(*sizes, dtype=np.float32)),
+            ('PyTorch', train_mlp_pytorch, train_mlp_pytorch.MLP(*sizes))]:
         prepare = contenders.OURS[f'{name} MLP (this project)']
         epoch = prepare(Data(dataset, None, None), NETS[0], False, BATCH_SIZE)
         loaders = cifar10_utils.get_dataloader(dataset, BATCH_SIZE, return_numpy=name == 'NumPy')
@@ -170,7 +170,7 @@ def ratios(seconds, net, name, other):
 
 
 def judge(record):
-    """The targets: a list of dicts with what is measured, its values, their median, the limit, and whether it is met."""
+    """The targets: a list of dicts with what is measured, its median and range, the limit, and whether it is met."""
     numpy_floor = list(contenders.FLOORS)[0]
     limits = [(ours, net_name(net, False), numpy_floor, limit)
               for ours, limits in zip(contenders.OURS, [(1.25, 1.15), (1.5, 1.3)])

@@ -54,7 +54,7 @@ TRAINING = [
     (['--epochs', '2.5'], ('--epochs: ', COUNT)), (['--epochs', 'ten'], ('--epochs: ', COUNT)),
     (['--epochs', ''], ('--epochs: ', COUNT)), (['--epochs', '1\n2'], ('--epochs: ', COUNT)),
     (['--lr', 'nan'], LR), (['--lr', '-1'], LR), (['--lr', '0'], LR), (['--lr', 'inf'], LR), (['--lr', '-inf'], LR),
-    (['--lr', '-1e5'], LR), (['--lr', '1e-999'], LR), (['--lr', '0,1'], LR), (['--lr', 'é'], LR),
+    (['--lr', '-1e5'], LR), (['--lr', '1e-999'], LR), (['--lr', '0,1'], LR), (['--lr', '1e39'], LR), (['--lr', 'é'], LR),
     (['--batch_size', '0'], BATCH), (['--batch_size', '45001'], BATCH), (['--batch_size', '-128'], BATCH),
     (['--batch_size', '1e3'], BATCH),
     (['--hidden_dims', '0'], WIDTH), (['--hidden_dims', '128', '-3'], WIDTH), (['--hidden_dims', '12.5'], WIDTH),

@@ -26,8 +26,8 @@ class ArgumentParser(argparse.ArgumentParser):
 
         module: the name by which python -m runs it, for what is no script at the root.
         """
-        super().__init__(prog=module, description=(description or '').partition('\n')[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-                         allow_abbrev=False)
+        super().__init__(prog=module, description=(description or '').partition('\n')[0],
+                         formatter_class=argparse.ArgumentDefaultsHelpFormatter, allow_abbrev=False)
         self.command = f'python -m {module}' if module else f'python {self.prog}'
 
     def parse_args(self, args=None, namespace=None):

@@ -34,7 +34,11 @@ class Allowed(NamedTuple):
         return value
 
 
+LARGEST_FLOAT32 = 3.4e38  # in which the nets are trained
+
 POSITIVE = Allowed(float, 'a finite number above 0', lambda value: 0 < value < math.inf)
+LEARNING_RATE = Allowed(float, f'a finite number above 0, of at most {LARGEST_FLOAT32:g}',
+                        lambda value: 0 < value <= LARGEST_FLOAT32)
 COUNT = Allowed(int, 'a whole number of at least 1', lambda value: value >= 1)
 SEED = Allowed(int, f'a whole number from 0 to {2**32 - 1}', lambda value: 0 <= value < 2**32)
 BATCH_SIZE = Allowed(int, f'a whole number from 1 to {TRAIN_IMAGES}, the training images',
@@ -42,7 +46,7 @@ BATCH_SIZE = Allowed(int, f'a whole number from 1 to {TRAIN_IMAGES}, the trainin
 WIDTH = Allowed(int, f'a whole number from 1 to {LARGEST_LAYER} for each hidden layer',
                 lambda value: 1 <= value <= LARGEST_LAYER)
 
-ALLOWED = {'hidden_dims': WIDTH, 'lr': POSITIVE, 'batch_size': BATCH_SIZE, 'epochs': COUNT, 'seed': SEED}
+ALLOWED = {'hidden_dims': WIDTH, 'lr': LEARNING_RATE, 'batch_size': BATCH_SIZE, 'epochs': COUNT, 'seed': SEED}
 
 
 def check_settings(**settings):
