@@ -53,6 +53,8 @@ def test_each_row_of_the_table_is_that_of_its_record(name):
     'It takes {} cats for dogs and finds {}'.format(*(NUMPY['confusion'][3][label] for label in (5, 3))),
     'The other three say cat for {:,} to {:,} images'.format(*(limit(says(RECORDS[name], 'cat') for name in NETS[1:])
                                                                for limit in (min, max))),
+    'its twin in PyTorch for {}, the two with batch normalization for {} and {}'.format(
+        *(says(RECORDS[name], 'cat') for name in NETS[1:])),
     'above 0.9, it is right in {:.3f} of the cases, at a mean confidence of {:.3f}'.format(
         *(NUMPY['reliability'][key][-1] for key in ('accuracy', 'confidence'))),
     'with batch normalization in {:.3f}, at {:.3f}'.format(
@@ -77,6 +79,16 @@ def test_what_is_said_of_all_four_nets_holds_for_all_four():
                          if CLASSES[entry['label']] in ('frog', 'horse')))
     assert 'the same surest frog and the same surest horse, test images {} and {}'.format(*surest.pop()) in TEXT
     assert not surest
+
+
+def test_what_is_said_of_the_surest_images_holds():
+    assert 'what it calls a frog, test image 2405, is a frog, and a cat in the labels only' in TEXT
+    for record in RECORDS.values():
+        entry, = (entry for entry in record['surest_wrong'] if entry['index'] == 2405)
+        assert (CLASSES[entry['label']], CLASSES[entry['predicted']]) == ('cat', 'frog')
+    right = [CLASSES[entry['label']] for entry in NUMPY['surest_right']]
+    assert 'Of the twelve surest right images, five are horses' in TEXT
+    assert {name: right.count(name) for name in right} == {'horse': 5, 'dog': 4, 'ship': 2, 'frog': 1}
 
 
 def test_every_picture_is_there_and_small():
