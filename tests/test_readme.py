@@ -47,6 +47,16 @@ def test_the_table_of_the_twins_is_that_of_the_committed_results():
         assert f'from {min(reached):.4f} to {max(reached):.4f} {words}' in ' '.join(README.split())
 
 
+def test_what_is_said_of_batch_normalization_is_that_of_the_committed_study():
+    runs = json.loads((ROOT / 'results' / 'reference' / 'batch_norm.json').read_text())['runs']
+    gains = {}
+    for run in runs:
+        sign = 1 if run['use_batch_norm'] else -1
+        gains.setdefault(tuple(run['hidden_dims']), []).append(sign * run['test_accuracy'])
+    points = [100 * sum(values) / (len(values) / 2) for values in gains.values()]
+    assert f'{min(points):.1f} to {max(points):.1f} points better' in README
+
+
 def test_what_is_said_of_the_default_run_is_that_of_the_committed_results():
     record = json.loads((ROOT / 'results' / 'reference' / 'mlp_numpy.json').read_text())
     text = ' '.join(README.split())
