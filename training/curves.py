@@ -47,8 +47,8 @@ def _draw_loss(axes, record):
     settled = (losses[FIRST_STEPS:] or losses) + record['train_loss'] + val_losses[1:]
     room = 0.05 * (max(settled) - min(settled))
     axes.set(title='loss', xlabel='epoch', ylabel='cross-entropy', xlim=(0, epochs),
-             ylim=(min(settled) - room, max(settled) + 12 * room))
-    axes.legend(loc='lower left', fontsize='small')
+             ylim=(min(settled) - 8 * room, max(settled) + 12 * room))
+    axes.legend(loc='lower left', fontsize='small', ncols=2)
     inset = axes.inset_axes((0.45, 0.68, 0.52, 0.28))
     inset.plot(range(1, len(losses[:FIRST_STEPS]) + 1), losses[:FIRST_STEPS], color='C0', linewidth=1)
     inset.plot(range(len(val_losses[:1])), val_losses[:1], 's', color='C1', markersize=4)  # before the first step
