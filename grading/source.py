@@ -112,20 +112,24 @@ class Source:
 
 
 def is_stub(function):
-    """Does a function do nothing: `pass`, a bare return, or the return of a name that it never sets?"""
+    """Does a function do nothing: `pass`, a bare return, NotImplementedError, or the return of a name that it never sets?"""
     body = [node for node in function.body if not _says_nothing(node)]
     if not body:
+        return True
+    if _is_not_implemented(body[0]):  # whatever stands behind it is never reached
         return True
     *front, last = body
     arguments = {argument.arg for argument in function.args.args}
     if front:
         return False
-    if isinstance(last, ast.Raise):
-        return 'NotImplemented' in ast.dump(last)
     if isinstance(last, ast.Return):
         return last.value is None or isinstance(last.value, ast.Constant) or (
             isinstance(last.value, ast.Name) and last.value.id not in arguments)
     return False
+
+
+def _is_not_implemented(node):
+    return isinstance(node, ast.Raise) and 'NotImplemented' in ast.dump(node)
 
 
 def _says_nothing(node):
