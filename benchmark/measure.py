@@ -16,6 +16,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
 from pathlib import Path
 
@@ -215,7 +216,7 @@ def main():
     with user_errors(parser, when_interrupted='no result was written'):
         record = measure(arguments.data_dir, arguments.rounds)
         paths = report.write(Path(arguments.results_dir) / 'benchmark.json', record)
-    say('\n'.join(report.text(record)))
+    say(textwrap.fill(report.summary(record), 79))
     say(' '.join(map(str, ['written:', *paths])))
 
 

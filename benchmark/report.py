@@ -58,8 +58,10 @@ def _cell(seconds, name, floor):
 
 
 def write(path, record):
-    """Write the record as JSON and the two figures beside it; return the three paths."""
-    contents = {path: json_bytes(record), path.with_suffix('.png'): png_bytes(draw_epochs(record)),
+    """Write the record as JSON, its tables and the two figures beside it; return the four paths."""
+    tables = '\n'.join(text(record)) + '\n'
+    contents = {path: json_bytes(record), path.with_suffix('.md'): tables.encode(),
+                path.with_suffix('.png'): png_bytes(draw_epochs(record)),
                 path.with_name(f'{path.stem}_scaling.png'): png_bytes(draw_scaling(record))}
     write_together(contents)
     return list(contents)

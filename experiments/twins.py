@@ -9,7 +9,7 @@ its loss of a sample is at most 87.3; PyTorch takes it of logits, and has no suc
 overshoot, a single sample beyond the cap makes the losses of its batch differ by half a percent or so,
 while the gradients, and with them the weights, still agree.
 Each finished run is written at once to results/twins.json, and the same command goes on where it was
-stopped; at the end results/twins.png is drawn.
+stopped; at the end results/twins.md and results/twins.png are written.
 """
 
 from pathlib import Path
@@ -101,6 +101,16 @@ def table(pairs):
     return lines
 
 
+def terminal_table(pairs):
+    """The test accuracies of the comparison, as wide as a terminal."""
+    lines = ['seed  batch normalization   NumPy   PyTorch  difference']
+    for pair in pairs:
+        ours, theirs = (run['test_accuracy'] for run in pair)
+        words = 'yes' if pair[0]['use_batch_norm'] else 'no'
+        lines.append(f'{pair[0]["seed"]:<4}  {words:<19}  {ours:.4f}   {theirs:.4f}      {abs(ours - theirs):.4f}')
+    return lines
+
+
 def draw(pairs):
     """A figure: the losses of both twins, how fast they part, and the test accuracies of all seeds."""
     from matplotlib.figure import Figure
@@ -150,10 +160,11 @@ def main():
     with (user_errors(parser, study.ResultsError, when_interrupted='finished runs are kept'),
           study.interruptible(parser, results_filename, ['runs'])):
         pairs = compare(train_twins(results_filename, list(dict.fromkeys(arguments.seeds)), arguments.data_dir))
-        say('\n'.join(table(pairs)))
-        figure = results_dir / 'twins.png'
-        write_together({figure: png_bytes(draw(pairs))})
-        say(f'written: {results_filename} {figure}')
+        say('\n'.join(terminal_table(pairs)))
+        contents = {results_dir / 'twins.md': ('\n'.join(table(pairs)) + '\n').encode(),
+                    results_dir / 'twins.png': png_bytes(draw(pairs))}
+        write_together(contents)
+        say(' '.join(map(str, ['written:', results_filename, *contents])))
 
 
 if __name__ == '__main__':

@@ -132,7 +132,8 @@ def test_the_script_measures_and_draws(tmp_path, monkeypatch, capsys, expect_tra
     for name in ('benchmark.png', 'benchmark_scaling.png'):
         with Image.open(tmp_path / 'new' / name) as image:
             image.verify()
-    assert ' targets are met.\n' in capsys.readouterr().out
+    assert ' targets are met.' in ' '.join(capsys.readouterr().out.split())
+    assert ' targets are met.\n' in (tmp_path / 'new' / 'benchmark.md').read_text()
 
 
 def test_a_point_of_the_scaling_is_given_for_a_whole_epoch(monkeypatch, expect_trainable):
