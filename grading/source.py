@@ -112,7 +112,7 @@ class Source:
 
 
 def is_stub(function):
-    """Does a function do nothing: `pass`, a bare return, NotImplementedError, or the return of a name that it never sets?"""
+    """Does a function do nothing: pass, a bare return, NotImplementedError, or the return of a name it never sets?"""
     body = [node for node in function.body if not _says_nothing(node)]
     if not body:
         return True
