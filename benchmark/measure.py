@@ -1,23 +1,21 @@
 """Measure how fast the MLPs train, beside the matrix products they need and beside other libraries.
 
     python -m pip install -r benchmark/requirements.txt && python -m benchmark
+    python -m benchmark --quick                    the main ratios in a minute, nothing is written
+    python -m benchmark --parts scaling busy       these parts anew, beside what results/benchmark.json holds
 
 In each round every contender trains one epoch of each net, one after the other in one process; what is
-compared are the ratios within a round, and their median over the rounds. Then the time and memory of the
-script itself, and how the time per epoch grows with the net, the batch and the threads.
-Writes results/benchmark.json, results/benchmark.png and results/scaling.png.
+compared are the ratios within a round, and their median over the rounds. Each part is written to
+results/benchmark.json as soon as it is finished, with the machine that it was measured on; tables and
+figures are drawn of all the parts that are there.
 """
 
-import cProfile
+import functools
 import importlib.util
-import os
-import pstats
-import statistics
-import subprocess
+import json
+import platform
 import sys
-import tempfile
 import textwrap
-import time
 from pathlib import Path
 
 import numpy as np
@@ -25,197 +23,136 @@ import torch
 from tqdm import tqdm
 
 import cifar10_utils
-import modules
-import train_mlp_numpy
-import train_mlp_pytorch
-from benchmark import contenders, report, scaling
-from benchmark.contenders import COURSE, Data
-from cifar10.description import CIFAR10
+from benchmark import busy, contenders, epochs, report, scaling, startup
+from cifar10 import description
 from cifar10.sources import CACHE_NAME
+from storage.files import json_bytes, write_together
 from training.command_line import ArgumentParser, add_folders, user_errors
 from training.process import say
 from training.results import environment
-from training.settings import COUNT, DEFAULTS, net_name as words_of
+from training.settings import COUNT
+from training.threads import processors
 
-NETS = [[128], [512, 256, 128]]
-BATCH_SIZE = 128
-EPOCHS = DEFAULTS['epochs']
-# The course's way is timed on this share of an epoch, and multiplied up: it does the same for each batch.
-COURSE_SHARE = 1 / 9
-STARTS = 5
-SCRIPT = Path(__file__).parent.parent / 'train_mlp_numpy.py'
 # Package and module names of what is optional.
-PEERS = {'scikit-learn': 'sklearn', 'jax': 'jax'}
+PEERS = {'scikit-learn': 'sklearn', 'jax': 'jax', 'threadpoolctl': 'threadpoolctl'}
+PARTS = ['epochs', 'evaluation', 'profile', 'start', 'scaling', 'busy']
+# What --quick measures: the ratios of report.summary, on this share of the training images.
+QUICK_SHARE, QUICK_ROUNDS = 1 / 2, 3
+QUICK = [*contenders.FLOORS, *contenders.OURS, contenders.COURSE]
 
 
+class BenchmarkError(Exception):
+    """A results file that holds no benchmark."""
+
+
+@functools.lru_cache(1)  # the parts share it
 def load_data(data_dir):
     """CIFAR-10 where it is at hand, otherwise random images of its shape; and a name for it."""
     if (Path(data_dir) / CACHE_NAME).exists():
         return cifar10_utils.get_cifar10(data_dir), 'CIFAR-10'
-    rng = np.random.default_rng(0)
-    sizes = {'train': CIFAR10.train_size - CIFAR10.validation_size, 'validation': CIFAR10.validation_size,
-             'test': CIFAR10.test_size}
-    return {name: cifar10_utils.Dataset(rng.integers(0, 256, (size, *CIFAR10.image_shape), np.uint8),
-                                        rng.integers(CIFAR10.n_classes, size=size))
+    rng, facts = np.random.default_rng(0), description.CIFAR10
+    sizes = {'train': facts.train_size - facts.validation_size, 'validation': facts.validation_size,
+             'test': facts.test_size}
+    return {name: cifar10_utils.Dataset(rng.integers(0, 256, (size, *facts.image_shape), np.uint8),
+                                        rng.integers(facts.n_classes, size=size))
             for name, size in sizes.items()}, 'generated images of the same shape'
 
 
-def net_name(hidden_dims, use_batch_norm):
-    return words_of(hidden_dims) + (', batch normalization' if use_batch_norm else '')
+def steps_of(part, rounds):
+    """How often a part advances the progress bar."""
+    return {'epochs': lambda: epochs.number_of_steps(rounds), 'evaluation': lambda: 2 * rounds,
+            'profile': lambda: 2 * len(epochs.NETS), 'start': startup.number_of_steps,
+            'scaling': scaling.number_of_steps, 'busy': lambda: busy.number_of_steps(rounds)}[part]()
 
 
-def measure_epochs(dataset, rounds):
-    """Seconds per training epoch: {net: {contender: a list, one entry for each round}}."""
-    whole = Data.of(dataset)
-    part = dataset['train'].images[:round(len(whole.labels) * COURSE_SHARE)]
-    part = Data({**dataset, 'train': cifar10_utils.Dataset(part, whole.labels[:len(part)])}, None, None)
-    seconds = {}
-    for hidden_dims in NETS:
-        for use_batch_norm in (False, True):
-            epochs = {}
-            for name, prepare in contenders.contenders().items():
-                epoch = prepare(part if name == COURSE else whole, hidden_dims, use_batch_norm, BATCH_SIZE)
-                if epoch:
-                    epochs[name] = epoch
-            net = net_name(hidden_dims, use_batch_norm)
-            seconds[net] = {name: [] for name in epochs}
-            for _ in tqdm(range(rounds), net, unit='round', disable=None):
-                for name, epoch in epochs.items():
-                    elapsed = contenders.seconds_of(epoch)
-                    seconds[net][name].append(elapsed / COURSE_SHARE if name == COURSE else elapsed)
-    return seconds
+def measure(part, data_dir, rounds, advance):
+    """What benchmark.json holds of a part; None where it needs data that isn't there."""
+    if part == 'scaling':
+        found = {'axes': scaling.measure(advance)}
+    elif part == 'busy':
+        found = {'rounds': rounds, 'seconds': busy.measure(rounds, advance)}
+    elif part == 'start':
+        if not (Path(data_dir) / CACHE_NAME).exists():
+            return None
+        found = startup.measure(data_dir, advance)
+    else:
+        dataset, data_name = load_data(data_dir)
+        if part == 'epochs':
+            found = {'rounds': rounds, 'batch_size': epochs.BATCH_SIZE,
+                     'seconds': epochs.measure(dataset, rounds, advance)}
+        elif part == 'evaluation':
+            found = {'ratios': epochs.measure_evaluation(dataset, rounds, advance)}
+        else:
+            found = {'shares': epochs.measure_profiles(dataset, advance)}
+        found['data'] = data_name
+    return {**found, 'machine': machine()}
 
 
-def measure_evaluation(dataset, rounds):
-    """Time of a default run's evaluations (each epoch's validation, one test) over that of its training."""
-    ratios, sizes = {}, (CIFAR10.n_inputs, NETS[0], CIFAR10.n_classes)
-    for name, train_module, model in [
-            ('NumPy', train_mlp_numpy, train_mlp_numpy.MLP(*sizes, dtype=np.float32)),
-            ('PyTorch', train_mlp_pytorch, train_mlp_pytorch.MLP(*sizes))]:
-        prepare = contenders.OURS[f'{name} MLP (this project)']
-        epoch = prepare(Data(dataset, None, None), NETS[0], False, BATCH_SIZE)
-        loaders = cifar10_utils.get_dataloader(dataset, BATCH_SIZE, return_numpy=name == 'NumPy')
-        ratios[name] = []
-        for _ in range(rounds):
-            times = [contenders.seconds_of(part) for part in (
-                epoch, lambda: train_module.evaluate_model(model, loaders['validation']),
-                lambda: train_module.evaluate_model(model, loaders['test']))]
-            ratios[name].append((EPOCHS * times[1] + times[2]) / (EPOCHS * times[0]))
-    return ratios
-
-
-def profile_numpy_epoch(dataset):
-    """Where the time of a NumPy epoch goes, by Python's own profiler: {net: {part: share}}."""
-    parts = {'loader': cifar10_utils.NumpyLoader.__iter__, 'linear, forward': modules.LinearModule.forward,
-             'linear, backward': modules.LinearModule.backward, 'weight update': train_mlp_numpy.sgd_step}
-    shares = {}
-    for hidden_dims in NETS:
-        epoch = contenders.our_numpy(Data(dataset, None, None), hidden_dims, False, BATCH_SIZE)
-        epoch()
-        profile = cProfile.Profile()
-        profile.runcall(epoch)
-        stats = pstats.Stats(profile)
-        codes = {part: function.__code__ for part, function in parts.items()}
-        found = {part: stats.stats[code.co_filename, code.co_firstlineno, code.co_name][3] / stats.total_tt
-                 for part, code in codes.items()}
-        shares[net_name(hidden_dims, False)] = {**found, 'everything else': 1 - sum(found.values())}
-    return shares
-
-
-FIRST_STEP = """
-import os, sys, time
-import train_mlp_numpy
-from training.log import TrainingLog
-def first_step(*_):
-    print(time.time())
-    sys.stdout.flush()
-    os._exit(0)
-TrainingLog.step = first_step
-sys.argv = ['train_mlp_numpy.py', '--data_dir', sys.argv[1]]
-train_mlp_numpy.main()
-"""
-
-
-def measure_start(data_dir):
-    """Seconds from the command to the end of the first training step, of several starts."""
-    seconds = []
-    for _ in range(STARTS):
-        start = time.time()
-        out = subprocess.run([sys.executable, '-c', FIRST_STEP, data_dir], check=True, capture_output=True,
-                             env={**os.environ, 'PYTHONPATH': str(SCRIPT.parent)}).stdout
-        seconds.append(float(out) - start)
-    return seconds
-
-
-# A process counts what its parent had in memory when it was started: so a small one stands in between.
-PEAK_MEMORY = """
-import os, subprocess, sys
-process = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL)
-_, status, usage = os.wait4(process.pid, 0)
-print(usage.ru_maxrss)
-sys.exit(status != 0)
-"""
-
-
-def measure_peak_memory(data_dir):
-    """Peak resident memory of a default run of train_mlp_numpy.py, in MB (10⁶ bytes)."""
-    with tempfile.TemporaryDirectory() as results:
-        command = [sys.executable, str(SCRIPT), '--data_dir', data_dir, '--results_dir', results]
-        out = subprocess.run([sys.executable, '-c', PEAK_MEMORY, *command], check=True, capture_output=True).stdout
-    return int(out) * (1 if sys.platform == 'darwin' else 1024) / 1e6
-
-
-def ratios(seconds, net, name, other):
-    """name's time over other's, in each round."""
-    return [a / b for a, b in zip(seconds[net][name], seconds[net][other])]
-
-
-def judge(record):
-    """The targets: a list of dicts with what is measured, its median and range, the limit, and whether it is met."""
-    numpy_floor = list(contenders.FLOORS)[0]
-    limits = [(ours, net_name(net, False), numpy_floor, limit)
-              for ours, limits in zip(contenders.OURS, [(1.25, 1.15), (1.5, 1.3)])
-              for net, limit in zip(NETS, limits)]
-    limits += [(ours, net_name(NETS[0], False), COURSE, 0.1) for ours in contenders.OURS]
-    peers = ['PyTorch, plain', *(name for name, _ in contenders.OPTIONAL.values())]
-    limits += [(ours, net_name(net, False), peer, 1) for ours in contenders.OURS for net in NETS
-               for peer in peers if peer in record['seconds'][net_name(net, False)]]
-    rows = [(f'{name} / {other}, net {net}', ratios(record['seconds'], net, name, other), limit)
-            for name, net, other, limit in limits]
-    rows += [(f'{name}: evaluation / training', values, 0.1) for name, values in record['evaluation'].items()]
-    if record['start']:
-        rows += [('seconds from a second start to the first training step', record['start'], 1),
-                 ('peak memory of a default run of train_mlp_numpy.py, MB', [record['peak_memory']], 700)]
-    return [{'target': name, 'median': statistics.median(values), 'smallest': min(values), 'largest': max(values),
-             'limit': limit, 'met': statistics.median(values) <= limit} for name, values, limit in rows]
-
-
-def measure(data_dir, rounds):
-    """Everything that benchmark.json holds."""
-    dataset, data_name = load_data(data_dir)
-    record = {'config': {'rounds': rounds, 'batch_size': BATCH_SIZE}, 'data': data_name,
-              'seconds': measure_epochs(dataset, rounds), 'evaluation': measure_evaluation(dataset, rounds),
-              'profile': profile_numpy_epoch(dataset), 'start': [], 'peak_memory': None}
-    del dataset
-    if data_name == 'CIFAR-10':
-        record['start'] = measure_start(data_dir)
-        record['peak_memory'] = measure_peak_memory(data_dir)
-    record['targets'] = judge(record)
-    record['scaling'] = scaling.measure()
+def machine():
+    """What the times depend on: processor and versions."""
     packages = ['numpy', 'torch', *(package for package in PEERS if importlib.util.find_spec(PEERS[package]))]
-    record['environment'] = environment(packages, torch.get_num_threads(), 'cpu')
-    return record
+    return {'processor': processor_name(), 'processors': processors(),
+            **environment(packages, torch.get_num_threads(), 'cpu')}
+
+
+def processor_name():
+    """What the processor calls itself, on Linux and elsewhere."""
+    try:
+        lines = Path('/proc/cpuinfo').read_text(encoding='utf-8', errors='replace').splitlines()
+        return next(line.partition(':')[2].strip() for line in lines if line.startswith('model name'))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def load_record(path):
+    """The parts that a benchmark has written before. Raises BenchmarkError where the file holds something else."""
+    if not path.exists():
+        return {}
+    try:
+        record = json.loads(path.read_text(encoding='utf-8'))
+        return {part: record[part] for part in PARTS if 'machine' in record.get(part, {})}
+    except (ValueError, AttributeError, TypeError) as error:
+        raise BenchmarkError(f'{path} holds no benchmark ({error}): move it away') from error
+
+
+def quick(data_dir):
+    """The record of a quick measurement: enough for report.summary."""
+    dataset, data_name = load_data(data_dir)
+    train = dataset['train']
+    size = round(len(train) * QUICK_SHARE)
+    part = {'train': cifar10_utils.Dataset(train.images[:size], train.labels[:size])}
+    with tqdm(total=epochs.number_of_steps(QUICK_ROUNDS, (False,), QUICK), unit='step', disable=None) as bar:
+        seconds = epochs.measure(part, QUICK_ROUNDS, bar.update, (False,), QUICK)
+    return {'epochs': {'seconds': seconds, 'data': data_name, 'machine': machine()}}
 
 
 def main():
     parser = ArgumentParser(__doc__, 'benchmark')
-    parser.add_argument('--rounds', type=COUNT, default=5,
-                        metavar='N', help='epochs of each contender and net')
+    parser.add_argument('--rounds', type=COUNT, default=5, metavar='N', help='measurements of each kind')
+    parser.add_argument('--parts', nargs='+', choices=PARTS, default=PARTS, metavar='PART',
+                        help=f'what to measure, of {", ".join(PARTS)}')
+    parser.add_argument('--quick', action='store_true', help='only the main ratios, in a minute; nothing is written')
     add_folders(parser)
     arguments = parser.parse_args()
-    with user_errors(parser, when_interrupted='no result was written'):
-        record = measure(arguments.data_dir, arguments.rounds)
-        paths = report.write(Path(arguments.results_dir) / 'benchmark.json', record)
+    path = Path(arguments.results_dir) / 'benchmark.json'
+    with user_errors(parser, BenchmarkError, when_interrupted=f'finished parts are in {path}; --parts measures the others'):
+        if arguments.quick:
+            record = quick(arguments.data_dir)
+            say(textwrap.fill(report.summary(record), 79))
+            return
+        record = load_record(path)
+        with tqdm(total=sum(steps_of(part, arguments.rounds) for part in arguments.parts), unit='step',
+                  disable=None) as bar:
+            for part in arguments.parts:
+                bar.set_description(part)
+                found = measure(part, arguments.data_dir, arguments.rounds, bar.update)
+                if found:
+                    record[part] = found
+                    write_together({path: json_bytes(record)})
+                else:
+                    print(f'part {part} is left out: it trains on CIFAR-10, which is not in {arguments.data_dir}; '
+                          'python train_mlp_numpy.py fetches it', file=sys.stderr)
+        paths = report.write(path, record)
     say(textwrap.fill(report.summary(record), 79))
     say(' '.join(map(str, ['written:', *paths])))
 

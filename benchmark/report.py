@@ -2,6 +2,7 @@
 
 import statistics
 
+from benchmark import targets
 from storage.files import json_bytes, png_bytes, write_together
 
 COLORS = {'NumPy, matrix products only': '0.6', 'PyTorch, matrix products only': '0.75',
@@ -10,43 +11,73 @@ OTHERS_COLOR = 'C7'
 
 
 def text(record):
-    """Lines of Markdown tables: seconds and ratios, where the time goes, the targets."""
-    nets = list(record['seconds'])
-    floor = next(iter(record['seconds'][nets[0]]))
-    lines = [f'Seconds per training epoch (median of {record["config"]["rounds"]} rounds; smallest to largest), '
-             f'and the median ratio to the first row. Data: {record["data"]}.', '',
-             '| | ' + ' | '.join(nets) + ' |', '| --- ' * (len(nets) + 1) + '|']
-    for name in record['seconds'][nets[0]]:
-        cells = [_cell(record['seconds'][net], name, floor) for net in nets]
-        lines.append(f'| {name} | ' + ' | '.join(cells) + ' |')
-    profile = record['profile']
-    lines += ['', 'Where the time of a NumPy epoch goes:', '',
-              '| net | ' + ' | '.join(next(iter(profile.values()))) + ' |',
-              '| --- ' * (1 + len(next(iter(profile.values())))) + '|']
-    lines += [f'| {net} | ' + ' | '.join(f'{share:.0%}' for share in shares.values()) + ' |'
-              for net, shares in profile.items()]
+    """Lines of Markdown tables, of the parts that the record holds: seconds and ratios, where the time goes, the targets."""
+    lines = []
+    if 'epochs' in record:
+        seconds = record['epochs']['seconds']
+        floor = next(iter(seconds[next(iter(seconds))]))
+        lines += [f'Seconds per training epoch (median of {record["epochs"]["rounds"]} rounds; smallest to largest), and '
+                  f'the median ratio to the first row. Data: {record["epochs"]["data"]}. {_machine(record, "epochs")}', '']
+        lines += _table(seconds, {name: [_cell(seconds[net], name, floor) for net in seconds]
+                                  for name in seconds[next(iter(seconds))]})
+    if 'profile' in record:
+        shares = record['profile']['shares']
+        lines += ['', f'Where the time of an epoch goes. {_machine(record, "profile")}', '']
+        lines += _table(next(iter(shares.values())),
+                        {net: [f'{share:.0%}' for share in row.values()] for net, row in shares.items()})
+    if 'busy' in record:
+        seconds = record['busy']['seconds']
+        lines += ['', 'Seconds per training epoch of the net 128 beside processes that keep a processor busy each (median of '
+                  f'{record["busy"]["rounds"]} rounds; smallest to largest). {_machine(record, "busy")}', '']
+        lines += _table(['quiet', '1 busy process', '2 busy processes'],
+                        {name: [_range(values) for values in row.values()] for name, row in seconds.items()})
+    rows = targets.judge(record)
     lines += ['', '| target | median | smallest to largest | at most | met |', '| --- ' * 5 + '|']
     lines += [f'| {row["target"]} | {row["median"]:.3g} | {row["smallest"]:.3g} to {row["largest"]:.3g} '
-              f'| {row["limit"]:g} | {"yes" if row["met"] else "NO"} |' for row in record['targets']]
-    met = sum(row['met'] for row in record['targets'])
-    return [*lines, '', f'{met} of {len(record["targets"])} targets are met.']
+              f'| {row["limit"]:g} | {"yes" if row["met"] else "NO"} |' for row in rows]
+    return [*lines, '', _met(rows)]
+
+
+def _table(columns, rows):
+    """Lines of a Markdown table: {name of a row: its cells}."""
+    columns = list(columns)
+    return ['| | ' + ' | '.join(columns) + ' |', '| --- ' * (len(columns) + 1) + '|',
+            *(f'| {name} | ' + ' | '.join(cells) + ' |' for name, cells in rows.items())]
+
+
+def _machine(record, part):
+    """On what the part was measured, in a sentence."""
+    machine = record[part]['machine']
+    return (f'Measured on {machine["processors"]} processors ({machine["processor"]}), {machine["platform"]}, '
+            f'NumPy {machine["numpy"]}, PyTorch {machine["torch"]}.')
+
+
+def _met(rows):
+    return f'{sum(row["met"] for row in rows)} of {len(rows)} targets are met.'
 
 
 def summary(record):
-    """The main figures in a few sentences."""
-    small, _, large, _ = record['seconds']
-    floor, _, numpy_mlp, pytorch_mlp, *_, course = record['seconds'][small]
+    """The main figures of the parts that the record holds, in a few sentences."""
+    sentences = []
+    if 'epochs' in record:
+        seconds = record['epochs']['seconds']
+        small, *_, large = [net for net in seconds if 'batch normalization' not in net]
+        floor, _, numpy_mlp, pytorch_mlp, *_, course = seconds[small]
 
-    def ratio(net, name, other):
-        return statistics.median(a / b for a, b in zip(record['seconds'][net][name], record['seconds'][net][other]))
+        def ratio(net, name, other):
+            return statistics.median(targets.ratios(seconds, net, name, other))
 
-    met = sum(row['met'] for row in record['targets'])
-    return (f'An epoch of the net {small} takes the NumPy MLP {ratio(small, numpy_mlp, floor):.2f} times and the PyTorch '
+        sentences = [
+            f'An epoch of the net {small} takes the NumPy MLP {ratio(small, numpy_mlp, floor):.2f} times and the PyTorch '
             f'MLP {ratio(small, pytorch_mlp, floor):.2f} times as long as its matrix products in NumPy, an epoch of '
-            f'{large} {ratio(large, numpy_mlp, floor):.2f} and {ratio(large, pytorch_mlp, floor):.2f} times. '
+            f'{large} {ratio(large, numpy_mlp, floor):.2f} and {ratio(large, pytorch_mlp, floor):.2f} times.',
             f'The course\'s way takes {ratio(small, course, numpy_mlp):.1f} times as long as the NumPy MLP and '
-            f'{ratio(small, course, pytorch_mlp):.1f} times as long as the PyTorch MLP (net {small}). '
-            f'{met} of {len(record["targets"])} targets are met.')
+            f'{ratio(small, course, pytorch_mlp):.1f} times as long as the PyTorch MLP (net {small}).']
+    return ' '.join([*sentences, _met(targets.judge(record))])
+
+
+def _range(values):
+    return f'{statistics.median(values):.2f} s ({min(values):.2f} to {max(values):.2f})'
 
 
 def _cell(seconds, name, floor):
@@ -54,32 +85,34 @@ def _cell(seconds, name, floor):
         return '–'
     values = seconds[name]
     ratio = statistics.median(a / b for a, b in zip(values, seconds[floor]))
-    return f'{statistics.median(values):.2f} s ({min(values):.2f} to {max(values):.2f}), {ratio:.2f} ×'
+    return f'{_range(values)}, {ratio:.2f} ×'
 
 
 def write(path, record):
-    """Write the record as JSON, its tables and the two figures beside it; return the four paths."""
+    """Write the record as JSON, its tables and figures beside it; return the paths."""
     tables = '\n'.join(text(record)) + '\n'
-    contents = {path: json_bytes(record), path.with_suffix('.md'): tables.encode(),
-                path.with_suffix('.png'): png_bytes(draw_epochs(record)),
-                path.with_name(f'{path.stem}_scaling.png'): png_bytes(draw_scaling(record))}
+    contents = {path: json_bytes(record), path.with_suffix('.md'): tables.encode()}
+    if 'epochs' in record:
+        contents[path.with_suffix('.png')] = png_bytes(draw_epochs(record['epochs']))
+    if 'scaling' in record:
+        contents[path.with_name(f'{path.stem}_scaling.png')] = png_bytes(draw_scaling(record['scaling']['axes']))
     write_together(contents)
     return list(contents)
 
 
-def draw_epochs(record):
+def draw_epochs(measured):
     """A bar for each contender, with and without batch normalization: seconds per training epoch."""
     from matplotlib.figure import Figure
 
-    plain_nets = list(record['seconds'])[::2]
-    names = list(record['seconds'][plain_nets[0]])
+    plain_nets = list(measured['seconds'])[::2]
+    names = list(measured['seconds'][plain_nets[0]])
     figure = Figure(figsize=(13, 5), layout='constrained')
-    figure.suptitle(f'one training epoch of 45,000 images, batches of {record["config"]["batch_size"]}, '
-                    f'{record["environment"]["threads"]} threads')
+    figure.suptitle(f'one training epoch of 45,000 images, batches of {measured["batch_size"]}, '
+                    f'{measured["machine"]["threads"]} threads')
     for axes, net in zip(figure.subplots(1, 2, sharey=True), plain_nets):
         for offset, key, height in ((-0.2, net, 0.4), (0.2, f'{net}, batch normalization', 0.34)):
             for row, name in enumerate(names):
-                values = record['seconds'][key].get(name)
+                values = measured['seconds'][key].get(name)
                 if not values or offset > 0 and 'matrix products' in name:
                     continue
                 median = statistics.median(values)
@@ -98,16 +131,16 @@ def draw_epochs(record):
     return figure
 
 
-def draw_scaling(record):
+def draw_scaling(growth):
     """How far an epoch is above its matrix products, over batch size, width and depth, on one and on two threads."""
     from matplotlib.figure import Figure
 
-    floor, _, *ours = record['scaling'][next(iter(record['scaling']))]['1']
+    floor, _, *ours = growth[next(iter(growth))]['1']
     figure = Figure(figsize=(11, 4), layout='constrained')
     figure.suptitle('time of an epoch over that of its matrix products '
                     '(otherwise: one hidden layer of 128, batches of 128)')
-    panels = figure.subplots(1, len(record['scaling']), sharey=True)
-    for axes, (axis, results) in zip(panels, record['scaling'].items()):
+    panels = figure.subplots(1, len(growth), sharey=True)
+    for axes, (axis, results) in zip(panels, growth.items()):
         for name in ours:
             for threads, style in (('1', ':'), ('2', '-')):
                 ratios = [a / b for a, b in zip(results[threads][name], results[threads][floor])]

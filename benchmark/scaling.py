@@ -1,18 +1,13 @@
 """How the time of a training epoch grows with the batch, the width and depth of the net, and the threads."""
 
-import concurrent.futures
-import multiprocessing
-import os
 import statistics
-import time
 
 import numpy as np
-import torch
-from tqdm import tqdm
 
 import cifar10_utils
 from benchmark import contenders
 from benchmark.contenders import Data
+from benchmark.processes import new_process
 from cifar10 import description
 
 THREADS = [1, 2]
@@ -27,35 +22,25 @@ ROUNDS = 5
 CONTENDERS = {**contenders.FLOORS, **contenders.OURS}
 
 
-def measure():
-    """{axis: {'values': […], threads: {contender: [median seconds per epoch of each value]}}}"""
-    points = [(threads, axis, value) for threads in THREADS for axis, (values, _) in AXES.items() for value in values]
+def number_of_steps():
+    return len(THREADS) * sum(len(values) for values, _ in AXES.values())
+
+
+def measure(advance):
+    """{axis: {'values': […], threads: {contender: [median seconds per epoch of each value]}}}
+
+    advance is called after each point.
+    """
     results = {axis: {'values': values, **{str(threads): {name: [] for name in CONTENDERS} for threads in THREADS}}
                for axis, (values, _) in AXES.items()}
-    with tqdm(total=len(points), desc='scaling', unit='net', disable=None) as bar:
-        for threads in THREADS:
-            with _process(threads) as executor:
-                for _, axis, value in (point for point in points if point[0] == threads):
+    for threads in THREADS:
+        with new_process(threads) as executor:
+            for axis, (values, _) in AXES.items():
+                for value in values:
                     for name, seconds in executor.submit(measure_point, axis, value).result().items():
                         results[axis][str(threads)][name].append(seconds)
-                    bar.update()
+                    advance()
     return results
-
-
-def _process(threads):
-    """An executor of one new process: OpenBLAS reads its number of threads when it is loaded."""
-    names = ('OPENBLAS_NUM_THREADS', 'OMP_NUM_THREADS')
-    before = {name: os.environ.get(name) for name in names}
-    os.environ.update(dict.fromkeys(names, str(threads)))
-    executor = concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context('spawn'), torch.set_num_threads,
-                                                      [threads])
-    executor.submit(time.time).result()  # starts the process, with that environment
-    for name, value in before.items():
-        if value is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = value
-    return executor
 
 
 def measure_point(axis, value):

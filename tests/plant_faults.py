@@ -238,7 +238,7 @@ FAULTS = {
         ("np.argsort(-confidence, kind='stable')", "np.argsort(confidence, kind='stable')"),
         ("for entry in reversed(right)}", "for entry in right}"),
     ]),
-    'benchmark/measure.py': (['tests/test_benchmark.py'], [
+    'benchmark/epochs.py': (['tests/test_benchmark.py'], [
         ("elapsed / COURSE_SHARE if name == COURSE else elapsed", "elapsed"),
     ]),
     'training/data_parallel.py': (['tests/test_data_parallel.py'], [

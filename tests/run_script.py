@@ -5,7 +5,7 @@
 Environment variables: DATA_DIR is the --data_dir of the scripts that have one. GENERATED_CONTENT holds the
 cifar10.description.Description to expect, as JSON; PATCHES, as JSON, other values to set: {"module.name": value};
 LIMITS what the system is to allow: {"RLIMIT_FSIZE": bytes}. WITHOUT names modules that can't be imported; CPUS
-is how many processors the process may use.
+is how many processors the process may use; LOOK how many processors are found busy, and of how many.
 """
 
 import contextlib
@@ -33,7 +33,12 @@ from training import threads  # noqa: E402
 # On import too: the processes that the script starts import this file, and need the same.
 description.CIFAR10 = description.Description(**json.loads(os.environ['GENERATED_CONTENT']))
 sources.ADDRESSES = []
-threads.ENOUGH = 0  # how busy the machine is depends on what else is tested on it
+# How busy the machine is depends on what else is tested on it.
+threads.ENOUGH = 0
+look = os.environ.get('LOOK', '0 2').split()
+threads.busy_processors = lambda: float(look[0])
+if 'LOOK' in os.environ:
+    threads.processors = lambda: int(look[1])
 for path, value in json.loads(os.environ.get('PATCHES', '{}')).items():
     module, name = path.rsplit('.', 1)
     setattr(importlib.import_module(module), name, value)

@@ -1,6 +1,8 @@
 """The benchmark measures what it says, and counts a target as met only where it is."""
 
+import contextlib
 import json
+import os
 
 import numpy as np
 import pytest
@@ -10,8 +12,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import cifar10_utils
 import train_mlp_numpy
-from benchmark import contenders, measure, report, scaling
+from benchmark import busy, contenders, epochs, measure, processes, report, scaling, shared_step, targets
 from conftest import ROOT
+from training.log import TrainingLog
 
 NUMPY, PYTORCH = contenders.OURS
 FLOOR, TORCH_FLOOR = contenders.FLOORS
@@ -67,7 +70,7 @@ def test_every_contender_trains_an_epoch(expect_trainable, monkeypatch, use_batc
     for name, prepare in contenders.contenders().items():
         epoch = prepare(data, [8], use_batch_norm, 200)
         if epoch is None:
-            assert name.startswith('scikit-learn') and use_batch_norm
+            assert use_batch_norm and (name.startswith('scikit-learn') or name == contenders.SHARED)
             continue
         numpy_samples.clear()
         with CountedProducts() as counted:
@@ -90,9 +93,9 @@ def test_the_courses_way_is_given_for_a_whole_epoch(expect_trainable, monkeypatc
     monkeypatch.setattr(contenders, '_torch_step', lambda model, optimizer, images, labels: samples.append(len(labels)))
     monkeypatch.setattr(contenders, 'seconds_of', lambda epoch: (samples.clear(), epoch(), sum(samples))[-1])
     monkeypatch.setattr(contenders, 'OPTIONAL', {})
-    monkeypatch.setattr(measure, 'NETS', [[4]])
-    monkeypatch.setattr(measure, 'BATCH_SIZE', 10)
-    seconds = measure.measure_epochs(cifar10_utils.get_cifar10(expect_trainable), 1)['4']
+    monkeypatch.setattr(epochs, 'NETS', [[4]])
+    monkeypatch.setattr(epochs, 'BATCH_SIZE', 10)
+    seconds = epochs.measure(cifar10_utils.get_cifar10(expect_trainable), 1, lambda: None)['4']
     assert seconds['PyTorch, plain'] == [1400]
     assert seconds[contenders.COURSE] == [pytest.approx(1400, rel=0.1)]
 
@@ -101,39 +104,177 @@ def record_with(ours, floor):
     seconds = {net: {FLOOR: [floor] * 3, TORCH_FLOOR: [1.0] * 3, NUMPY: ours, PYTORCH: [1.0] * 3,
                      'PyTorch, plain': [1.0] * 3, contenders.COURSE: [20.0] * 3}
                for net in ('128', '512 256 128')}
-    return {'seconds': seconds, 'evaluation': {'NumPy': [0.05], 'PyTorch': [0.2]}, 'start': [0.5], 'peak_memory': 800}
+    return {'epochs': {'seconds': seconds}, 'evaluation': {'ratios': {'NumPy': [0.05], 'PyTorch': [0.2]}},
+            'start': {'seconds': [0.5], 'peak_memory': 800}}
 
 
 def test_a_target_is_met_only_where_the_median_ratio_is_within_the_limit():
-    rows = {row['target']: row for row in measure.judge(record_with([1.2, 9.0, 1.3], floor=1.0))}
+    rows = {row['target']: row for row in targets.judge(record_with([1.2, 9.0, 1.3], floor=1.0))}
     row = rows[f'{NUMPY} / {FLOOR}, net 128']
     assert (row['median'], row['smallest'], row['largest'], row['met']) == (1.3, 1.2, 9.0, False)
-    assert rows[f'{PYTORCH} / {FLOOR}, net 128']['met'] and rows[f'{NUMPY}: evaluation / training'.replace(
-        NUMPY, 'NumPy')]['met']
+    assert rows[f'{PYTORCH} / {FLOOR}, net 128']['met'] and rows['NumPy: evaluation / training']['met']
     assert not rows['PyTorch: evaluation / training']['met']
     assert not rows['peak memory of a default run of train_mlp_numpy.py, MB']['met']
-    assert {row['target']: row for row in measure.judge(record_with([1.2] * 3, floor=1.0))}[
+    assert {row['target']: row for row in targets.judge(record_with([1.2] * 3, floor=1.0))}[
         f'{NUMPY} / {FLOOR}, net 128']['met']
 
 
-def test_the_script_measures_and_draws(tmp_path, monkeypatch, capsys, expect_trainable):
+PARTS = ['epochs', 'evaluation', 'profile', 'start', 'scaling', 'busy']
+
+
+@pytest.fixture
+def small(monkeypatch, expect_trainable):
+    """Nets that take no time, and no processes."""
     committed = json.loads((ROOT / 'results' / 'reference' / 'benchmark.json').read_text())
-    monkeypatch.setattr(measure, 'NETS', [[4], [5, 4, 3]])
+    monkeypatch.setattr(epochs, 'NETS', [[4], [5, 4, 3]])
+    monkeypatch.setattr(targets, 'NETS', epochs.NETS)
     monkeypatch.setattr(contenders, 'OPTIONAL', {})
-    monkeypatch.setattr(scaling, 'measure', lambda: committed['scaling'])
-    monkeypatch.setattr('sys.argv', ['benchmark.py', '--rounds', '1', '--data_dir', str(tmp_path / 'none'),
-                                     '--results_dir', str(tmp_path / 'new')])
+    monkeypatch.setattr(scaling, 'measure', lambda advance: committed['scaling']['axes'])
+    monkeypatch.setattr(busy, 'measure', lambda rounds, advance: committed['busy']['seconds'])
+
+
+def run(monkeypatch, folder, *arguments):
+    monkeypatch.setattr('sys.argv', ['benchmark', '--rounds', '1', '--data_dir', str(folder / 'none'),
+                                     '--results_dir', str(folder / 'new'), *arguments])
     measure.main()
-    record = json.loads((tmp_path / 'new' / 'benchmark.json').read_text())
-    assert record['data'] == 'generated images of the same shape' and not (tmp_path / 'none').exists()
-    assert list(record['seconds']) == ['4', '4, batch normalization', '5 4 3', '5 4 3, batch normalization']
-    for shares in record['profile'].values():
+
+
+def record_in(folder):
+    return json.loads((folder / 'new' / 'benchmark.json').read_text())
+
+
+def test_the_whole_measures_and_draws(tmp_path, monkeypatch, capsys, small):
+    run(monkeypatch, tmp_path)
+    output, errors = capsys.readouterr()
+    record = record_in(tmp_path)
+    assert list(record) == [part for part in PARTS if part != 'start'], 'which trains on the real data'
+    assert 'part start is left out' in errors and 'train_mlp_numpy.py' in errors and not (tmp_path / 'none').exists()
+    assert record['epochs']['data'] == 'generated images of the same shape'
+    assert list(record['epochs']['seconds']) == ['4', '4, batch normalization', '5 4 3', '5 4 3, batch normalization']
+    assert list(record['profile']['shares']) == ['NumPy, 4', 'NumPy, 5 4 3', 'PyTorch, 4', 'PyTorch, 5 4 3']
+    for shares in record['profile']['shares'].values():
         assert sum(shares.values()) == pytest.approx(1) and min(shares.values()) > 0
+    for part in record.values():
+        assert part['machine'].keys() >= {'processor', 'processors', 'numpy', 'torch', 'platform'}
     for name in ('benchmark.png', 'benchmark_scaling.png'):
         with Image.open(tmp_path / 'new' / name) as image:
             image.verify()
-    assert ' targets are met.' in ' '.join(capsys.readouterr().out.split())
+    assert ' targets are met.' in ' '.join(output.split())
     assert ' targets are met.\n' in (tmp_path / 'new' / 'benchmark.md').read_text()
+
+
+def test_a_part_is_measured_alone_and_kept_beside_the_others(tmp_path, monkeypatch, capsys, small):
+    run(monkeypatch, tmp_path, '--parts', 'busy')
+    assert list(record_in(tmp_path)) == ['busy']
+    kept = {**record_in(tmp_path)['busy'], 'rounds': 77}
+    (tmp_path / 'new' / 'benchmark.json').write_text(json.dumps({'busy': kept}))
+
+    def fails(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(epochs, 'measure_evaluation', fails)
+    with pytest.raises(SystemExit) as ended:
+        run(monkeypatch, tmp_path, '--parts', 'scaling', 'evaluation', 'epochs')
+    assert ended.value.code == 130 and 'finished parts are in' in capsys.readouterr().err
+    assert record_in(tmp_path).keys() == {'busy', 'scaling'} and record_in(tmp_path)['busy'] == kept
+
+
+@pytest.mark.parametrize('content', ['{', '[1]', '{"epochs": 1}'])
+def test_a_file_that_holds_no_benchmark_stays(tmp_path, monkeypatch, capsys, small, content):
+    (tmp_path / 'new').mkdir()
+    (tmp_path / 'new' / 'benchmark.json').write_text(content)
+    with pytest.raises(SystemExit) as ended:
+        run(monkeypatch, tmp_path, '--parts', 'busy')
+    assert ended.value.code == 1 and 'holds no benchmark' in capsys.readouterr().err
+    assert (tmp_path / 'new' / 'benchmark.json').read_text() == content
+
+
+def test_the_quick_setting_gives_the_ratios_and_writes_nothing(tmp_path, monkeypatch, capsys, small):
+    measured = []
+    monkeypatch.setattr(contenders, 'seconds_of', lambda epoch: measured.append(epoch) or 2.0)
+    run(monkeypatch, tmp_path, '--quick')
+    assert 'takes the NumPy MLP 1.00 times' in ' '.join(capsys.readouterr().out.split())
+    assert len(measured) == 2 * measure.QUICK_ROUNDS * len(measure.QUICK)
+    assert not list(tmp_path.iterdir())
+
+
+class Here:
+    """An executor that answers with what its process was started with."""
+
+    def __init__(self, threads, **environment):
+        self.answer = 10 * threads + len(environment)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def submit(self, function, contender):
+        assert contender in contenders.contenders()
+        self.result = lambda: self.answer if function is busy.seconds_per_epoch else None
+        return self
+
+
+def test_the_busy_part_measures_each_way_beside_other_work_and_the_way_that_the_scripts_choose(monkeypatch):
+    working = []
+
+    @contextlib.contextmanager
+    def other_work(number):
+        working.append(number)
+        yield
+
+    monkeypatch.setattr(busy, 'new_process', Here)
+    monkeypatch.setattr(busy, 'other_work', other_work)
+    monkeypatch.setattr(busy.threads, 'busy_processors', lambda: working[-1])
+    advanced = []
+    seconds = busy.measure(2, lambda: advanced.append(1))
+    assert working == [0, 1, 2] and len(advanced) == busy.number_of_steps(2)
+    assert seconds['NumPy MLP, 1 thread'] == {'0': [10, 10], '1': [10, 10], '2': [10, 10]}
+    assert seconds['PyTorch MLP, 2 threads that sleep soon (`GOMP_SPINCOUNT=1000`)']['1'] == [21, 21]
+    for name in busy.BY_DEFAULT:
+        assert seconds[name] == {'0': [20, 20], '1': [10, 10], '2': [10, 10]}
+
+
+def test_a_process_to_measure_in_has_its_own_environment():
+    before = dict(os.environ)
+    with processes.new_process(1, GOMP_SPINCOUNT='77') as executor:
+        assert executor.submit(os.getenv, 'GOMP_SPINCOUNT').result() == '77'
+        assert executor.submit(os.getenv, 'OPENBLAS_NUM_THREADS').result() == '1'
+    assert dict(os.environ) == before
+
+
+def test_other_work_works_until_the_measurement_ends(monkeypatch):
+    started, popen = [], processes.subprocess.Popen
+    monkeypatch.setattr(processes.subprocess, 'Popen', lambda *a, **k: started.append(popen(*a, **k)) or started[-1])
+    with processes.other_work(2):
+        assert len(started) == 2 and all(process.poll() is None for process in started)
+    assert all(process.poll() is not None for process in started)
+
+
+@pytest.mark.parametrize('world_size', [1, 2, 3])
+def test_a_step_that_threads_share_is_the_step(expect_trainable, world_size):
+    dataset = cifar10_utils.get_cifar10(expect_trainable)
+
+    def trained(train_epoch):
+        np.random.seed(0)
+        model = contenders.NumpyMLP(3072, [8, 6], 10)
+        log = TrainingLog(1, 0.1, verbose=False)
+        train_epoch(model, cifar10_utils.get_dataloader(dataset, 60, return_numpy=True)['train'], 0.1, log)
+        params = [param for layer in model.layers for param in getattr(layer, 'params', {}).values()]
+        return [*params, np.array(log.batch_losses), np.array(log.train_accuracies)]
+
+    shared = trained(lambda *arguments: shared_step.train_epoch(*arguments, world_size))
+    for ours, theirs in zip(shared, trained(train_mlp_numpy.train_epoch), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-12)
+
+
+def test_what_a_thread_of_a_shared_step_raises_ends_the_epoch(expect_trainable):
+    dataset = cifar10_utils.get_cifar10(expect_trainable)
+    loader = cifar10_utils.get_dataloader(dataset, 2, return_numpy=True)['train']
+    loader.labels = loader.labels + 10  # no class
+    with pytest.raises(ValueError, match='labels from'):
+        shared_step.train_epoch(contenders.NumpyMLP(3072, [], 10), loader, 0.1, TrainingLog(1, 0.1, verbose=False))
 
 
 def test_a_point_of_the_scaling_is_given_for_a_whole_epoch(monkeypatch, expect_trainable):
@@ -148,4 +289,4 @@ def test_the_page_shows_the_committed_tables():
     record = json.loads((ROOT / 'results' / 'reference' / 'benchmark.json').read_text())
     page = (ROOT / 'docs' / 'speed.md').read_text(encoding='utf-8')
     assert '\n'.join(report.text(record)) in page
-    assert record['data'] == 'CIFAR-10' and record['targets'] == measure.judge(record)
+    assert list(record) == PARTS and record['epochs']['data'] == 'CIFAR-10'

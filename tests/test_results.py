@@ -1,4 +1,4 @@
-"""What a run records, draws and says: folders that don't depend on the machine, the reference, a busy machine."""
+"""What a run records, draws and says: folders that don't depend on the machine, the reference."""
 
 import json
 import subprocess
@@ -6,7 +6,7 @@ import subprocess
 import pytest
 
 from conftest import ROOT
-from training import curves, results, threads
+from training import curves, results
 
 RECORD = {'config': {'hidden_dims': [8], 'use_batch_norm': True, 'lr': 0.05, 'batch_size': 128, 'seed': 42},
           'batch_loss': [9.0, 5.0] + [2.0] * 198 + [1.8] * 200, 'train_loss': [2.1, 1.8], 'train_accuracy': [0.3, 0.4],
@@ -23,10 +23,12 @@ def test_a_folder_of_the_project_is_recorded_relative_to_it_wherever_the_script_
 
 def test_a_default_run_is_compared_with_the_committed_one_and_another_run_is_not():
     record = json.loads((results.REFERENCE_DIR / 'mlp_pytorch.json').read_text())
-    line = results.reference_line('mlp_pytorch')
+    threads = record['environment']['threads']
+    line = results.reference_line('mlp_pytorch', threads)
     assert line.startswith(f'reference: test accuracy {record["test_accuracy"]:.4f} on ')
-    assert f'PyTorch {record["environment"]["torch"]}' in line and f'{record["environment"]["threads"]} threads' in line
-    assert results.reference_line('mlp_pytorch_epochs1') is None
+    assert f'PyTorch {record["environment"]["torch"]}' in line and line.endswith(f'{threads} threads')
+    assert results.reference_line('mlp_pytorch', threads + 5) == f'{line} (here: {threads + 5})'
+    assert results.reference_line('mlp_pytorch_epochs1', threads) is None
 
 
 def test_what_runs_write_is_ignored_by_git_and_the_reference_is_not():
@@ -72,24 +74,3 @@ def test_every_setting_that_differs_from_its_default_stands_in_the_name_a_new_on
 def test_the_title_is_in_words():
     assert curves.title('mlp_pytorch', RECORD) == (
         'PyTorch MLP 8, batch normalization, learning rate 0.05: test accuracy 0.444')
-
-
-@pytest.mark.parametrize('environment, processors, expected', [
-    ({}, 3, 3), ({'OMP_NUM_THREADS': '2,1'}, 3, 2), ({'OMP_NUM_THREADS': '8'}, 3, 3), ({'OMP_NUM_THREADS': 'x'}, 3, 3),
-    ({'OMP_NUM_THREADS': '2', 'OPENBLAS_NUM_THREADS': '1'}, 3, 1), ({'OMP_NUM_THREADS': '0'}, 1, 1)])
-def test_threads_are_those_that_the_environment_asks_for_and_the_processors_allow(monkeypatch, environment, processors,
-                                                                                 expected):
-    for name in threads.VARIABLES:
-        monkeypatch.delenv(name, raising=False)
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setattr(threads, 'processors', lambda: processors)
-    assert threads.numpy_threads() == expected
-
-
-def test_a_busy_machine_is_noticed_by_the_processor_time_that_an_epoch_got():
-    assert threads.advice(1, wall_seconds=1.1, processor_seconds=1.9, threads=2) is None
-    assert threads.advice(1, wall_seconds=0.1, processor_seconds=0.01, threads=2) is None, 'too short to tell'
-    line = threads.advice(3, wall_seconds=14.5, processor_seconds=9.4, threads=2)
-    assert '14.5 s of epoch 3' in line and '32%' in line and '--threads 1' in line
-    assert '--threads' not in threads.advice(3, wall_seconds=4.0, processor_seconds=1.3, threads=1)

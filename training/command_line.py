@@ -63,7 +63,7 @@ def make_parser(description):
     parser.add_argument('--seed', type=ALLOWED['seed'], default=DEFAULTS['seed'],
                         help='of initialization and shuffling')
     parser.add_argument('--threads', type=COUNT, metavar='N', default=DEFAULTS['threads'],
-                        help='that compute; without a number: one for each processor')
+                        help='that compute; without it: one for each processor that is free at the start')
     add_folders(parser)
     return parser
 
@@ -128,6 +128,8 @@ def main(model_name, train, parser, writes=True):
                      'a single sample has no variance')
     if arguments['threads']:
         threads.restart_with(arguments['threads'])
+    else:
+        threads.leave_room()
     changed = {name: value for name, value in arguments.items()
                if value != parser.get_default(name) and name not in ('data_dir', 'results_dir')}
     name = results.result_stem(model_name, changed)
@@ -144,6 +146,6 @@ def main(model_name, train, parser, writes=True):
         say(f'best epoch {best} of {len(record["val_accuracy"])}: validation accuracy '
             f'{record["val_accuracy"][best - 1]:.4f}, test accuracy {test_accuracy:.4f} '
             f'(of the last epoch: {record["last_test_accuracy"]:.4f})')
-        if reference := results.reference_line(name):
+        if reference := results.reference_line(name, record['environment']['threads']):
             say(reference)
         say(' '.join(map(str, ['written:', *results.write_results(stem, record, model)])))

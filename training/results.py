@@ -51,15 +51,16 @@ def portable(folder):
     return f'{place.relative_to(ROOT).as_posix()}/' if place.is_relative_to(ROOT) else str(folder)
 
 
-def reference_line(name):
-    """One line on the committed result of that name, to compare with; None where there is none."""
+def reference_line(name, threads):
+    """One line on the committed result of that name, for a run on so many threads; None where there is none."""
     try:
         record = json.loads((REFERENCE_DIR / f'{name}.json').read_text(encoding='utf-8'))
         machine = record['environment']
         packages = ', '.join(f'{label} {machine[package]}' for package, label in
                              (('numpy', 'NumPy'), ('torch', 'PyTorch')) if package in machine)
+        here = '' if machine['threads'] == threads else f' (here: {threads})'
         return (f'reference: test accuracy {record["test_accuracy"]:.4f} on {machine["platform"]} with {packages}, '
-                f'{machine["threads"]} threads')
+                f'{machine["threads"]} threads{here}')
     except (OSError, ValueError, KeyError, TypeError):  # the scripts may have been copied without it
         return None
 

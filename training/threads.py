@@ -3,9 +3,13 @@
 import os
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 # What the usual BLAS libraries and OpenMP read, once, when they are loaded.
 VARIABLES = ('OPENBLAS_NUM_THREADS', 'MKL_NUM_THREADS', 'VECLIB_MAXIMUM_THREADS', 'OMP_NUM_THREADS')
+PROCESSOR_TIMES = Path('/proc/stat')  # Linux; elsewhere nobody looks whether other work is going on
+LOOK_SECONDS = 0.2
 ENOUGH = 0.6  # share of its threads' processor time that an epoch gets on a quiet machine, with room
 
 
@@ -21,6 +25,54 @@ def numpy_threads():
         if first.isdecimal() and int(first):
             return min(int(first), processors())
     return processors()
+
+
+def busy_processors(seconds=LOOK_SECONDS):
+    """How many of the processors that this process may use other work keeps busy, while this one looks on; else 0."""
+    before = _processor_times()
+    if not before:
+        return 0.0
+    time.sleep(seconds)
+    busy = 0.0
+    for processor, (idle, total) in _processor_times().items():
+        idle_before, total_before = before.get(processor, (idle, total))
+        if total > total_before:
+            busy += 1 - (idle - idle_before) / (total - total_before)
+    return busy
+
+
+def _processor_times():
+    """{processor: (ticks without work, ticks in all), since the machine was started}; empty where that isn't known."""
+    try:
+        lines = PROCESSOR_TIMES.read_text().splitlines()
+        allowed = {f'cpu{number}' for number in os.sched_getaffinity(0)}
+        rows = [line.split() for line in lines if line.split(None, 1)[0] in allowed]
+        return {name: (int(idle) + int(waiting), sum(map(int, [user, nice, system, idle, waiting, *others])))
+                for name, user, nice, system, idle, waiting, *others in rows}
+    except (OSError, AttributeError, ValueError, IndexError):
+        return {}
+
+
+def threads_beside(busy, available):
+    """How many of the available processors are left beside so many busy ones, at least one."""
+    return max(1, available - int(busy + 0.5))
+
+
+def leave_room():
+    """Where other work keeps processors busy, begin this script anew with as many threads as there is room for.
+
+    The threads of a product wait for each other: a second one without a processor of its own costs a factor
+    of up to ten (docs/speed.md). Whoever chose a number, by the environment, keeps it.
+    """
+    available = processors()
+    if available == 1 or any(os.environ.get(name) for name in VARIABLES):
+        return
+    busy = busy_processors()
+    count = threads_beside(busy, available)
+    if count < available:
+        print(f'other work keeps {busy:.1f} of {available} processors busy: {count} thread{"s" * (count > 1)} will '
+              f'compute; --threads {available} takes all', file=sys.stderr, flush=True)
+        restart_with(count)
 
 
 def restart_with(count):

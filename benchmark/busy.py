@@ -1,0 +1,92 @@
+"""What other work on the machine does to a training epoch: on one thread, on two, and with other ways to wait.
+
+A thread that has done its part of a product waits for the others in a busy loop. That is the fastest way where each has
+a processor of its own; where it hasn't, it keeps the one that it waits for from computing.
+"""
+
+import contextlib
+import functools
+
+import numpy as np
+
+import cifar10_utils
+from benchmark import contenders
+from benchmark.contenders import SHARED, Data
+from benchmark.processes import new_process, other_work
+from cifar10 import description
+from training import threads
+
+COMPETING = [0, 1, 2]  # processes beside the one that trains
+IMAGES = 8192  # in the data that is trained on; the time is given for a whole epoch
+HIDDEN_DIMS, BATCH_SIZE = [128], 128
+NUMPY, PYTORCH = contenders.OURS
+# name: contender, threads of its products, what the libraries read from their environment.
+WAYS = {
+    'NumPy MLP, 1 thread': (NUMPY, 1, {}),
+    'NumPy MLP, 2 threads': (NUMPY, 2, {}),
+    'NumPy MLP, 2 threads that sleep at once (`OPENBLAS_THREAD_TIMEOUT=4`)':
+        (NUMPY, 2, {'OPENBLAS_THREAD_TIMEOUT': '4'}),
+    'NumPy MLP, step shared among 2 threads': (SHARED, 1, {}),
+    'PyTorch MLP, 1 thread': (PYTORCH, 1, {}),
+    'PyTorch MLP, 2 threads': (PYTORCH, 2, {}),
+    'PyTorch MLP, 2 threads that sleep soon (`GOMP_SPINCOUNT=1000`)': (PYTORCH, 2, {'GOMP_SPINCOUNT': '1000'}),
+    'PyTorch MLP, 2 threads that sleep at once (`OMP_WAIT_POLICY=passive`)':
+        (PYTORCH, 2, {'OMP_WAIT_POLICY': 'passive'}),
+}
+# What the scripts do by themselves (training.threads.leave_room), and the one of WAYS that it is beside so much work.
+BY_DEFAULT = {f'{twin} MLP, as many threads as other work leaves room for': f'{twin} MLP, {{count}}'
+              for twin in ('NumPy', 'PyTorch')}
+
+
+def ways():
+    """The names of WAYS that can be measured with what is installed."""
+    known = contenders.contenders()
+    return [name for name, (contender, *_) in WAYS.items() if contender in known]
+
+
+def number_of_steps(rounds):
+    return len(COMPETING) * rounds * len([*ways(), *BY_DEFAULT])
+
+
+def measure(rounds, advance):
+    """{way: {competing processes: [seconds per epoch of each round]}}; advance is called after each measurement."""
+    names = [*ways(), *BY_DEFAULT]
+    seconds = {name: {str(number): [] for number in COMPETING} for name in names}
+    with contextlib.ExitStack() as stack:
+        executors = {}
+        for name in ways():
+            contender, count, environment = WAYS[name]
+            executors[name] = stack.enter_context(new_process(count, **environment))
+            executors[name].submit(warm_epoch, contender).result()
+        for number in COMPETING:
+            with other_work(number):
+                for _ in range(rounds):
+                    for name in names:
+                        way = BY_DEFAULT[name].format(count=_default_threads()) if name in BY_DEFAULT else name
+                        elapsed = executors[way].submit(seconds_per_epoch, WAYS[way][0]).result()
+                        seconds[name][str(number)].append(elapsed)
+                        advance()
+    return seconds
+
+
+def _default_threads():
+    count = threads.threads_beside(threads.busy_processors(), available=2)
+    return f'{count} thread{"s" * (count > 1)}'
+
+
+@functools.cache  # of the process that measures one way
+def warm_epoch(contender):
+    """An epoch that has run once, so that caches, threads and the memory allocator are warm."""
+    rng = np.random.default_rng(0)
+    train = cifar10_utils.Dataset(rng.integers(0, 256, (IMAGES, *description.CIFAR10.image_shape), np.uint8),
+                                  rng.integers(description.CIFAR10.n_classes, size=IMAGES))
+    data = Data({'train': train}, None, train.labels)
+    epoch = contenders.contenders()[contender](data, HIDDEN_DIMS, False, BATCH_SIZE)
+    epoch()
+    return epoch
+
+
+def seconds_per_epoch(contender):
+    """Seconds of an epoch of the whole training set."""
+    whole = description.CIFAR10.train_size - description.CIFAR10.validation_size
+    return contenders.seconds_of(warm_epoch(contender)) * whole / IMAGES

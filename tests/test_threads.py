@@ -1,0 +1,102 @@
+"""How many threads compute: what the user asks for, what a busy machine leaves room for, and what is said of it."""
+
+import os
+
+import pytest
+
+from training import threads
+
+
+@pytest.fixture
+def environment(monkeypatch):
+    """A copy of the environment, in which nobody has asked for a number of threads."""
+    copy = {name: value for name, value in os.environ.items() if name not in threads.VARIABLES}
+    monkeypatch.setattr(os, 'environ', copy)
+    return copy
+
+
+@pytest.fixture
+def restarts(monkeypatch):
+    """The commands that this process was to go on as."""
+    commands = []
+    monkeypatch.setattr(os, 'execv', lambda program, command: commands.append(command))
+    monkeypatch.setattr(threads.sys, 'orig_argv', ['python', 'train_mlp_numpy.py', '--epochs', '1'])
+    return commands
+
+
+@pytest.mark.parametrize('environment, processors, expected', [
+    ({}, 3, 3), ({'OMP_NUM_THREADS': '2,1'}, 3, 2), ({'OMP_NUM_THREADS': '8'}, 3, 3), ({'OMP_NUM_THREADS': 'x'}, 3, 3),
+    ({'OMP_NUM_THREADS': '2', 'OPENBLAS_NUM_THREADS': '1'}, 3, 1), ({'OMP_NUM_THREADS': '0'}, 1, 1)])
+def test_threads_are_those_that_the_environment_asks_for_and_the_processors_allow(monkeypatch, environment, processors,
+                                                                                 expected):
+    for name in threads.VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(threads, 'processors', lambda: processors)
+    assert threads.numpy_threads() == expected
+
+
+def test_a_busy_machine_is_noticed_by_the_processor_time_that_an_epoch_got():
+    assert threads.advice(1, wall_seconds=1.1, processor_seconds=1.9, threads=2) is None
+    assert threads.advice(1, wall_seconds=0.1, processor_seconds=0.01, threads=2) is None, 'too short to tell'
+    line = threads.advice(3, wall_seconds=14.5, processor_seconds=9.4, threads=2)
+    assert '14.5 s of epoch 3' in line and '32%' in line and '--threads 1' in line
+    assert '--threads' not in threads.advice(3, wall_seconds=4.0, processor_seconds=1.3, threads=1)
+
+
+# user, nice, system, idle, waiting for a disk, interrupts, …: a tenth of a second has ten ticks.
+BEFORE = 'cpu 9 9 9 9 9 0 0\ncpu0 100 0 0 500 10 0 0\ncpu1 200 0 50 300 0 5 0\ncpu7 0 0 0 9 0 0 0\nintr 5\n'
+AFTER = 'cpu 9 9 9 9 9 0 0\ncpu0 110 5 5 500 10 0 0\ncpu1 202 0 51 312 4 6 0\ncpu7 9 9 9 9 0 0 0\nintr 5\n'
+
+
+def test_other_work_is_seen_by_the_ticks_of_the_processors_that_this_process_may_use(monkeypatch, tmp_path):
+    path = tmp_path / 'stat'
+    path.write_text(BEFORE)
+    monkeypatch.setattr(threads, 'PROCESSOR_TIMES', path)
+    monkeypatch.setattr(os, 'sched_getaffinity', lambda _: {0, 1}, raising=False)
+    monkeypatch.setattr(threads.time, 'sleep', lambda seconds: path.write_text(AFTER))
+    assert threads.busy_processors() == pytest.approx(1 + 4 / 20)  # 20 of 20 ticks, and 4 of 20
+
+
+@pytest.mark.parametrize('content', [None, '', 'cpu0\n', 'cpu0 a b c d e\n', '\n'])
+def test_where_the_ticks_are_not_known_no_other_work_is_seen(monkeypatch, tmp_path, content):
+    path = tmp_path / 'stat'
+    if content is not None:
+        path.write_text(content)
+    monkeypatch.setattr(threads, 'PROCESSOR_TIMES', path)
+    monkeypatch.setattr(os, 'sched_getaffinity', lambda _: {0, 1}, raising=False)
+    assert threads.busy_processors(seconds=0) == 0
+
+
+@pytest.mark.parametrize('busy, available, left', [(0, 2, 2), (0.4, 2, 2), (0.6, 2, 1), (2, 2, 1), (3.2, 8, 5), (9, 8, 1)])
+def test_other_work_leaves_room_for_fewer_threads_and_at_least_for_one(monkeypatch, environment, restarts, capsys, busy,
+                                                                      available, left):
+    monkeypatch.setattr(threads, 'processors', lambda: available)
+    monkeypatch.setattr(threads, 'busy_processors', lambda: busy)
+    threads.leave_room()
+    if left == available:
+        assert not restarts and not set(threads.VARIABLES) & environment.keys() and not capsys.readouterr().err
+    else:
+        assert [command[1:] for command in restarts] == [['train_mlp_numpy.py', '--epochs', '1']]
+        assert {environment[name] for name in threads.VARIABLES} == {str(left)}
+        assert f'{left} thread' in (line := capsys.readouterr().err) and f'--threads {available}' in line
+
+
+def test_who_has_chosen_a_number_of_threads_keeps_it(monkeypatch, environment, restarts):
+    environment['OMP_NUM_THREADS'] = '2'
+    monkeypatch.setattr(threads, 'processors', lambda: 2)
+    monkeypatch.setattr(threads, 'busy_processors', lambda: 2)
+    threads.leave_room()
+    assert not restarts
+
+
+def test_a_script_looks_for_other_work_where_no_number_is_given(run_script, tmp_path):
+    fast = ['--epochs', '1', '--hidden_dims', '8', '--batch_size', '200', '--results_dir', tmp_path]
+    unset = dict.fromkeys(threads.VARIABLES)
+    run = run_script('train_mlp_numpy.py', *fast, LOOK='1.6 2', **unset)
+    assert run.returncode == 0 and 'other work keeps 1.6 of 2 processors busy: 1 thread will compute' in run.stderr
+    assert list(tmp_path.glob('mlp_numpy_*.json')), 'it goes on to the end, under the name of the defaults'
+    assert not list(tmp_path.glob('*threads*'))
+    run = run_script('train_mlp_numpy.py', *fast, '--threads', '2', LOOK='1.6 2', **unset)
+    assert run.returncode == 0 and 'other work' not in run.stderr
