@@ -61,8 +61,11 @@ def stages(seeds, settings, results, extended):
         yield ([('runs', run) for run in batch_norm_runs.planned_runs([seed], settings)]
                + batch_norm_runs.planned_controls(seed, settings)
                + batch_norm_runs.planned_rates(control, seed, settings, results))
+    for _ in batch_norm_runs.LEARNING_RATES:  # each time round, the best rate of a net has moved on by one at most
+        yield [run for net in larger
+               for run in batch_norm_runs.planned_rates(net, batch_norm_runs.SELECTION_SEED, settings, results)]
     for net in larger:
-        for seed in seeds:
+        for seed in seeds[1:]:
             yield batch_norm_runs.planned_rates(net, seed, settings, results)
 
 

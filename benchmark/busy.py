@@ -57,7 +57,7 @@ def measure(rounds, advance):
         for name in ways():
             contender, count, environment = WAYS[name]
             executors[name] = stack.enter_context(new_process(count, **environment))
-            executors[name].submit(warm_epoch, contender).result()
+            executors[name].submit(seconds_per_epoch, contender).result()  # the first one warms up
         for number in COMPETING:
             with other_work(number):
                 for _ in range(rounds):

@@ -1,6 +1,7 @@
 """Training epochs of all contenders, the time of an evaluation, and where the time of an epoch goes."""
 
 import cProfile
+import os
 import pstats
 
 import numpy as np
@@ -105,9 +106,8 @@ def profile_numpy(epoch):
 
 def profile_pytorch(epoch):
     """By PyTorch's own profiler, operation by operation: the time between operations belongs to nothing."""
-    from torch.profiler import ProfilerActivity, profile
-
-    with profile(activities=[ProfilerActivity.CPU]) as profiled:
+    os.environ.setdefault('KINETO_LOG_LEVEL', '6')  # else it writes its own log into the progress bar
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profiled:
         epoch()
     times = {row.key: row.self_cpu_time_total for row in profiled.key_averages()}
     return {part: sum(times.get(name, 0) for name in names) / sum(times.values()) for part, names in TORCH_PARTS.items()}

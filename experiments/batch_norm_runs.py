@@ -3,10 +3,11 @@
 The six configurations are the assignment's (Q2.2). The controls each change one thing of them:
     start_runs          no batch normalization, but a start at which the first batch comes out normalized
     group_runs          batch normalization with the statistics of a half, a quarter, … of each batch
-    learning_rate_runs  other learning rates; on the first seed all, on the others the best one of each net
+    learning_rate_runs  other learning rates; on the first seed several, on the others the best one of each net
 """
 
 import copy
+import functools
 import itertools
 import math
 
@@ -54,13 +55,28 @@ def planned_controls(seed, settings):
 
 
 def planned_rates(net, seed, settings, results):
-    """The runs of one net and seed at other learning rates: all on the selection seed, on others the best one."""
+    """The runs of one net and seed at other learning rates, with and without batch normalization.
+
+    On the selection seed all rates of the smallest net, and of a larger one the neighbours of its best rate
+    so far: which may make another one the best, so ask again when they are trained. On other seeds the best.
+    """
     runs = []
     for run in planned_runs([seed], settings):
         if run['hidden_dims'] == net:
-            lrs = LEARNING_RATES if seed == SELECTION_SEED else [best_rate(results, net, run['use_batch_norm'])]
-            runs += [('learning_rate_runs', {**run, 'lr': lr}) for lr in lrs if lr not in (settings['lr'], None)]
+            best = best_rate(results, net, run['use_batch_norm'])
+            if seed != SELECTION_SEED:
+                rates = [best]
+            elif net == NETS[CONTROL_NET] or best is None:
+                rates = LEARNING_RATES
+            else:
+                rates = _neighbours(best, sorted([*LEARNING_RATES, settings['lr']]))
+            runs += [('learning_rate_runs', {**run, 'lr': lr}) for lr in rates if lr not in (settings['lr'], None)]
     return runs
+
+
+def _neighbours(value, ordered):
+    place = ordered.index(value)
+    return ordered[max(place - 1, 0):place] + ordered[place + 1:place + 2]
 
 
 def best_rate(results, hidden_dims, use_batch_norm):
@@ -79,7 +95,7 @@ def train_one(run, data_dir):
     loss_along_gradient: before the first epoch, after it and after the last one, see loss_along_gradient.
     diverged in place of all that: the loss or something measured was no longer finite.
     """
-    sample, spread_images, batches = _measuring_data(data_dir, run['batch_size'])
+    sample, spread_images, batches = _measuring_data(str(data_dir), run['batch_size'])
     accuracies, spreads, gradients = [], [], []
 
     def make_model(*arguments):
@@ -110,6 +126,7 @@ def train_one(run, data_dir):
             'measured_train_accuracy': accuracies, 'activation_spread': spreads, 'loss_along_gradient': gradients}
 
 
+@functools.lru_cache(1)  # a process trains many runs
 def _measuring_data(data_dir, batch_size):
     """A loader of the training sample, the images for the spread, and the batches for the loss along the gradient.
 

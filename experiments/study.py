@@ -98,6 +98,8 @@ def train_all(results_filename, results, todo, train_one, jobs, data_dir):
     from tqdm import tqdm
 
     jobs = min(jobs, len(todo))
+    # The longest first, so that at the end no core waits for long for another.
+    todo = sorted(todo, key=lambda pair: -sum(pair[1].get('hidden_dims', [])))
     with _signals_held_back():  # the process that keeps track of the locks is started here
         executor = concurrent.futures.ProcessPoolExecutor(jobs, multiprocessing.get_context('spawn'), _start_worker,
                                                           [max(1, processors() // jobs)])

@@ -211,8 +211,8 @@ class Here:
         pass
 
     def submit(self, function, contender):
-        assert contender in contenders.contenders()
-        self.result = lambda: self.answer if function is busy.seconds_per_epoch else None
+        assert contender in contenders.contenders() and function is busy.seconds_per_epoch
+        self.result = lambda: self.answer
         return self
 
 

@@ -16,7 +16,7 @@ import compare_batch_norm
 import small_study
 from conftest import LINUX
 from experiments import batch_norm_runs
-from experiments.study import only_writer
+from experiments.study import missing, only_writer
 from small_study import FLAGS, LEARNING_RATES, NETS, PATCHES, SETTINGS
 
 FIGURES = ['batch_norm_train.png', 'batch_norm_validation.png']
@@ -125,7 +125,7 @@ def test_extended_adds_the_controls_and_their_figures(extended_study, study):
 def test_the_controls_always_begin_with_the_seed_that_chooses_the_learning_rates(small_nets, study):
     results = read(study)
     stages = list(compare_batch_norm.stages([7], SETTINGS, results, extended=True))
-    assert [{run['seed'] for _, run in stage} for stage in stages[:3]] == [{42}, {7}, {42}]
+    assert [{run['seed'] for _, run in stage} for stage in stages] == [{42}, {7}, {42}, set(), set()]
     # On the selection seed only lr 0.1 is in the results so far, and so it is the best: no other is asked for.
     assert not [run for _, run in stages[1] if run['lr'] != 0.1]
     for run in results['runs'].copy():  # another rate that is better, for the net without batch normalization
@@ -134,6 +134,26 @@ def test_the_controls_always_begin_with_the_seed_that_chooses_the_learning_rates
     later = list(compare_batch_norm.stages([7], SETTINGS, results, extended=True))[1]
     assert [(kind, run['lr'], run['use_batch_norm']) for kind, run in later if run['lr'] != 0.1] == [
         ('learning_rate_runs', 0.5, False)]
+
+
+def test_of_the_larger_nets_rates_are_tried_until_both_neighbours_of_the_best_are_worse(monkeypatch):
+    monkeypatch.setattr(batch_norm_runs, 'LEARNING_RATES', [0.003, 0.01, 0.03, 0.3])
+    settings = {'lr': 0.1, 'batch_size': 128, 'epochs': 1}
+    reached = {False: {0.003: 0.1, 0.01: 0.9, 0.03: 0.8, 0.1: 0.5, 0.3: None}, True: {0.03: 0.1, 0.1: 0.2, 0.3: 0.3}}
+    results, tried = {'runs': [], 'learning_rate_runs': []}, []
+
+    def trained(run):
+        best = reached[run['use_batch_norm']][run['lr']]
+        return {**run, 'val_accuracy': [best]} if best else {**run, 'diverged': 'the loss is inf'}
+
+    results['runs'] = [trained(run) for run in batch_norm_runs.planned_runs([42], settings)]
+    for stage in compare_batch_norm.stages([42], settings, results, extended=True):
+        todo = [run for kind, run in missing(stage, {**dict.fromkeys(batch_norm_runs.KINDS, []), **results})
+                if kind == 'learning_rate_runs' and run['hidden_dims'] == batch_norm_runs.NETS[2]]
+        results['learning_rate_runs'] += map(trained, todo)
+        if todo:
+            tried.append([(run['use_batch_norm'], run['lr']) for run in todo])
+    assert tried == [[(False, 0.03), (False, 0.3), (True, 0.03), (True, 0.3)], [(False, 0.01)], [(False, 0.003)]]
 
 
 def test_a_killed_study_goes_on_and_repeats_nothing(study, start_study, run_script, tmp_path):
