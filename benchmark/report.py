@@ -31,6 +31,8 @@ def text(record):
                   f'{record["busy"]["rounds"]} rounds; smallest to largest). {_machine(record, "busy")}', '']
         lines += _table(['quiet', '1 busy process', '2 busy processes'],
                         {name: [_range(values) for values in row.values()] for name, row in seconds.items()})
+    if 'scaling' in record:
+        lines += ['', _second_thread(record['scaling']['axes']['width of the hidden layer'])]
     rows = targets.judge(record)
     lines += ['', '| target | median | smallest to largest | at most | met |', '| --- ' * 5 + '|']
     lines += [f'| {row["target"]} | {row["median"]:.3g} | {row["smallest"]:.3g} to {row["largest"]:.3g} '
@@ -50,6 +52,16 @@ def _machine(record, part):
     machine = record[part]['machine']
     return (f'Measured on {machine["processors"]} processors ({machine["processor"]}), {machine["platform"]}, '
             f'NumPy {machine["numpy"]}, PyTorch {machine["torch"]}.')
+
+
+def _second_thread(widths):
+    """What it gave, over the widths of the hidden layer, in a sentence."""
+    floor, _, numpy_mlp, pytorch_mlp = widths['1']
+    gains = {name: [one / two for one, two in zip(widths['1'][name], widths['2'][name])]
+             for name in (floor, numpy_mlp, pytorch_mlp)}
+    words = [f'{min(values):.1f} to {max(values):.1f}' for values in gains.values()]
+    return (f'Over the widths of the hidden layer, a second thread makes the products in NumPy {words[0]} times as fast, an '
+            f'epoch of the NumPy MLP {words[1]} times and one of the PyTorch MLP {words[2]} times.')
 
 
 def _met(rows):

@@ -241,6 +241,41 @@ FAULTS = {
     'benchmark/epochs.py': (['tests/test_benchmark.py'], [
         ("elapsed / COURSE_SHARE if name == COURSE else elapsed", "elapsed"),
     ]),
+    'benchmark/busy.py': (['tests/test_benchmark.py'], [
+        ("            with other_work(number):\n", "            with other_work(0):\n"),
+        ("threads.threads_beside(threads.busy_processors(), available=2)", "2"),
+    ]),
+    'benchmark/shared_step.py': (['tests/test_benchmark.py'], [
+        ("labels) / world_size)", "labels))"),
+        ("                step += other\n", "                pass\n"),
+        ("            barrier.abort()\n", "            errors.clear()\n            barrier.abort()\n"),
+    ]),
+    'benchmark/measure.py': (['tests/test_benchmark.py'], [
+        ("        record = load_record(path)\n", "        record = {}\n"),
+        ("                    write_together({path: json_bytes(record)})\n", "                    pass\n"),
+    ]),
+    'training/threads.py': (['tests/test_threads.py'], [
+        ("available - int(busy + 0.5)", "available - int(busy)"),
+        ("return max(1, available - ", "return max(0, available - "),
+        ("busy += 1 - (idle", "busy += (idle"),
+        ("available == 1 or any(os.environ.get(name) for name in VARIABLES)", "available == 1"),
+        ("return min(int(first), processors())", "return int(first)"),
+        ("share > ENOUGH", "share < ENOUGH"),
+    ]),
+    'experiments/batch_norm_runs.py': (['tests/test_batch_norm_study.py', 'tests/test_compare_batch_norm.py'], [
+        (" + ordered[place + 1:place + 2]", ""),
+        ("ordered[max(place - 1, 0):place] + ", ""),
+        ("            if seed != SELECTION_SEED:\n", "            if False:\n"),
+        ("self.running_mean.lerp_(mean.mean(dim=(0, 1)), ", "self.running_mean.lerp_(mean[0, 0], "),
+        ("layer.bias.sub_(mean).div_(deviation)", "layer.bias.sub_(mean)"),
+        ("for i, (multiple, before) in enumerate(zip(MULTIPLES, [0, *MULTIPLES])):",
+         "for i, (multiple, before) in enumerate(zip(MULTIPLES, [0] * 9)):"),
+    ]),
+    'experiments/study.py': (['tests/test_compare_batch_norm.py'], [
+        ("    threads = max(1, processors() // jobs)  #", "    threads = max(1, processors() // min(jobs, len(todo)))  #"),
+        ("            save(results_filename, results)\n", "        save(results_filename, results)\n"),
+        ("            if not any(run.items() <= finished.items() for finished in results[kind])]", "            if True]"),
+    ]),
     'training/data_parallel.py': (['tests/test_data_parallel.py'], [
         ("        values /= world_size\n", ""),
         ("        distributed.all_reduce(values)\n", ""),

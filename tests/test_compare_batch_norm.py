@@ -16,6 +16,7 @@ import compare_batch_norm
 import small_study
 from conftest import LINUX
 from experiments import batch_norm_runs
+from experiments import study as study_module
 from experiments.study import missing, only_writer
 from small_study import FLAGS, LEARNING_RATES, NETS, PATCHES, SETTINGS
 
@@ -154,6 +155,20 @@ def test_of_the_larger_nets_rates_are_tried_until_both_neighbours_of_the_best_ar
         if todo:
             tried.append([(run['use_batch_norm'], run['lr']) for run in todo])
     assert tried == [[(False, 0.03), (False, 0.3), (True, 0.03), (True, 0.3)], [(False, 0.01)], [(False, 0.003)]]
+
+
+def test_a_run_has_as_many_threads_whatever_is_left_to_do(monkeypatch, tmp_path):
+    started = []
+
+    def executor(jobs, context, initializer, initargs):
+        started.append((jobs, initargs))
+        return concurrent.futures.ThreadPoolExecutor(jobs)
+
+    monkeypatch.setattr(concurrent.futures, 'ProcessPoolExecutor', executor)
+    monkeypatch.setattr(study_module, 'processors', lambda: 8)
+    study_module.train_all(tmp_path / 'results.json', {'runs': []}, [('runs', {'seed': 1, 'use_batch_norm': False})],
+                           lambda run, data_dir: run, 2, 'data/')
+    assert started == [(1, [4])]
 
 
 def test_a_killed_study_goes_on_and_repeats_nothing(study, start_study, run_script, tmp_path):
