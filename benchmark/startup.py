@@ -11,16 +11,16 @@ STARTS = 5
 SCRIPT = Path(__file__).parent.parent / 'train_mlp_numpy.py'
 
 FIRST_STEP = """
-import os, sys, time
-import train_mlp_numpy
+import os, runpy, sys, time
 from training.log import TrainingLog
 def first_step(*_):
     print(time.time())
     sys.stdout.flush()
     os._exit(0)
 TrainingLog.step = first_step
-sys.argv = ['train_mlp_numpy.py', '--data_dir', sys.argv[1]]
-train_mlp_numpy.main()
+script = sys.argv[1]
+sys.argv[0:2] = [script, '--data_dir']
+runpy.run_path(script, run_name='__main__')
 """
 
 
@@ -42,7 +42,7 @@ def measure(data_dir, advance):
 def seconds_to_first_step(data_dir):
     """Seconds from the command to the end of the first training step."""
     start = time.time()
-    out = subprocess.run([sys.executable, '-c', FIRST_STEP, data_dir], check=True, capture_output=True,
+    out = subprocess.run([sys.executable, '-c', FIRST_STEP, str(SCRIPT), data_dir], check=True, capture_output=True,
                          env={**os.environ, 'PYTHONPATH': str(SCRIPT.parent)}).stdout
     return float(out) - start
 

@@ -13,6 +13,7 @@ import importlib
 import itertools
 import json
 import os
+import runpy
 import signal
 import sys
 from pathlib import Path
@@ -53,4 +54,7 @@ if __name__ == '__main__':
         for sys.argv in commands:
             if sys.argv[0].startswith(('train', 'compare', 'experiments')):
                 sys.argv += ['--data_dir', os.environ['DATA_DIR']]
-            importlib.import_module(sys.argv[0].removesuffix('.py')).main()
+            if 'LOOK' in os.environ:  # only a script that is run itself looks
+                runpy.run_path(sys.argv[0], run_name='__main__')
+            else:
+                importlib.import_module(sys.argv[0].removesuffix('.py')).main()

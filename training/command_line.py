@@ -128,7 +128,7 @@ def main(model_name, train, parser, writes=True):
                      'a single sample has no variance')
     if arguments['threads']:
         threads.restart_with(arguments['threads'])
-    else:
+    elif train.__module__ == '__main__':  # else this process is somebody else's, who has work of their own in it
         threads.leave_room()
     changed = {name: value for name, value in arguments.items()
                if value != parser.get_default(name) and name not in ('data_dir', 'results_dir')}
