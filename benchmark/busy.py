@@ -17,6 +17,7 @@ from cifar10 import description
 from training import threads
 
 COMPETING = [0, 1, 2]  # processes beside the one that trains
+COLUMNS = ['quiet', 'beside 1 busy process', 'beside 2 busy processes']
 IMAGES = 8192  # in the data that is trained on; the time is given for a whole epoch
 HIDDEN_DIMS, BATCH_SIZE = [128], 128
 NUMPY, PYTORCH = contenders.OURS

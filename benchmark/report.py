@@ -2,7 +2,7 @@
 
 import statistics
 
-from benchmark import targets
+from benchmark import busy, targets
 from storage.files import json_bytes, png_bytes, write_together
 
 COLORS = {'NumPy, matrix products only': '0.6', 'PyTorch, matrix products only': '0.75',
@@ -27,9 +27,9 @@ def text(record):
                         {net: [f'{share:.0%}' for share in row.values()] for net, row in shares.items()})
     if 'busy' in record:
         seconds = record['busy']['seconds']
-        lines += ['', 'Seconds per training epoch of the net 128 beside processes that keep a processor busy each (median of '
+        lines += ['', 'Seconds per training epoch of the net 128, with and without other work on the machine (median of '
                   f'{record["busy"]["rounds"]} rounds; smallest to largest). {_machine(record, "busy")}', '']
-        lines += _table(['quiet', '1 busy process', '2 busy processes'],
+        lines += _table(busy.COLUMNS,
                         {name: [_range(values) for values in row.values()] for name, row in seconds.items()})
     if 'scaling' in record:
         lines += ['', _second_thread(record['scaling']['axes']['width of the hidden layer'])]
@@ -161,9 +161,9 @@ def draw_scaling(growth):
         axes.axhline(1, color='0.6', linewidth=1)
         axes.set_xscale('log', base=2)
         axes.set_xticks(results['values'], results['values'], fontsize='small')
-        axes.set(xlabel=axis, ylim=(0, None))
+        axes.set(xlabel=axis)
         axes.grid(alpha=0.3)
-    panels[0].set_ylabel('ratio to the products in NumPy')
+    panels[0].set(ylabel='ratio to the products in NumPy', ylim=(0, None))  # when all panels have drawn
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(handles, labels, loc='outside lower center', ncols=4, fontsize='small')
     return figure

@@ -52,6 +52,6 @@ def _of_busy(seconds):
         for number in map(str, busy.COMPETING):
             reference, limit = ('2 threads', 1.05) if number == '0' else ('1 thread', BUSY)
             other = seconds[way.format(count=reference)][number]
-            rows.append((f'{default} / on {reference}, beside {number} busy processes',
+            rows.append((f'{default} / on {reference}, {busy.COLUMNS[int(number)]}',
                          [a / b for a, b in zip(seconds[default][number], other)], limit))
     return rows
