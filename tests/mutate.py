@@ -65,8 +65,8 @@ def written_out(file, tree, mutation):
     return file, text, '\n'.join(diff)
 
 
-def fails(tests, limit=None, **texts):
-    """Whether tests fail in a copy of the project in which files have the texts {file: text}, or exceed the limit."""
+def failure(tests, limit=None, **texts):
+    """What fails first in a copy of the project in which files have the texts {file: text}; '' where nothing does."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as temporary:
         folder = Path(temporary) / 'copy'
         shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns('.git', 'data', '__pycache__', '.venv', 'venv'))
@@ -75,18 +75,21 @@ def fails(tests, limit=None, **texts):
         command = [*ALONE, sys.executable, '-B', '-m', 'pytest', '-x', '-q', '-n0', '-p', 'no:cacheprovider', *tests]
         environment = {**os.environ, 'OMP_NUM_THREADS': '1', 'OPENBLAS_NUM_THREADS': '1', 'TMPDIR': temporary}
         try:
-            return subprocess.run(command, cwd=folder, env=environment, capture_output=True, timeout=limit,
-                                  stdin=subprocess.DEVNULL).returncode != 0
+            ended = subprocess.run(command, cwd=folder, env=environment, capture_output=True, timeout=limit,
+                                   stdin=subprocess.DEVNULL, encoding='utf-8', errors='replace')
         except subprocess.TimeoutExpired:
-            return True
+            return f'not done after {limit:.0f} s'
+        lines = [line for line in ended.stdout.splitlines() if line.startswith(('FAILED', 'ERROR'))]
+        return '' if ended.returncode == 0 else (lines or [f'exit code {ended.returncode}'])[0]
 
 
 def duration(test):
     """The seconds that a test file takes without a mutant."""
-    begun = time.monotonic()
-    if fails([test]):
-        raise SystemExit(f'{test} fails without any mutant: run python -m pytest first')
-    return time.monotonic() - begun
+    for _ in range(2):  # some tests measure times, and other work may get in their way
+        begun = time.monotonic()
+        if not (failed := failure([test])):
+            return time.monotonic() - begun
+    raise SystemExit(f'fails without any mutant: {failed}')
 
 
 def interval(count, total):
@@ -104,7 +107,7 @@ def try_out(mutants, tests, jobs):
 
         def attempt(file, text, diff):
             chosen = sorted(tests[file], key=seconds.get)
-            return {'diff': diff, 'caught': fails(chosen, SLOW * sum(map(seconds.get, chosen)), **{file: text})}
+            return {'diff': diff, 'caught_by': failure(chosen, SLOW * sum(map(seconds.get, chosen)), **{file: text})}
 
         attempts = [executor.submit(attempt, *mutant) for mutant in mutants]
         try:
@@ -116,9 +119,9 @@ def try_out(mutants, tests, jobs):
 
 
 def outcomes():
-    """{diff: whether it was caught} of what was tried so far, the last time where it was tried twice."""
+    """{diff: what caught it} of what was tried so far, the last time where it was tried twice; '' has survived."""
     lines = KEPT.read_text(encoding='utf-8').splitlines() if KEPT.exists() else []
-    return {outcome['diff']: outcome['caught'] for outcome in map(json.loads, lines)}
+    return {outcome['diff']: outcome['caught_by'] for outcome in map(json.loads, lines)}
 
 
 def main():
@@ -135,14 +138,14 @@ def main():
     random.Random(arguments.seed).shuffle(everything)  # so that a larger sample holds the smaller ones
     drawn = [written_out(*mutant) for mutant in tqdm(everything[:arguments.sample], 'sample', disable=None)]
     tried = outcomes()
-    wanted = (None, False) if arguments.again else (None,)  # not tried yet, survived
+    wanted = (None, '') if arguments.again else (None,)  # not tried yet, survived
     try_out([mutant for mutant in drawn if tried.get(mutant[-1]) in wanted], tests, arguments.jobs)
     tried = outcomes()
-    caught = [tried[diff] for _, _, diff in drawn if diff in tried]
-    survivors = [diff for _, _, diff in drawn if tried.get(diff) is False]
-    SURVIVORS.write_text('\n\n'.join(survivors) + '\n', encoding='utf-8')
-    low, high = interval(sum(caught), len(caught))
-    print(f'{sum(caught)} of {len(caught)} mutants were caught ({sum(caught) / len(caught):.1%}, 95 % interval '
+    outcome = [bool(tried[diff]) for _, _, diff in drawn if diff in tried]
+    SURVIVORS.write_text('\n\n'.join(diff for _, _, diff in drawn if tried.get(diff) == '') + '\n', encoding='utf-8')
+    caught, total = sum(outcome), len(outcome)
+    low, high = interval(caught, total)
+    print(f'{caught} of {total} mutants were caught ({caught / total:.1%}, 95 % interval '
           f'{low:.1%} to {high:.1%}), drawn from {len(everything):,}; survivors: {SURVIVORS.relative_to(ROOT)}')
 
 
