@@ -14,6 +14,7 @@ import argparse
 import concurrent.futures
 import configparser
 import difflib
+import functools
 import json
 import math
 import os
@@ -83,8 +84,9 @@ def failure(tests, limit=None, **texts):
         return '' if ended.returncode == 0 else (lines or [f'exit code {ended.returncode}'])[0]
 
 
+@functools.cache
 def duration(test):
-    """The seconds that a test file takes without a mutant."""
+    """The seconds that a test file takes without a mutant; measured once in a run, beside other tests."""
     for _ in range(2):  # some tests measure times, and other work may get in their way
         begun = time.monotonic()
         if not (failed := failure([test])):
@@ -102,12 +104,9 @@ def interval(count, total):
 def try_out(mutants, tests, jobs):
     """Try mutants that are written out, several at a time, and keep what becomes of each as soon as it is known."""
     with concurrent.futures.ThreadPoolExecutor(jobs) as executor, open(KEPT, 'a', encoding='utf-8') as kept:
-        needed = sorted({test for file, *_ in mutants for test in tests[file]})
-        seconds = dict(zip(needed, tqdm(executor.map(duration, needed), 'tests alone', len(needed), disable=None)))
-
         def attempt(file, text, diff):
-            chosen = sorted(tests[file], key=seconds.get)
-            return {'diff': diff, 'caught_by': failure(chosen, SLOW * sum(map(seconds.get, chosen)), **{file: text})}
+            chosen = sorted(tests[file], key=duration)
+            return {'diff': diff, 'caught_by': failure(chosen, SLOW * sum(map(duration, chosen)), **{file: text})}
 
         attempts = [executor.submit(attempt, *mutant) for mutant in mutants]
         try:

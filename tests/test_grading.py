@@ -226,6 +226,8 @@ DEPARTURES = {
     'a stub': ([('        for layer in self.layers:\n            layer.clear_cache()', '        pass')], 'mlp',
                'clear_cache'),
     'empty n_hidden': ([('self.layers = []\n', 'self.layers = []\n        n_hidden[0]\n')], 'mlp', 'empty n_hidden'),
+    'the shape of a gradient': ([('dout.sum(axis=0)', 'dout.sum(axis=0, keepdims=True)')], 'linear',
+                                'shape of the bias gradient'),
     'a loop over samples': ([('(dout * self.y).sum(axis=1, keepdims=True)', 'np.array([[a @ b] for a, b in zip(dout, '
                                                                             'self.y)])')],
                             'softmax', 'loop'),
