@@ -165,6 +165,9 @@ MISTAKES = {  # what is changed → part, cause, words that the student reads
               'takes no notice of alpha'),
     'no −1': ([('self.alpha * (np.exp(x) - 1)', 'self.alpha * np.exp(x)')], 'activation', '−1 forgotten',
               'is α exp(X) for negative X: the −1 is missing'),
+    'exchanged': ([('np.where(x > 0, x, self.alpha * (np.exp(x) - 1))',
+                    'np.where(x > 0, self.alpha * (1 - np.exp(-x)), x)')], 'activation', 'wrong side',
+                  'has the two cases exchanged'),
     'another activation': ([('self.alpha * (np.exp(x) - 1)', '0')], 'activation', 'ReLU in place of ELU',
                            'is ReLU: 0 for negative X'),
     'in place': ([('self.x = x\n        return np.where(x > 0, x, self.alpha * (np.exp(x) - 1))',
@@ -212,6 +215,8 @@ def test_a_mistake_is_named_where_it_is_made(judged, name):
     guilty = {finding.part for finding in judgement.findings.found
               if finding.kind == 'wrong' and finding.cause not in ('follows', 'inherited')}
     assert guilty == {part}, 'blamed once'
+    for finding in judgement.findings.of(part, 'wrong'):
+        assert ', line ' in finding.place or cause == 'input_layer', 'the line that is wrong'
 
 
 def test_the_mlp_is_wrong_only_since_a_module_is(judged):
