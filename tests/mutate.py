@@ -7,8 +7,8 @@ So what the tests start runs the mutant too, even in a bare environment, as the 
 own way to try one is a switch within the process. mutmut.cfg says which tests the mutants of a file are tried with.
 
 What was tried is kept in results/mutants.jsonl as it goes: the same command goes on from there, and so does a larger
-sample. --again tries what survived once more, with tests that were written since. Leave the folder as it is meanwhile, and
-don't start it with nohup: that some signals are heeded is tested.
+sample. --again tries what survived once more, with tests that were written since. Leave the folder as it is
+meanwhile, and don't start it with nohup: that some signals are heeded is tested.
 """
 
 import argparse
