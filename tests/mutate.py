@@ -1,80 +1,152 @@
 """Test the tests with mutmut, which plants a small fault wherever one can be, and report which ones no test notices.
 
-    python -m pip install mutmut && python tests/mutate.py
-    python tests/mutate.py modules.py training/log.py      the mutants of these files only
+    python -m pip install mutmut==3.8.1 && python tests/mutate.py --sample 200 --seed 42
 
-It works on a copy of the project; which tests a file's mutants are tried with stands in mutmut.cfg. All files take hours;
-plant_faults.py tries faults of our own choice in minutes.
+mutmut makes the mutants; a sample of them is tried, each in a copy of the project of its own, by a process of pytest.
+So what the tests start runs the mutant too, even in a bare environment, as the solutions that are graded have; mutmut's
+own way to try one is a switch within the process. mutmut.cfg says which tests the mutants of a file are tried with.
+
+What was tried is kept in results/mutants.jsonl as it goes: the same command goes on from there, and so does a larger
+sample. --again tries what survived once more, with tests that were written since. Leave the folder as it is
+meanwhile, and don't start it with nohup: that some signals are heeded is tested.
 """
 
 import argparse
+import concurrent.futures
 import configparser
+import difflib
+import functools
 import json
+import math
 import os
+import random
+import shlex
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
+
+import libcst
+from mutmut.mutation.file_mutation import MutationVisitor, deep_replace
+from mutmut.mutation.mutators import mutation_operators
+from mutmut.mutation.pragma_handling import IgnoredCode
+from tqdm import tqdm
 
 ROOT = Path(__file__).parent.parent
 CONFIG = ROOT / 'tests' / 'mutmut.cfg'
-SURVIVED, CAUGHT = {0}, {1, 3, 24, 36, 152, -11, -24}  # mutmut's exit codes; those of no test are neither
+KEPT = ROOT / 'results' / 'mutants.jsonl'
+SURVIVORS = ROOT / 'results' / 'mutants_survived.txt'
+# A command that sees no processes but its own, since a mutant of what ends those of a solution might end any, with 12 GB
+# of address space for each; the shell waits for processes whose parent has ended.
+ALONE = ['unshare', *(['--map-current-user'] if os.getuid() else []), '--pid', '--fork', '--mount-proc', '--kill-child',
+         'sh', '-c', 'ulimit -v 12000000; "$@"; exit $?', 'sh']
+SLOW = 5  # a mutant is caught where the tests take so many times as long as without one
 
 
-def configuration():
-    config = configparser.ConfigParser()
+def tests_of_files():
+    """{source file: the test files that its mutants are tried with}; files without any are not mutated."""
+    config = configparser.ConfigParser(delimiters='=')
     config.read(CONFIG, encoding='utf-8')
-    return config
+    return {file: tests.split() for file, tests in config['tests'].items() if tests}
 
 
-def mutate(file, folder, jobs):
-    """Try the mutants of one file in a copy of the project in `folder`; return {mutant: exit code of its tests}."""
-    shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns('.git', 'data', '__pycache__', '.venv', 'venv'))
-    config = configuration()
-    config['mutmut']['only_mutate'] = f'\n{file}'
-    config['mutmut']['pytest_add_cli_args_test_selection'] = '\n'.join(['', *config['tests'][file].split()])
-    with open(folder / 'setup.cfg', 'w', encoding='utf-8') as setup:
-        config.write(setup)
-    try:
-        run_mutmut(folder, 'run', '--max-children', str(jobs))
-    except KeyboardInterrupt:
-        print(f'\n{file}: interrupted; what was tried so far:')
-    path = folder / 'mutants' / f'{file}.meta'
-    return json.loads(path.read_text(encoding='utf-8'))['exit_code_by_key'] if path.exists() else {}
+def mutants_of(file):
+    """(file, its syntax tree, a mutation of one node) for each mutant that mutmut makes of the functions in a file."""
+    visitor = MutationVisitor(mutation_operators, IgnoredCode(set(), set(), set()))
+    tree = libcst.MetadataWrapper(libcst.parse_module((ROOT / file).read_text(encoding='utf-8'))).visit(visitor)
+    return [(file, tree, mutation) for mutation in visitor.mutations
+            if isinstance(mutation.contained_by_top_level_function, libcst.FunctionDef)]
 
 
-def run_mutmut(folder, *arguments, **options):
-    environment = {**os.environ, 'OMP_NUM_THREADS': '1', 'OPENBLAS_NUM_THREADS': '1'}
-    return subprocess.run([sys.executable, '-m', 'mutmut', *arguments], cwd=folder, env=environment, **options)
+def written_out(file, tree, mutation):
+    """(file, its text with the mutation, what that changes as a diff)"""
+    text = deep_replace(tree, mutation.original_node, mutation.mutated_node).code
+    diff = difflib.unified_diff(tree.code.splitlines(), text.splitlines(), file, file, n=2, lineterm='')
+    return file, text, '\n'.join(diff)
 
 
-def report(file, folder, codes):
-    """Print what each surviving mutant changes, and how many were caught; return the numbers caught and survived."""
-    survivors = [name for name, code in codes.items() if code in SURVIVED]
-    for name in survivors:
-        shown = run_mutmut(folder, 'show', name, capture_output=True, encoding='utf-8').stdout.splitlines()
-        print(f'survived: {name}',
-              *(line for line in shown if line[:1] in ('+', '-') and line[:3] not in ('+++', '---')), sep='\n  ')
-    caught = sum(code in CAUGHT for code in codes.values())
-    print(f'{file}: {caught} of {caught + len(survivors)} mutants were caught; '
-          f'{len(codes) - caught - len(survivors)} were not tried, or no test runs their line', flush=True)
-    return caught, len(survivors)
+def failure(tests, limit=None, **texts):
+    """What fails first in a copy of the project in which files have the texts {file: text}; '' where nothing does."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as temporary:
+        folder = Path(temporary) / 'copy'
+        shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns('.git', 'data', '__pycache__', '.venv', 'venv'))
+        for file, text in texts.items():
+            (folder / file).write_text(text, encoding='utf-8')
+        command = [*ALONE, sys.executable, '-B', '-m', 'pytest', '-x', '-q', '-n0', '-p', 'no:cacheprovider', *tests]
+        environment = {**os.environ, 'OMP_NUM_THREADS': '1', 'OPENBLAS_NUM_THREADS': '1', 'TMPDIR': temporary}
+        try:
+            ended = subprocess.run(command, cwd=folder, env=environment, capture_output=True, timeout=limit,
+                                   stdin=subprocess.DEVNULL, encoding='utf-8', errors='replace')
+        except subprocess.TimeoutExpired:
+            return f'not done after {limit:.0f} s'
+        lines = [line for line in ended.stdout.splitlines() if line.startswith(('FAILED', 'ERROR'))]
+        return '' if ended.returncode == 0 else (lines or [f'exit code {ended.returncode}'])[0]
+
+
+@functools.cache
+def duration(test):
+    """The seconds that a test file takes without a mutant; measured once in a run, beside other tests."""
+    for _ in range(2):  # some tests measure times, and other work may get in their way
+        begun = time.monotonic()
+        if not (failed := failure([test])):
+            return time.monotonic() - begun
+    raise SystemExit(f'fails without any mutant: {failed}')
+
+
+def interval(count, total):
+    """The 95 % interval of a share (Wilson's)."""
+    z, share = 1.96, count / total
+    center, width = share + z ** 2 / (2 * total), z * math.sqrt(share * (1 - share) / total + (z / (2 * total)) ** 2)
+    return [(center + sign * width) / (1 + z ** 2 / total) for sign in (-1, 1)]
+
+
+def try_out(mutants, tests, jobs):
+    """Try mutants that are written out, several at a time, and keep what becomes of each as soon as it is known."""
+    with concurrent.futures.ThreadPoolExecutor(jobs) as executor, open(KEPT, 'a', encoding='utf-8') as kept:
+        def attempt(file, text, diff):
+            chosen = sorted(tests[file], key=duration)
+            return {'diff': diff, 'caught_by': failure(chosen, SLOW * sum(map(duration, chosen)), **{file: text})}
+
+        attempts = [executor.submit(attempt, *mutant) for mutant in mutants]
+        try:
+            for done in tqdm(concurrent.futures.as_completed(attempts), 'mutants', len(attempts), disable=None):
+                print(json.dumps(done.result()), file=kept, flush=True)
+        except KeyboardInterrupt:
+            print('interrupted; those that are being tried end first')
+            executor.shutdown(cancel_futures=True)
+
+
+def outcomes():
+    """{diff: what caught it} of what was tried so far, the last time where it was tried twice; '' has survived."""
+    lines = KEPT.read_text(encoding='utf-8').splitlines() if KEPT.exists() else []
+    return {outcome['diff']: outcome['caught_by'] for outcome in map(json.loads, lines)}
 
 
 def main():
-    files = list(configuration()['tests'])
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('files', nargs='*', help=f'of {", ".join(files)}; none: all')
+    parser.add_argument('--sample', type=int, default=200, help='how many mutants to try (default: 200)')
+    parser.add_argument('--seed', type=int, default=42, help='draws the sample (default: 42)')
     parser.add_argument('--jobs', type=int, default=os.cpu_count(), help='mutants that are tried at a time')
+    parser.add_argument('--again', action='store_true', help='try those again that have survived')
     arguments = parser.parse_args()
-    counts = []
-    for file in arguments.files or files:
-        with tempfile.TemporaryDirectory() as temporary:
-            folder = Path(temporary) / 'copy'
-            counts.append(report(file, folder, mutate(file, folder, arguments.jobs)))
-    caught, survived = map(sum, zip(*counts))
-    print(f'{caught} of {caught + survived} mutants were caught')
+    if not shutil.which('unshare') or subprocess.run([*ALONE, 'true'], capture_output=True).returncode:
+        sys.exit(f'needs Linux, and the right to run `{shlex.join(ALONE[:-4])} true`: a mutant may end any process')
+    tests = tests_of_files()
+    everything = [mutant for file in tqdm(tests, 'files', disable=None) for mutant in mutants_of(file)]
+    random.Random(arguments.seed).shuffle(everything)  # so that a larger sample holds the smaller ones
+    drawn = [written_out(*mutant) for mutant in tqdm(everything[:arguments.sample], 'sample', disable=None)]
+    tried = outcomes()
+    wanted = (None, '') if arguments.again else (None,)  # not tried yet, survived
+    try_out([mutant for mutant in drawn if tried.get(mutant[-1]) in wanted], tests, arguments.jobs)
+    tried = outcomes()
+    outcome = [bool(tried[diff]) for _, _, diff in drawn if diff in tried]
+    SURVIVORS.write_text('\n\n'.join(diff for _, _, diff in drawn if tried.get(diff) == '') + '\n', encoding='utf-8')
+    caught, total = sum(outcome), len(outcome)
+    low, high = interval(caught, total)
+    print(f'{caught} of {total} mutants were caught ({caught / total:.1%}, 95 % interval '
+          f'{low:.1%} to {high:.1%}), drawn from {len(everything):,}; survivors: {SURVIVORS.relative_to(ROOT)}')
 
 
 if __name__ == '__main__':

@@ -67,3 +67,10 @@ def test_weights_that_are_uniform_are_noticed(monkeypatch):
     assert failures_of(module_checks.LinearModuleChecks) == ''
     monkeypatch.setattr(modules, 'kaiming_normal', uniform)
     assert failures_of(module_checks.LinearModuleChecks).startswith('linear: the weights are normally distributed')
+
+
+def test_a_cross_entropy_that_takes_a_label_outside_of_the_classes_is_noticed(monkeypatch):
+    real = modules.CrossEntropyModule.forward
+    monkeypatch.setattr(modules.CrossEntropyModule, 'forward',
+                        lambda self, x, y: real(self, x, np.where(y == -1, 0, y) if isinstance(y, np.ndarray) else y))
+    assert failures_of(module_checks.CrossEntropyModuleChecks).startswith('cross-entropy: labels outside of')

@@ -222,6 +222,8 @@ def test_threads_are_chosen_by_a_flag_that_the_record_and_the_name_carry(run_scr
 def test_an_output_without_the_letters_of_mathematics_ends_in_no_traceback(run_script):
     run = run_script('unittests.py', WITHOUT='torch', PYTHONIOENCODING='ascii')
     assert run.returncode == 0 and 'Traceback' not in run.stderr and 'OK' in run.stderr
+    run = run_script('inspection.__main__', '--help', PYTHONIOENCODING='ascii')
+    assert run.returncode == 0 and '32?32' in run.stdout  # 32×32
 
 
 def test_a_net_too_large_for_the_memory_is_refused_in_one_line(run_script, tmp_path):

@@ -163,6 +163,13 @@ MISTAKES = {  # what is changed → part, cause, words that the student reads
               'is missing'),
     'alpha': ([('self.alpha * (np.exp(x) - 1)', 'np.exp(x) - 1')], 'activation', 'α ignored',
               'takes no notice of alpha'),
+    'no −1': ([('self.alpha * (np.exp(x) - 1)', 'self.alpha * np.exp(x)')], 'activation', '−1 forgotten',
+              'is α exp(X) for negative X: the −1 is missing'),
+    'exchanged': ([('np.where(x > 0, x, self.alpha * (np.exp(x) - 1))',
+                    'np.where(x > 0, self.alpha * (1 - np.exp(-x)), x)')], 'activation', 'wrong side',
+                  'has the two cases exchanged'),
+    'another activation': ([('self.alpha * (np.exp(x) - 1)', '0')], 'activation', 'ReLU in place of ELU',
+                           'is ReLU: 0 for negative X'),
     'in place': ([('self.x = x\n        return np.where(x > 0, x, self.alpha * (np.exp(x) - 1))',
                    'self.x = x\n        x[x <= 0] = self.alpha * (np.exp(x[x <= 0]) - 1)\n        return x')],
                  'activation', 'input changed in place', 'in place'),
@@ -175,6 +182,9 @@ MISTAKES = {  # what is changed → part, cause, words that the student reads
                   'return np.squeeze(self.y * (dout - (dout * self.y).sum(axis=1, keepdims=True)))')], 'softmax',
                 'batch of one', 'batch of one'),
     'sum in the loss': ([('.mean()', '.sum()')], 'cross_entropy', 'sum in place of mean', 'S times too large'),
+    'other classes': ([('-np.log(x[np.arange(len(y)), y]).mean()',
+                       '-np.log(np.where(np.eye(x.shape[1])[y] > 0, x, 1 - x)).sum() / len(y)')], 'cross_entropy',
+                      'binary cross-entropy', 'log(1 − X) of the other classes is in it'),
     'no 1/S': ([(' / x / len(y)', ' / x')], 'cross_entropy', '1/S missing', 'no 1/S'),
     'fused': (FUSED, 'cross_entropy', 'fused gradient', 'differentiated twice'),
     'width': ([('np.eye(x.shape[1])[y]', 'np.eye(y.max() + 1)[y]')], 'cross_entropy', 'one-hot width', 'max(y) + 1'),
@@ -205,6 +215,8 @@ def test_a_mistake_is_named_where_it_is_made(judged, name):
     guilty = {finding.part for finding in judgement.findings.found
               if finding.kind == 'wrong' and finding.cause not in ('follows', 'inherited')}
     assert guilty == {part}, 'blamed once'
+    for finding in judgement.findings.of(part, 'wrong'):
+        assert ', line ' in finding.place or cause == 'input_layer', 'the line that is wrong'
 
 
 def test_the_mlp_is_wrong_only_since_a_module_is(judged):
@@ -219,6 +231,12 @@ def test_two_mistakes_in_one_part_are_both_told(judged):
     assert causes(judgement, 'linear') == ['sign', 'mean in place of sum']
 
 
+def test_an_exception_is_told_with_its_line(judged):
+    judgement = judged(('self.x = x\n        return x @', 'self.x = x\n        {}["key"]\n        return x @'))
+    line = small_solutions.MODULES.split('\n').index('        self.x = x') + 2
+    assert f"KeyError: 'key' (modules.py, line {line})" in judgement.findings.of('linear', 'wrong')[0].text
+
+
 DEPARTURES = {
     'initialization': ([('1 if input_layer else 2', '2')], 'linear', 'initialization'),
     'input_layer not passed on': ([(', input_layer=i == 0', '')], 'mlp', 'initialization'),
@@ -226,6 +244,8 @@ DEPARTURES = {
     'a stub': ([('        for layer in self.layers:\n            layer.clear_cache()', '        pass')], 'mlp',
                'clear_cache'),
     'empty n_hidden': ([('self.layers = []\n', 'self.layers = []\n        n_hidden[0]\n')], 'mlp', 'empty n_hidden'),
+    'the shape of a gradient': ([('dout.sum(axis=0)', 'dout.sum(axis=0, keepdims=True)')], 'linear',
+                                'shape of the bias gradient'),
     'a loop over samples': ([('(dout * self.y).sum(axis=1, keepdims=True)', 'np.array([[a @ b] for a, b in zip(dout, '
                                                                             'self.y)])')],
                             'softmax', 'loop'),

@@ -183,6 +183,11 @@ raise ValueError(f'{"TEACHERS_TOKEN" in os.environ} {"secret-1234" in words} {mo
     assert 'False False []' in told(judgement)
 
 
+def test_its_home_is_the_folder_that_goes_with_it(attack, server):
+    judgement = attack(forward='import os; raise ValueError(os.path.expanduser("~"))')
+    assert f'ValueError: {server.work}' in told(judgement)
+
+
 def test_the_judges_files_cannot_be_read_behind_bubblewrap(attack, server):
     if not server.bubblewrap:
         pytest.skip('without bubblewrap nothing closes off the files')

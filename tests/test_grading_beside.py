@@ -96,3 +96,7 @@ def test_scripts_with_other_functions_are_not_judged(judged):
                                                                               '     self.x = 1\n'})
     assert findings.verdict('training') == 'not judged' and 'nothing_there' in findings.reasons['training']
     assert findings.verdict('pytorch') == 'not judged'
+
+
+def test_a_half_that_is_not_there_is_missing(judged):
+    assert judged(files=small_solutions.NUMPY_HALF).verdict('pytorch') == 'missing'

@@ -144,6 +144,7 @@ def test_the_script_tells_and_draws_what_it_found(run_in_process, expect_trainab
     model, _ = models.load_numpy(model_path)
     probabilities = model.forward(inside.inputs_of(model, trainable.test_images))
     predicted, labels = probabilities.argmax(axis=1), trainable.test_labels
+    assert record['model'] == 'net' and record['training'] == {'test_accuracy': 0.5}
     assert record['accuracy'] == pytest.approx((predicted == labels).mean())
     assert record['loss'] == pytest.approx(-np.log(probabilities[range(300), labels]).mean(), rel=1e-5)
     assert np.sum(record['confusion']) == 300 and np.trace(record['confusion']) == (predicted == labels).sum()
