@@ -6,6 +6,7 @@ a processor of its own; where it hasn't, it keeps the one that it waits for from
 
 import contextlib
 import functools
+import time
 
 import numpy as np
 
@@ -71,6 +72,7 @@ def measure(rounds, advance):
 
 
 def _default_threads():
+    time.sleep(contenders.PAUSE_SECONDS)  # what was measured before may still be waiting in a busy loop
     count = threads.threads_beside(threads.busy_processors(), available=2)
     return f'{count} thread{"s" * (count > 1)}'
 

@@ -75,7 +75,7 @@ def study(trainable, trainable_dir, tmp_path_factory):
 
 @pytest.fixture(scope='session')
 def run_script(trainable, trainable_dir):
-    """Call run_script(SCRIPT, *arguments, **environment) for a process on the trainable data; None unsets a variable."""
+    """Call run_script(SCRIPT, *arguments, **environment) for a process on the trainable data; None unsets a name."""
     inherited = dict(os.environ)  # as it is before a test patches it
 
     def run(script, *arguments, cwd=ROOT, start_only=False, processes=1, data_dir=trainable_dir,

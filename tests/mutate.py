@@ -38,8 +38,8 @@ ROOT = Path(__file__).parent.parent
 CONFIG = ROOT / 'tests' / 'mutmut.cfg'
 KEPT = ROOT / 'results' / 'mutants.jsonl'
 SURVIVORS = ROOT / 'results' / 'mutants_survived.txt'
-# A command that sees no processes but its own, since a mutant of what ends those of a solution might end any, with 12 GB
-# of address space for each; the shell waits for processes whose parent has ended.
+# A command that sees no processes but its own, since a mutant of what ends those of a solution might end any,
+# with 12 GB of address space for each; the shell waits for processes whose parent has ended.
 ALONE = ['unshare', *(['--map-current-user'] if os.getuid() else []), '--pid', '--fork', '--mount-proc', '--kill-child',
          'sh', '-c', 'ulimit -v 12000000; "$@"; exit $?', 'sh']
 SLOW = 5  # a mutant is caught where the tests take so many times as long as without one

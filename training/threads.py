@@ -9,7 +9,7 @@ from pathlib import Path
 # What the usual BLAS libraries and OpenMP read, once, when they are loaded.
 VARIABLES = ('OPENBLAS_NUM_THREADS', 'MKL_NUM_THREADS', 'VECLIB_MAXIMUM_THREADS', 'OMP_NUM_THREADS')
 PROCESSOR_TIMES = Path('/proc/stat')  # Linux; elsewhere nobody looks whether other work is going on
-LOOK_SECONDS = 0.1  # ten ticks of each processor
+LOOK_SECONDS = 0.2  # twenty ticks of each processor: one that is awake for a moment is not busy
 ENOUGH = 0.6  # share of its threads' processor time that an epoch gets on a quiet machine, with room
 
 
