@@ -69,7 +69,7 @@ def planned_rates(net, seed, settings, results):
             elif net == NETS[CONTROL_NET] or best is None:
                 rates = LEARNING_RATES
             else:
-                rates = _neighbours(best, sorted([*LEARNING_RATES, settings['lr']]))
+                rates = _neighbours(best, sorted({*LEARNING_RATES, settings['lr'], best}))
             runs += [('learning_rate_runs', {**run, 'lr': lr}) for lr in rates if lr not in (settings['lr'], None)]
     return runs
 

@@ -157,6 +157,15 @@ def test_of_the_larger_nets_rates_are_tried_until_both_neighbours_of_the_best_ar
     assert tried == [[(False, 0.03), (False, 0.3), (True, 0.03), (True, 0.3)], [(False, 0.01)], [(False, 0.003)]]
 
 
+def test_a_study_at_one_of_the_other_rates_tries_the_rates_on_both_sides_of_it(monkeypatch):
+    monkeypatch.setattr(batch_norm_runs, 'LEARNING_RATES', [0.003, 0.01, 0.03, 0.3])
+    settings = {'lr': 0.03, 'batch_size': 128, 'epochs': 1}
+    runs = [{**run, 'val_accuracy': [0.5]} for run in batch_norm_runs.planned_runs([42], settings)]
+    results = {'runs': runs, 'learning_rate_runs': []}
+    planned = batch_norm_runs.planned_rates(batch_norm_runs.NETS[2], 42, settings, results)
+    assert [run['lr'] for _, run in planned] == [0.01, 0.3] * 2
+
+
 def test_a_run_has_as_many_threads_whatever_is_left_to_do(monkeypatch, tmp_path):
     started = []
 
