@@ -13,7 +13,7 @@ os.environ.setdefault('OPENBLAS_NUM_THREADS', '1')
 import pytest  # noqa: E402
 
 from cifar10 import description, sources  # noqa: E402
-from generated_data import GeneratedData, json_of  # noqa: E402
+from generated_data import GeneratedData, json_of, take_for_cifar10  # noqa: E402
 from local_server import serving  # noqa: E402
 
 ROOT = Path(__file__).parent.parent
@@ -44,8 +44,8 @@ def serve():
 
 @pytest.fixture(scope='session')
 def trainable():
-    """Enough images that 1,400 are left to train on beside the validation set of 5,000."""
-    return GeneratedData(6400, 300)
+    """1,400 images to train on, 500 to validate on, 300 to test on."""
+    return GeneratedData(1900, 300, validation_size=500)
 
 
 @pytest.fixture(scope='session')
@@ -59,7 +59,7 @@ def trainable_dir(trainable, tmp_path_factory):
 @pytest.fixture
 def expect_trainable(trainable, monkeypatch, trainable_dir):
     """The project takes `trainable` for CIFAR-10; gives the data_dir that has it."""
-    monkeypatch.setattr(description, 'CIFAR10', trainable.content())
+    take_for_cifar10(trainable.content(), monkeypatch)
     return str(trainable_dir)
 
 

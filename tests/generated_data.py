@@ -11,6 +11,8 @@ import tarfile
 import numpy as np
 from PIL import Image
 
+import cifar10_utils
+from cifar10 import description
 from cifar10.description import CIFAR10
 
 BATCHES = [f'data_batch_{i}' for i in range(1, 6)]
@@ -19,7 +21,8 @@ BATCHES = [f'data_batch_{i}' for i in range(1, 6)]
 class GeneratedData:
     """Images that show their class as a pattern under noise, five training batches and a test batch."""
 
-    def __init__(self, train_size, test_size):
+    def __init__(self, train_size, test_size, validation_size=CIFAR10.validation_size):
+        self.validation_size = validation_size
         rng = np.random.default_rng(0)
         patterns = rng.integers(0, 200, size=(10, 3, 32, 32))
         self.train_labels, self.test_labels = (rng.integers(10, size=size) for size in (train_size, test_size))
@@ -39,7 +42,8 @@ class GeneratedData:
     def content(self, archive_bytes=0):
         """What cifar10.description.CIFAR10 must be for this data."""
         return dataclasses.replace(CIFAR10, train_size=len(self.train_labels), test_size=len(self.test_labels),
-                                   archive_bytes=archive_bytes, package_bytes=10**6, sha256=self.sha256)
+                                   validation_size=self.validation_size, archive_bytes=archive_bytes,
+                                   package_bytes=10**6, sha256=self.sha256)
 
     def batches(self):
         """Triples of a batch's name, images and labels."""
@@ -77,6 +81,13 @@ class GeneratedData:
         members['package/train_lables.json'] = json.dumps(self.train_labels.tolist()).encode()
         members['package/test_lables.json'] = json.dumps(self.test_labels.tolist()).encode()
         return tar_gz(members)
+
+
+def take_for_cifar10(content, patch):
+    """The project takes the data that is described so for CIFAR-10."""
+    patch.setattr(description, 'CIFAR10', content)
+    patch.setattr(cifar10_utils, 'get_cifar10',
+                  functools.partial(cifar10_utils.get_cifar10, validation_size=content.validation_size))
 
 
 def json_of(content):

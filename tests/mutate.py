@@ -7,8 +7,9 @@ So what the tests start runs the mutant too, even in a bare environment, as the 
 own way to try one is a switch within the process. mutmut.cfg says which tests the mutants of a file are tried with.
 
 What was tried is kept in results/mutants.jsonl as it goes: the same command goes on from there, and so does a larger
-sample. --again tries what survived once more, with tests that were written since. Leave the folder as it is
-meanwhile, and don't start it with nohup: that some signals are heeded is tested.
+sample. --again tries what survived once more, with tests that were written since; --files draws from the mutants of
+some files only. Leave the folder as it is meanwhile, and don't start it with nohup: that some signals are heeded is
+tested.
 """
 
 import argparse
@@ -130,10 +131,14 @@ def main():
     parser.add_argument('--seed', type=int, default=42, help='draws the sample (default: 42)')
     parser.add_argument('--jobs', type=int, default=os.cpu_count(), help='mutants that are tried at a time')
     parser.add_argument('--again', action='store_true', help='try those again that have survived')
+    parser.add_argument('--files', nargs='+', default=[], help='draw from the mutants of these only (default: all)')
     arguments = parser.parse_args()
     if not shutil.which('unshare') or subprocess.run([*ALONE, 'true'], capture_output=True).returncode:
         sys.exit(f'needs Linux, and the right to run `{shlex.join(ALONE[:-4])} true`: a mutant may end any process')
     tests = tests_of_files()
+    if unknown := set(arguments.files) - tests.keys():
+        sys.exit(f'no tests are listed in tests/mutmut.cfg for the mutants of {", ".join(sorted(unknown))}')
+    tests = {file: tests[file] for file in arguments.files or tests}
     everything = [mutant for file in tqdm(tests, 'files', disable=None) for mutant in mutants_of(file)]
     random.Random(arguments.seed).shuffle(everything)  # so that a larger sample holds the smaller ones
     drawn = [written_out(*mutant) for mutant in tqdm(everything[:arguments.sample], 'sample', disable=None)]

@@ -5,9 +5,9 @@ import json
 
 import pytest
 
-from cifar10 import description
 import compare_batch_norm
 from experiments import batch_norm_runs
+from generated_data import take_for_cifar10
 
 NETS = [[4], [5, 4], [6, 5, 4]]
 LEARNING_RATES = [1e30]
@@ -25,7 +25,7 @@ def threads_for_processes(jobs, context, initializer, initargs):
 def run_here(folder, data_dir, content, seeds=(42,), extended=False):
     """The study, uninterrupted, without a process of its own or for its workers."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(description, 'CIFAR10', content)
+        take_for_cifar10(content, patch)
         patch.setattr(batch_norm_runs, 'NETS', NETS)
         patch.setattr(batch_norm_runs, 'LEARNING_RATES', LEARNING_RATES)
         patch.setattr(concurrent.futures, 'ProcessPoolExecutor', threads_for_processes)

@@ -81,7 +81,7 @@ def test_the_best_model_is_kept_by_validation_accuracy(expect_trainable, monkeyp
 
     def evaluate(model, loader, forward=None):
         accuracy = real_evaluate(model, loader, forward)
-        if len(loader.labels) == 5000:
+        if len(loader.labels) == 500:
             models.append(copy.deepcopy(model))
             return next(scripted)
         tested.append(model)
@@ -212,13 +212,13 @@ def test_an_input_that_is_not_a_number_stops_the_run(module):
 def test_an_empty_validation_set_is_said_and_so_is_an_empty_training_set(expect_trainable, module):
     cifar10 = cifar10_utils.get_cifar10(expect_trainable, validation_size=0)
     loaders = cifar10_utils.get_dataloader(cifar10, 100, return_numpy=module is train_mlp_numpy)
-    assert len(loaders['train']) == 64 and len(loaders['validation']) == 0
+    assert len(loaders['train']) == 19 and len(loaders['validation']) == 0
     model = module.MLP(3072, [4], 10)
     with pytest.raises(ValueError, match='there is no sample to evaluate on: give '):
         module.evaluate_model(model, loaders['validation'])
     assert model.training, 'as it was'
     with pytest.raises(ValueError, match='the training set is empty: give a smaller validation_size'):
-        cifar10_utils.get_dataloader(cifar10_utils.get_cifar10(expect_trainable, validation_size=6400), 100)
+        cifar10_utils.get_dataloader(cifar10_utils.get_cifar10(expect_trainable, validation_size=1900), 100)
 
 
 def test_the_way_that_the_data_came_and_the_working_directory_do_not_matter(train, trainable, tmp_path, monkeypatch):

@@ -1,0 +1,18 @@
+"""Texts that the project writes, as somebody has read and approved them: they lie in tests/approved/.
+
+    APPROVE=1 python -m pytest -n0 tests/…    writes them anew, for the next commit to show what has changed
+"""
+
+import os
+from pathlib import Path
+
+APPROVED = Path(__file__).parent / 'approved'
+
+
+def assert_approved(name, text):
+    """The text is the one in approved/NAME.txt."""
+    path = APPROVED / f'{name}.txt'
+    if os.environ.get('APPROVE'):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding='utf-8', newline='\n')
+    assert text == path.read_text(encoding='utf-8'), f'not as approved in {path.name}; tests/approval.py says how to'
