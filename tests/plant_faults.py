@@ -343,7 +343,7 @@ def is_noticed(folder, file, tests, old, new):
 
 
 def _fails(folder, tests):
-    command = [sys.executable, '-B', '-m', 'pytest', '-q', '-x', '-p', 'no:cacheprovider', *tests,
+    command = [sys.executable, '-B', '-m', 'pytest', '-q', '-x', '-n0', '-p', 'no:cacheprovider', *tests,
                '--deselect', 'tests/test_planted_faults.py']
     try:
         ended = subprocess.run(command, cwd=folder, capture_output=True, timeout=TIMEOUT)
