@@ -6,6 +6,7 @@
 Each finished run is written at once to results/batch_norm.json; the same command goes on where it was stopped.
 """
 
+import importlib.util
 from pathlib import Path
 
 import cifar10_utils
@@ -36,8 +37,10 @@ def train_models(results_filename, seeds=(42,), jobs=None, data_dir=DATA_DIR, se
         def train(planned):
             todo = study.missing(planned, results)
             if todo:
+                if not importlib.util.find_spec('torch'):
+                    raise ModuleNotFoundError(name='torch')
                 cifar10_utils.get_cifar10(data_dir)  # fetched once, here, and not by every process
-                study.train_all(results_filename, results, todo, batch_norm_runs.train_one, jobs, data_dir)
+                study.train_all(results_filename, results, todo, train_one, jobs, data_dir)
             return len(todo)
 
         for stage in stages(seeds, settings, results, extended):
@@ -45,6 +48,13 @@ def train_models(results_filename, seeds=(42,), jobs=None, data_dir=DATA_DIR, se
     if not trained:
         say(f'nothing is left to train: {results_filename} holds all runs')
     return results
+
+
+def train_one(run, data_dir):
+    """Train a run: called in a process of its own, so that PyTorch is imported there and not to plan or to draw."""
+    from experiments import batch_norm_training
+
+    return batch_norm_training.train_one(run, data_dir)
 
 
 def stages(seeds, settings, results, extended):

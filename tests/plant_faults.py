@@ -266,6 +266,8 @@ FAULTS = {
         (" + ordered[place + 1:place + 2]", ""),
         ("ordered[max(place - 1, 0):place] + ", ""),
         ("            if seed != SELECTION_SEED:\n", "            if False:\n"),
+    ]),
+    'experiments/batch_norm_training.py': (['tests/test_batch_norm_study.py', 'tests/test_compare_batch_norm.py'], [
         ("self.running_mean.lerp_(mean.mean(dim=(0, 1)), ", "self.running_mean.lerp_(mean[0, 0], "),
         ("layer.bias.sub_(mean).div_(deviation)", "layer.bias.sub_(mean)"),
         ("for i, (multiple, before) in enumerate(zip(MULTIPLES, [0, *MULTIPLES])):",

@@ -13,6 +13,7 @@ from torch.nn.functional import cross_entropy
 from experiments import batch_norm_figures as figures
 from experiments import batch_norm_report as report
 from experiments import batch_norm_runs as runs
+from experiments import batch_norm_training as training
 from experiments import batch_norm_tables as tables
 from experiments import intervals
 from mlp_pytorch import MLP
@@ -46,13 +47,13 @@ def test_the_spread_is_that_of_what_enters_each_relu(model, batches):
     model(images)
     expected = [values.std().item() for values in inputs]
     assert any((values < 0).any() for values in inputs)  # behind a ReLU nothing is negative
-    assert runs.activation_spread(model.train(), images) == pytest.approx(expected)
+    assert training.activation_spread(model.train(), images) == pytest.approx(expected)
     assert model.training
 
 
 def test_the_loss_along_the_gradient_is_that_after_a_step(model, batches):
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    losses = runs.loss_along_gradient(model, batches, lr=0.3)
+    losses = training.loss_along_gradient(model, batches, lr=0.3)
     for name, value in model.state_dict().items():
         assert torch.equal(value, before[name]), name
     for multiple, loss in zip(runs.MULTIPLES, losses):
@@ -70,7 +71,7 @@ def test_the_loss_along_the_gradient_is_that_after_a_step(model, batches):
 
 
 def test_a_loss_that_is_not_finite_is_none(model, batches):
-    losses = runs.loss_along_gradient(model, batches, lr=1e38)
+    losses = training.loss_along_gradient(model, batches, lr=1e38)
     assert None in losses and all(loss is None or math.isfinite(loss) for loss in losses)
 
 
@@ -80,7 +81,7 @@ def test_normalized_at_its_start_a_net_computes_what_batch_normalization_does(ba
     for use_batch_norm in (False, True):
         np.random.seed(3)
         nets.append(MLP(12, [7, 5], 3, use_batch_norm))
-    runs.normalize_at_start(nets[0], images)
+    training.normalize_at_start(nets[0], images)
     torch.testing.assert_close(nets[0](images), nets[1].train()(images), rtol=1e-4, atol=1e-5)
     assert not any(isinstance(layer, nn.BatchNorm1d) for layer in nets[0].layers)
 
@@ -89,7 +90,7 @@ def test_normalized_at_its_start_a_net_computes_what_batch_normalization_does(ba
 def test_statistics_of_groups_are_batch_normalization_of_each_group(group_size):
     torch.manual_seed(0)
     x = torch.randn(32, 6) * 4 + 2
-    grouped, plain = runs.GroupedBatchNorm(6, group_size), nn.BatchNorm1d(6)
+    grouped, plain = training.GroupedBatchNorm(6, group_size), nn.BatchNorm1d(6)
     with torch.no_grad():
         for layer in (grouped, plain):
             layer.weight.copy_(torch.arange(6.)), layer.bias.fill_(0.5)
@@ -107,7 +108,7 @@ def test_statistics_of_groups_are_batch_normalization_of_each_group(group_size):
 
 def test_groups_replace_every_batch_normalization():
     model = MLP(12, [7, 5], 3, use_batch_norm=True)
-    runs.normalize_in_groups(model, 8)
+    training.normalize_in_groups(model, 8)
     assert [layer.group_size for layer in model.layers if isinstance(layer, nn.BatchNorm1d)] == [8, 8]
 
 
@@ -116,7 +117,7 @@ def test_training_accuracy_is_measured_as_validation_accuracy_is(expect_trainabl
     import train_mlp_pytorch
 
     run = {'hidden_dims': [6], 'use_batch_norm': True, 'seed': 5, 'lr': 0.02, 'batch_size': 100, 'epochs': 1}
-    measured = runs.train_one(run, expect_trainable)
+    measured = training.train_one(run, expect_trainable)
     accuracies = []
 
     def after_epoch(model):

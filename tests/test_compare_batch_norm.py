@@ -283,6 +283,16 @@ def test_plot_only_draws_what_is_there_and_asks_for_no_flag_of_the_study(study, 
     assert max(map(len, out.split('written:')[0].splitlines())) <= 80 and out.split('written:')[0].isascii()
 
 
+def test_only_training_needs_torch(study, run_script, tmp_path):
+    (tmp_path / 'batch_norm.json').write_bytes((study / 'batch_norm.json').read_bytes())
+    run = run_script('compare_batch_norm.py', '--plot_only', '--results_dir', tmp_path, PATCHES=PATCHES, WITHOUT='torch')
+    assert (run.returncode, run.stderr) == (0, '') and 'written:' in run.stdout
+    run = run_script('compare_batch_norm.py', *FLAGS, '--seeds', '7', '--results_dir', tmp_path, PATCHES=PATCHES,
+                     WITHOUT='torch')
+    assert (run.returncode, run.stderr) == (1, 'compare_batch_norm.py: error: torch is not installed: '
+                                               'python -m pip install -r requirements.txt\n')
+
+
 @pytest.mark.skipif(not LINUX, reason='needs Linux: a limit on the size of files')
 def test_figures_on_a_full_disk_are_missed_in_one_line_and_the_old_ones_stay(study, command_line, tmp_path):
     import resource

@@ -106,10 +106,13 @@ def user_errors(parser, *more_errors, when_interrupted):
     except (DataUnavailable, Diverged, *more_errors) as error:
         parser.exit(1, f'{parser.prog}: error: {error}\n')
     except ModuleNotFoundError as error:
-        package = {'matplotlib': 'matplotlib', 'PIL': 'Pillow', 'tqdm': 'tqdm'}.get(error.name.partition('.')[0])
+        package = {'matplotlib': 'matplotlib', 'PIL': 'Pillow', 'tqdm': 'tqdm', 'torch': 'torch'}.get(
+            error.name.partition('.')[0])
         if not package:
             raise
-        parser.exit(1, f'{parser.prog}: error: {package} is not installed: python -m pip install {package}\n')
+        # The requirements name a version of PyTorch: the newest can be gigabytes.
+        wanted = '-r requirements.txt' if package == 'torch' else package
+        parser.exit(1, f'{parser.prog}: error: {package} is not installed: python -m pip install {wanted}\n')
     except MemoryError as error:
         parser.exit(1, f'{parser.prog}: error: the memory does not suffice ({error}): give a smaller net or batch\n')
     except OSError as error:
