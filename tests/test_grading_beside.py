@@ -5,6 +5,7 @@ import sys
 import pytest
 
 import small_solutions
+from conftest import ROOT
 from grading.judge import judge
 from grading.remote import Server
 
@@ -31,6 +32,11 @@ def test_right_scripts_are_right(judged):
     findings = judged()
     assert [findings.verdict(part) for part in ('pytorch', 'training')] == ['right', 'right']
     assert [finding.text for finding in findings.of('pytorch') + findings.of('training')] == []
+
+
+def test_the_solution_of_this_project_is_right_in_its_scripts_too(server):
+    findings = judge(server, ROOT).findings
+    assert [(findings.verdict(part), findings.of(part)) for part in ('pytorch', 'training')] == [('right', [])] * 2
 
 
 NORM = '            if use_batch_norm:\n                layers.append(nn.BatchNorm1d(out))\n'
