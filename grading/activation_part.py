@@ -131,9 +131,10 @@ def _judge_one(context, name):
     formula = kind.formula if kind else "the slope of what forward computes"
     tell(context, PART, f'{what}forward', forward, _forward_suspects(activation),
          place(name, 'forward', r'where|max|exp|\[.*\]\s*=|return'), f'Y = {formula}', ['x'])
-    tell(context, PART, f'{what}∂L/∂X, the gradient of the input,', backward, _backward_suspects(activation),
-         place(name, 'backward', r'where|dx|exp|\[.*\]\s*=|return'),
-         '∂L/∂X = ∂L/∂Y ∘ h′(X): the slope at the input of forward, element by element', ['x', 'D'])
+    if not any(isinstance(trial.actual, Exception) for trial in forward):
+        tell(context, PART, f'{what}∂L/∂X, the gradient of the input,', backward, _backward_suspects(activation),
+             place(name, 'backward', r'where|dx|exp|\[.*\]\s*=|return'),
+             '∂L/∂X = ∂L/∂Y ∘ h′(X): the slope at the input of forward, element by element', ['x', 'D'])
     wrong = context.findings.of(PART, 'wrong')[before:]
     if wrong and 'changed' in context.session.facts.get((name, 'forward'), ()):
         wrong[-1].cause = 'input changed in place'

@@ -138,4 +138,4 @@ def show(name, value):
 
 
 def _number(value):
-    return f'{float(value):.5g}'
+    return f'{float(value) + 0.0:.5g}'  # 0 in place of -0

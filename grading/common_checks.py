@@ -13,7 +13,7 @@ def cache(context, part, cls, make, x, dout):
             return context.departs(part, f'{cls} has no clear_cache.', cause='clear_cache')
         if context.modules.is_empty(cls, 'clear_cache'):
             return context.departs(part, f'clear_cache of {cls} is a stub.', cause='clear_cache')
-        thing.call('forward', x)
+        thing.array('forward', x)
         try:
             thing.call('clear_cache')
         except Failed as failed:

@@ -96,9 +96,10 @@ def judge(context):
         y = thing if isinstance(thing, Exception) else attempt(lambda: thing.array('forward', x))
         dx = y if isinstance(y, Exception) else attempt(lambda: thing.array('backward', D))
         came = not isinstance(y, Exception) and y.shape == x.shape and np.isfinite(y).all()
-        own = np.asarray(y, float) if came else softmax(x)  # so that backward is not blamed for a wrong forward
         forward.append(Trial({'x': x, 'samples': samples}, y, softmax(x)))
-        backward.append(Trial({'y': own, 'D': D, 'samples': samples}, dx, softmax_gradient(own, D)))
+        if came:  # so that backward is not blamed for a wrong forward
+            own = np.asarray(y, float)
+            backward.append(Trial({'y': own, 'D': D, 'samples': samples}, dx, softmax_gradient(own, D)))
     tell(context, part, 'forward', forward, SOFTMAX_FORWARD, source.place(cls, 'forward', r'/|divide|return'),
          'Y_ij = exp(X_ij) / Σ_k exp(X_ik): each row sums to 1', ['x'])
     if not any(isinstance(trial.actual, Exception) for trial in forward):

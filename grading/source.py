@@ -86,13 +86,17 @@ class Source:
         return None
 
     def place(self, cls, method, pattern):
-        """Where a statement of a method matches a pattern, the last that does: 'modules.py, line 80', or ''."""
+        """Where a statement of a method matches a pattern: 'modules.py, line 80', or ''.
+
+        The last that does, but one that computes before one that only returns a name.
+        """
         node = self.method(cls, method)
         if node is None:
             return ''
         numbers = [number for number in range(node.lineno + 1, (node.end_lineno or node.lineno) + 1)
                    if re.search(pattern, self.line(number)) and not self.line(number).startswith('#')]
-        return f'{self.name}, line {numbers[-1]}' if numbers else f'{self.name}, line {node.lineno}'
+        computing = [number for number in numbers if not re.fullmatch(r'return [\w.]+\s*(#.*)?', self.line(number))]
+        return f'{self.name}, line {(computing or numbers or [node.lineno])[-1]}'
 
     def quote(self, place):
         """The line at a place, as it stands there."""

@@ -156,7 +156,7 @@ MISTAKES = {  # what is changed → part, cause, words that the student reads
     'input layer': ([('self.x = x\n        return x @', 'self.x = x\n        x = x * (2 if self.first else 1)\n        '
                                                         'return x @'),
                      ('std = np', 'self.first = input_layer\n        std = np')], 'linear', 'input_layer',
-                    'more than the initialization'),
+                    'more than the initialization changes'),
     'assert': ([('self.x = x\n        return x @', 'self.x = x\n        assert len(x) > 3\n        return x @')],
                'linear', 'raises AssertionError', ''),
     'slope': ([('dout * np.where(self.x > 0, 1, self.alpha * np.exp(self.x))', 'dout')], 'activation', 'slope missing',
