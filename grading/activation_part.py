@@ -218,8 +218,6 @@ def _forward_suspects(activation):
     if kind and kind.name == 'leaky':
         suspects += [
             Suspect('slope missing', 'is ReLU: 0 for negative X, without the slope', lambda x, **_: np.maximum(x, 0)),
-            Suspect('slope on the wrong side', 'has the slope on the positive side',
-                    lambda x, **_: np.where(x > 0, a * x, x)),
             Suspect('slope not multiplied', 'is the slope itself for negative X', lambda x, **_: np.where(x > 0, x, a)),
             Suspect('slope ignored', f'takes no notice of the slope {a:g} (0.01 in its place)',
                     lambda x, **_: np.where(x > 0, x, 0.01 * x)),

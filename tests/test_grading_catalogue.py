@@ -22,7 +22,11 @@ WEIGHT = "self.grads['weight'] = dout.T @ self.x"
 BIAS = "self.grads['bias'] = dout.sum(axis=0)"
 X = "return dout @ self.params['weight']"
 W = "self.params['weight']"
-LINEAR = [  # (the cause that it has to have, what stands in the solution, what the mistake puts in its place)
+BUILT = 'std = np'
+NO_INPUT_LAYER = [(', input_layer=i == 0', ''), (', input_layer=not n_hidden', '')]
+DEVIATION = 'np.sqrt((1 if input_layer else 2) / in_features)'
+# (the cause that it has to have, what stands in the solution, what the mistake puts in its place, further changes)
+LINEAR = [
     ('bias forgotten', Y, f'return x @ {W}.T'),
     ('transpose', Y, f"return x @ {W} + self.params['bias']"),
     ('bias subtracted', Y, f"return x @ {W}.T - self.params['bias']"),
@@ -95,7 +99,24 @@ LINEAR = [  # (the cause that it has to have, what stands in the solution, what 
     ('clear_cache', '        self.x = None\n\nclass ELU', '        self.x = self.nothing\n\nclass ELU'),
     ('clear_cache', '        self.x = None\n\nclass ELU', '        self.params = None\n\nclass ELU'),
     ('clear_cache', '        self.x = None\n\nclass ELU', '        self.z = None\n\nclass ELU'),
-    ('can not be built', 'std = np', 'raise RuntimeError("not today")\n        std = np'),
+    ('initialization', '(1 if input_layer else 2)', '2'),
+    ('initialization', ', input_layer=False', '', *NO_INPUT_LAYER, (DEVIATION, '0.0001')),
+    ('initialization', ', input_layer=False', '', *NO_INPUT_LAYER, (DEVIATION, 'np.sqrt(1 / in_features)')),
+    ('initialization', BUILT, f'if in_features > 99:\n            raise MemoryError("so large")\n        {BUILT}'),
+    ('', BUILT, f'np.random.seed(1)\n        {BUILT}'),
+    ('input_layer', f'self.x = x\n        {Y}', f'self.x = x\n        x = x * (2 if self.first else 1)\n        {Y}',
+     (BUILT, f'self.first = input_layer\n        {BUILT}')),
+    ('shape of the bias gradient', BIAS, "self.grads['bias'] = dout.sum(axis=0, keepdims=True)"),
+    ('gradients at the start', "{'weight': np.zeros((out_features, in_features)), 'bias': np.zeros(out_features)}",
+     "{'weight': None, 'bias': None}"),
+    ('gradients at the start', '        self.grads = ', '        grads = ', (WEIGHT, f'self.grads = {{}}\n        {WEIGHT}')),
+    ('', WEIGHT, "self.grads['weight'] = self.grads['weight'] + dout.T @ self.x",
+     (BIAS, "self.grads['bias'] = self.grads['bias'] + dout.sum(axis=0)"),
+     ('        self.x = None\n\nclass ELU', "        self.x = None\n        for name in self.grads:\n"
+      "            self.grads[name] = np.zeros_like(self.params[name])\n\nclass ELU")),
+    ('second step', Y, f"if len(x) != getattr(self, 'n', len(x)):\n            raise ValueError('another batch')\n"
+                       f"        self.n = len(x)\n        {Y}"),
+    ('can not be built', BUILT, 'raise RuntimeError("not today")\n        std = np'),
 ]
 H = 'return np.where(x > 0, x, self.alpha * (np.exp(x) - 1))'
 SLOPE = 'return dout * np.where(self.x > 0, 1, self.alpha * np.exp(self.x))'
@@ -136,6 +157,19 @@ ACTIVATION = [
     ('overflow', H, 'return np.where(x > 0, x + 0 * (np.exp(x) - np.exp(x)), self.alpha * (np.exp(x) - 1))'),
     ('loop', H, 'return np.array([[v if v > 0 else self.alpha * (np.exp(v) - 1) for v in row] for row in x])'),
     ('clear_cache', '        self.x = None\n\nclass Soft', '        self.z = None\n\nclass Soft'),
+]
+LEAKY = [('class ELUModule', 'class LeakyReLUModule'), ('self, alpha', 'self, neg_slope'),
+         ('self.alpha = alpha', 'self.alpha = neg_slope'), ('ELUModule(alpha=1.0)', 'LeakyReLUModule(neg_slope=0.1)')]
+LEAKY_H = H, 'return np.where(x > 0, x, self.alpha * x)'
+LEAKY_SLOPE = SLOPE, 'return dout * np.where(self.x > 0, 1, self.alpha)'
+ACTIVATION += [
+    ('slope missing', H, 'return np.maximum(x, 0)', LEAKY_SLOPE, *LEAKY),
+    ('wrong side', H, 'return np.where(x > 0, self.alpha * x, x)', LEAKY_SLOPE, *LEAKY),
+    ('slope not multiplied', H, 'return np.where(x > 0, x, self.alpha)', LEAKY_SLOPE, *LEAKY),
+    ('slope ignored', H, 'return np.where(x > 0, x, 0.01 * x)', LEAKY_SLOPE, *LEAKY),
+    ('slope missing for negative input', SLOPE, 'return dout * (self.x > 0)', LEAKY_H, *LEAKY),
+    ('∂L/∂Y left out', SLOPE, 'return np.where(self.x > 0, dout, self.alpha)', LEAKY_H, *LEAKY),
+    ('slope ignored', SLOPE, 'return dout * np.where(self.x > 0, 1, 0.01)', LEAKY_H, *LEAKY),
 ]
 E = 'e = np.exp(x - x.max(axis=1, keepdims=True))'
 ROW = 'self.y = e / e.sum(axis=1, keepdims=True)'
@@ -243,7 +277,7 @@ def test_each_mistake_is_called_by_its_name_and_told_as_approved(tmp_path):
     texts = {part: [] for part in CATALOGUE}
     with Server(timeout=20) as server:
         for number, mistakes in enumerate(itertools.zip_longest(*CATALOGUE.values())):
-            changes = [mistake[1:] for mistake in mistakes if mistake]
+            changes = [change for mistake in mistakes if mistake for change in (mistake[1:3], *mistake[3:])]
             judgement = judge(server, small_solutions.write(tmp_path / str(number), changes=changes))
             for part, mistake in zip(CATALOGUE, mistakes):
                 if mistake:
