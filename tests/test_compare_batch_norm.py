@@ -219,13 +219,14 @@ def test_a_signal_keeps_the_finished_runs_and_leaves_no_process(start_study, tmp
 
 
 @pytest.mark.skipif(not LINUX, reason='needs Linux: finds the processes in /proc')
-def test_ctrl_c_while_the_processes_start_is_told_once(run_script, tmp_path):
+@pytest.mark.parametrize('name', ['SIGINT', 'SIGHUP'])
+def test_a_signal_while_the_processes_start_is_told_once(run_script, tmp_path, name):
     process = run_script('compare_batch_norm.py', *FLAGS, '--results_dir', tmp_path, PATCHES=PATCHES, start_only=True)
     give_up = time.monotonic() + PATIENCE
     while len(started := list(descendants(process.pid))) < 2:  # one keeps track of locks, one trains
         assert process.poll() is None and time.monotonic() < give_up, 'no process was started'
     for pid in [*started, process.pid]:
-        os.kill(pid, signal.SIGINT)
+        os.kill(pid, getattr(signal, name))
     _, err = process.communicate(timeout=PATIENCE)
     assert err == '\ncompare_batch_norm.py: interrupted; no run was finished, the same command starts again\n'
 

@@ -16,7 +16,7 @@ from PIL import Image
 from small_study import FLAGS, PATCHES
 from training import models
 
-KILLS = int(os.environ.get('KILLS', 3))
+KILLS = int(os.environ.get('KILLS', 5))
 FAST = ['--epochs', '2', '--hidden_dims', '8', '--lr', '0.05', '--batch_size', '200']
 STEM = 'mlp_numpy_hidden_dims8_lr0.05_batch_size200_epochs2'
 
