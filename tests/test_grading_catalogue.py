@@ -263,10 +263,11 @@ CROSS_ENTROPY = [
 CATALOGUE = {'linear': LINEAR, 'activation': ACTIVATION, 'softmax': SOFTMAX, 'cross_entropy': CROSS_ENTROPY}
 
 
-def told(judgement, part, cause, new):
+def told(judgement, part, cause, old, new, *_):
     """What is said of a part, as the student reads it, under the line that is wrong."""
     assert cause in {finding.cause for finding in judgement.findings.of(part)}, (part, cause, new)
-    lines = [f'### {" / ".join(line.strip() for line in new.splitlines())}']
+    changed = ' / '.join(line.strip() for line in (new or f'without {old}').splitlines() if line.strip())
+    lines = [f'### {changed}']
     for finding in judgement.findings.of(part):
         text = report.paragraph(finding) if finding.kind == 'wrong' else report.wrapped(finding.text, '- ')
         lines += [f'[{finding.kind}: {finding.cause}]', text]
@@ -281,6 +282,6 @@ def test_each_mistake_is_called_by_its_name_and_told_as_approved(tmp_path):
             judgement = judge(server, small_solutions.write(tmp_path / str(number), changes=changes))
             for part, mistake in zip(CATALOGUE, mistakes):
                 if mistake:
-                    texts[part].append(told(judgement, part, mistake[0], mistake[2]))
+                    texts[part].append(told(judgement, part, *mistake))
     for part, told_of_it in texts.items():
         assert_approved(f'grading_{part}', '\n\n'.join(told_of_it) + '\n')
