@@ -8,6 +8,7 @@ from grading import class_run, report
 from grading.findings import PARTS
 from grading.judge import judge
 from grading.remote import NoServer, Server
+from training.process import say
 from training.settings import COUNT, POSITIVE
 
 
@@ -74,21 +75,21 @@ def main(arguments, parser):
         parser.error(str(error))
     except OSError as error:
         parser.error(f'argument --report: {error.filename or arguments.report!r}: {error.strerror}')
-    print(f'\n{report.table(entries)}')
+    say(f'\n{report.table(entries)}')
     if arguments.report:
-        print(f'\nreport: {Path(arguments.report) / "summary.csv"}, a page and a JSON for each solution beside it')
+        say(f'\nreport: {Path(arguments.report) / "summary.csv"}, a page and a JSON for each solution beside it')
     return int(any(_fails(entry, arguments.strict) for entry in entries))
 
 
 def one(folder, arguments):
     """One solution, each part told as it is done."""
-    print(f'solution: {folder}')
+    say(f'solution: {folder}')
     with Server(timeout=arguments.timeout) as server:
-        judgement = judge(server, folder, given=folder, tell=lambda part, findings: print(
-            report.part_line(part, findings), flush=True))
-    print(report.details(judgement))
-    print(f'\ninterface met: {"; ".join(judgement.interface) or "none"}\nprotection: {judgement.protection}\n')
-    print(f'verdict: {report.headline(judgement)}')
+        judgement = judge(server, folder, given=folder, tell=lambda part, findings: say(
+            report.part_line(part, findings)))
+    say(report.details(judgement))
+    say(f'\ninterface met: {"; ".join(judgement.interface) or "none"}\nprotection: {judgement.protection}\n')
+    say(f'verdict: {report.headline(judgement)}')
     return int(_fails(report.as_json(judgement, arguments.points, arguments.strict), arguments.strict))
 
 

@@ -219,9 +219,14 @@ def test_threads_are_chosen_by_a_flag_that_the_record_and_the_name_carry(run_scr
     assert record['environment']['threads'] == record['config']['threads'] == 1
 
 
-def test_an_output_without_the_letters_of_mathematics_ends_in_no_traceback(run_script):
+def test_unittests_prints_a_report_without_torch_and_without_the_letters_of_mathematics_too(run_script):
     run = run_script('unittests.py', WITHOUT='torch', PYTHONIOENCODING='ascii')
-    assert run.returncode == 0 and 'Traceback' not in run.stderr and 'OK' in run.stderr
+    assert run.returncode == 0 and 'Traceback' not in run.stderr and '\nOK' in run.stderr
+    assert 'linear: gradients of weight, bias and input equal central differences ... ok' in run.stderr
+    assert "linear: gradients of weight, bias and input equal autograd's ... skipped" in run.stderr
+
+
+def test_help_without_the_letters_of_mathematics_ends_in_no_traceback(run_script):
     run = run_script('inspection.__main__', '--help', PYTHONIOENCODING='ascii')
     assert run.returncode == 0 and '32?32' in run.stdout  # 32×32
 
@@ -240,10 +245,3 @@ def test_unittests_ends_with_1_where_a_check_fails_and_with_0_where_none_does(ru
     monkeypatch.setattr(modules.ReLUModule, 'backward', lambda self, dout: dout)
     code, _, err = run_in_process('unittests.py', [])
     assert code in (1, True) and "relu: gradient equals autograd's, at 0 too ... FAIL" in err
-
-
-def test_unittests_prints_a_report_without_torch_too(run_script):
-    run = run_script('unittests.py', WITHOUT='torch')
-    assert run.returncode == 0
-    assert 'linear: gradients of weight, bias and input equal central differences ... ok' in run.stderr
-    assert "linear: gradients of weight, bias and input equal autograd's ... skipped" in run.stderr

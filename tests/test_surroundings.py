@@ -8,6 +8,7 @@ import sys
 import pytest
 
 import train_mlp_numpy
+import unittests
 from test_command_line import FAST, FAST_STEM
 from training import results
 
@@ -26,6 +27,22 @@ def test_a_run_in_the_oddest_surroundings_writes_its_results(run_script, tmp_pat
                                                                 for ending in ('json', 'npz', 'png')]
     record = json.loads((tmp_path / f'{FAST_STEM}.json').read_text())
     assert record['environment']['threads'] == 1, 'there is one processor, whatever was asked for'
+
+
+@pytest.mark.parametrize('stream, arguments', [('stdout', ['--solution', 'empty']), ('stderr', [])])
+def test_a_report_whose_reader_goes_away_is_not_one_that_has_failed(run_in_process, monkeypatch, tmp_path, stream,
+                                                                   arguments):
+    # As with `| head -1`; what comes after the first line is done all the same, and decides the exit code.
+    (tmp_path / 'empty').mkdir()
+    reader, writer = os.pipe()
+    os.close(reader)
+    for case in set(vars(unittests)) - {'ReLUModuleChecks'}:
+        if case.endswith('Checks'):
+            monkeypatch.setattr(getattr(unittests, case), '__unittest_skip__', True, raising=False)
+    with os.fdopen(writer, 'w') as nobody:
+        monkeypatch.setattr(sys, stream, nobody)
+        code, out, err = run_in_process('unittests.py', arguments)
+    assert (bool(code), out, err) == (bool(arguments), '', '')  # a folder without a solution counts as an error
 
 
 def test_without_matplotlib_and_standard_output_the_numbers_are_written(run_script, tmp_path):

@@ -35,11 +35,15 @@ def exit_code(interrupt):
     return 128 + (interrupt.args[0] if isinstance(interrupt, Ended) else signal.SIGINT)
 
 
-def say(text):
-    """Print a line at once. Where nobody can take it, the work goes on: its results are worth more than its report."""
+def say(text, stream=None, end='\n'):
+    """Print a line at once, on standard output by default.
+
+    Where nobody can take it, the work goes on: its results are worth more than its report.
+    """
+    stream = stream or sys.stdout
     try:
-        print(text, flush=True)
+        print(text, end=end, file=stream, flush=True)
     except OSError as error:
         if not isinstance(error, BrokenPipeError):  # whose reader has seen enough, as with `| head -1`
             print(f'standard output can not be written ({error}); the work goes on', file=sys.stderr)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
