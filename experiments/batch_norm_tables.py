@@ -86,12 +86,12 @@ def gain_by_seed(results, net, value):
     return differences_by_seed(normalized, without, value)
 
 
-def difference_cell(ours, theirs, value, digits=1):
+def difference_cell(ours, theirs, value):
     values = differences(ours, theirs, value)
-    return difference(values, digits) if values else '–'
+    return difference(values) if values else '–'
 
 
-def cell(runs, value, digits=1):
+def cell(runs, value):
     """Mean and deviation of the value over the runs, or why there is none."""
     runs = list(runs.values())
     diverged = sum('diverged' in run for run in runs)
@@ -101,7 +101,7 @@ def cell(runs, value, digits=1):
     reached = [value for value in values if value is not None]
     if len(reached) < len(values):
         return f'in {len(reached)} of {len(values)}'
-    return mean_and_deviation(reached, digits)
+    return mean_and_deviation(reached)
 
 
 def markdown(heading, rows):
