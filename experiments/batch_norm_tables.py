@@ -46,11 +46,11 @@ def validation_at(run, level):
     reached, or was before the first epoch had ended.
     """
     fit, validation = ([100 * value for value in run[key]] for key in ('measured_train_accuracy', 'val_accuracy'))
-    for i in range(1, len(fit) if fit[0] < level else 0):
-        if fit[i] >= level:
-            part = (level - fit[i - 1]) / (fit[i] - fit[i - 1])
-            return validation[i - 1] + part * (validation[i] - validation[i - 1])
-    return None
+    i = next((i for i, value in enumerate(fit) if value >= level), 0)
+    if i == 0:
+        return None
+    part = (level - fit[i - 1]) / (fit[i] - fit[i - 1])
+    return validation[i - 1] + part * (validation[i] - validation[i - 1])
 
 
 def nets_of(results):

@@ -68,6 +68,7 @@ def with_gaps():
         best = {True: 0.3, False: 0.01}[run['use_batch_norm']]
         run['val_accuracy'] = [round(value + (0.09 if run['lr'] == best else -0.09), 4) for value in run['val_accuracy']]
     rates[0] = diverged(rates[0])
+    rates.append({**rates[1], 'lr': 0.03, 'val_accuracy': rates[1]['val_accuracy'][:1]})  # of one epoch, and of one net
     rates += [known_run([4], True, seed, lr=0.3) for seed in MEASURED[1:]]
     rates += [known_run([4], False, seed, lr=0.01) for seed in MEASURED[1:3]]
     rates += [known_run([5, 4], use_batch_norm, 44, lr=0.3 if use_batch_norm else 0.01) for use_batch_norm in (False, True)]
