@@ -194,7 +194,7 @@ FAULTS = {
     'unittests.py': (['tests/test_command_line.py'], [
         ("    unittest.main(__name__, argv=sys.argv[:1],", "    unittest.main(__name__, argv=sys.argv[:1], exit=False,"),
     ]),
-    'experiments/twins.py': (['tests/test_compare_twins.py'], [
+    'experiments/twins.py': (['tests/test_study_runs.py'], [
         ("label=run['twin'])", "label=pair[run is pair[0]]['twin'])"),
         ("for marker, use_batch_norm in (('o', False), ('s', True)):",
          "for marker, use_batch_norm in (('o', False), ('s', False)):"),

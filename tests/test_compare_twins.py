@@ -81,22 +81,6 @@ def test_a_damaged_file_is_left_as_it_is(command_line, tmp_path, content):
     assert (tmp_path / 'twins.json').read_text() == content
 
 
-def test_the_figure_shows_each_twin_under_its_own_name():
-    def run(twin, seed, use_batch_norm, loss, test_accuracy):
-        return {'twin': twin, 'seed': seed, 'use_batch_norm': use_batch_norm, 'test_accuracy': test_accuracy,
-                'first_epoch_loss': [loss, 2.0]}
-
-    runs = [run('NumPy', 1, False, 2.2, 0.1), run('PyTorch', 1, False, 2.0, 0.2),
-            run('NumPy', 1, True, 3.0, 0.3), run('PyTorch', 1, True, 2.0, 0.4)]
-    left, middle, right = twins.draw(twins.compare(runs)).axes
-    lines = [{line.get_label(): list(line.get_ydata()) for line in axes.get_lines()} for axes in (left, middle, right)]
-    assert lines[0] == {'NumPy': [2.2, 2.0], 'PyTorch': [2.0, 2.0]}
-    assert lines[1]['without batch normalization'] == pytest.approx([0.1, 1e-8])
-    assert lines[1]['with batch normalization'] == pytest.approx([0.5, 1e-8])
-    assert lines[2] == {'NumPy, without batch normalization': [0.1], 'PyTorch, without batch normalization': [0.2],
-                        'NumPy, with batch normalization': [0.3], 'PyTorch, with batch normalization': [0.4]}
-
-
 def test_half_a_pair_is_not_compared():
     runs = [{'twin': 'NumPy', 'seed': 1, 'use_batch_norm': False},
             {'twin': 'PyTorch', 'seed': 2, 'use_batch_norm': False}]
