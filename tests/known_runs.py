@@ -29,7 +29,7 @@ def known_run(hidden_dims, use_batch_norm, seed, **others):
             'loss_along_gradient': [{'epoch': epoch, 'losses': [round(3 - 0.3 * epoch + multiple + draw(0, 0.3), 4)
                                                                 for multiple in batch_norm_runs.MULTIPLES]}
                                     for epoch in dict.fromkeys((0, 1, epochs))],
-            'seconds_per_epoch': [0.5] * epochs, 'environment': {'threads': 1}}
+            'seconds_per_epoch': 0.5, 'environment': {'threads': 1}}
 
 
 def diverged(run):

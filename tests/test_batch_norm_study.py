@@ -106,25 +106,57 @@ def test_groups_replace_every_batch_normalization():
     assert [layer.group_size for layer in model.layers if isinstance(layer, nn.BatchNorm1d)] == [8, 8]
 
 
-def test_training_accuracy_is_measured_as_validation_accuracy_is(expect_trainable):
-    """In evaluation mode and after the epoch; measuring changes nothing about the training."""
+@pytest.mark.parametrize('settings', [
+    {'use_batch_norm': False, 'start': 'normalized'}, {'use_batch_norm': True, 'group_size': 20}],
+    ids=['normalized at its start', 'in groups'])
+def test_a_run_holds_what_was_measured_and_measuring_changes_nothing_about_the_training(expect_trainable, settings):
+    """Trained here by hand: in evaluation mode after each epoch, on images that are fewer than the sample."""
     import train_mlp_pytorch
+    from cifar10_utils import get_cifar10, get_dataloader
 
-    run = {'hidden_dims': [6], 'use_batch_norm': True, 'seed': 5, 'lr': 0.02, 'batch_size': 100, 'epochs': 1}
+    run = {'hidden_dims': [6, 5], 'seed': 5, 'lr': 0.02, 'batch_size': 100, 'epochs': 3, **settings}
+    data = get_cifar10(expect_trainable)
+    loader = get_dataloader({'train': data['train'], 'sample': data['train'], 'spread': data['validation']}, 500)
+    batches = list(get_dataloader({'train': data['train'], 'sample': data['train']}, 100)['sample'])[:8]
+    accuracies, spreads, moments = [], [], []
+
+    def make_model(*arguments):
+        model = MLP(*arguments)
+        if 'group_size' in run:
+            training.normalize_in_groups(model, 20)
+        if 'start' in run:
+            training.normalize_at_start(model, batches[0][0])
+        after_epoch(model, of_the_start=True)
+        return model
+
+    def after_epoch(model, of_the_start=False):
+        if not of_the_start:
+            accuracies.append(train_mlp_pytorch.evaluate_model(model, loader['sample']))
+            spreads.append(training.activation_spread(model, next(iter(loader['spread']))[0]))
+        if len(spreads) != 2:  # of three epochs
+            moments.append({'epoch': len(spreads), 'losses': training.loss_along_gradient(model, batches, 0.02)})
+
+    _, val_accuracies, test_accuracy, info = train_mlp_pytorch.train(
+        [6, 5], 0.02, settings['use_batch_norm'], 100, 3, 5, expect_trainable, device='cpu', verbose=False,
+        after_epoch=after_epoch, make_model=make_model)
     measured = training.train_one(run, expect_trainable)
-    accuracies = []
+    assert measured.pop('seconds_per_epoch') > 0 and accuracies != info['train_accuracy']
+    assert measured == {
+        **run, 'train_loss': info['train_loss'], 'train_accuracy': info['train_accuracy'], 'val_accuracy': val_accuracies,
+        'best_epoch': info['best_epoch'], 'environment': info['environment'], 'test_accuracy': test_accuracy,
+        'measured_train_accuracy': accuracies, 'activation_spread': spreads, 'loss_along_gradient': moments}
 
-    def after_epoch(model):
-        data = train_mlp_pytorch.cifar10_utils.get_cifar10(expect_trainable)
-        sample = {'train': data['train'], 'sample': data['train']}  # the 1,400 images are fewer than the sample
-        loader = train_mlp_pytorch.cifar10_utils.get_dataloader(sample, 100)['sample']
-        accuracies.append(train_mlp_pytorch.evaluate_model(model, loader))
 
-    _, val_accuracies, test_accuracy, info = train_mlp_pytorch.train(**run, data_dir=expect_trainable, device='cpu',
-                                                                     verbose=False, after_epoch=after_epoch)
-    assert measured['measured_train_accuracy'] == accuracies != info['train_accuracy']
-    assert (measured['val_accuracy'], measured['test_accuracy']) == (val_accuracies, test_accuracy)
-    assert [moment['epoch'] for moment in measured['loss_along_gradient']] == [0, 1]
+def test_what_is_no_longer_finite_ends_a_run_with_the_reason(expect_trainable, monkeypatch, capsys):
+    """The loss, or what is measured after an epoch."""
+    run = {'hidden_dims': [6], 'use_batch_norm': True, 'seed': 5, 'lr': 1e30, 'batch_size': 100, 'epochs': 2}
+    assert training.train_one(run, expect_trainable) == {
+        **run, 'diverged': 'the loss is nan in epoch 1, step 2, with learning rate 1e+30'}
+    run['lr'] = 0.02
+    monkeypatch.setattr(training, 'activation_spread', lambda model, images, given=[[1.0], [math.inf]]: given.pop(0))
+    assert training.train_one(run, expect_trainable) == {
+        **run, 'diverged': 'the activations are not finite after epoch 2'}
+    assert capsys.readouterr() == ('', '')
 
 
 # Means and intervals.
@@ -147,3 +179,8 @@ def test_validation_is_compared_at_the_same_fit():
     assert tables.validation_at(run, 95) is None
     run['measured_train_accuracy'][0] = 0.85  # and after falling back above 80 % again
     assert tables.validation_at(run, 80) is None
+
+
+def test_one_epoch_has_no_step():
+    assert tables.mean_step({'val_accuracy': [0.5]}) == 0
+    assert tables.mean_step({'val_accuracy': [0.5, 0.75, 0.25]}) == 37.5
