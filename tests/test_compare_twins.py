@@ -36,27 +36,19 @@ def runs_in(folder):
     return json.loads((folder / 'twins.json').read_text())['runs']
 
 
-def test_the_twins_are_compared_seed_by_seed_and_nothing_is_trained_twice(expect_trainable, tmp_path, command_line):
-    flags = ['--data_dir', expect_trainable, '--results_dir', tmp_path]
-    assert command_line('--seeds', 2, *flags)[0] == 0
-    first = runs_in(tmp_path)
-    code, out, err = command_line('--seeds', 1, 2, *flags)
+def test_the_twins_agree(expect_trainable, tmp_path, command_line):
+    code, out, err = command_line('--seeds', 2, '--data_dir', expect_trainable, '--results_dir', tmp_path)
     assert (code, err) == (0, '')
     runs = runs_in(tmp_path)
-    assert [(run['seed'], run['use_batch_norm'], run['twin']) for run in runs] == [
-        (seed, use_batch_norm, twin) for seed in (1, 2) for use_batch_norm in (False, True)
-        for twin in ('NumPy', 'PyTorch')]
-    assert all(run in runs for run in first)
     assert all(set(run['environment']) >= {'python', 'numpy', 'platform', 'threads'} for run in runs)
-    for pair in twins.compare(runs):
+    pairs = twins.compare(runs)
+    assert len(pairs) == 2
+    for pair in pairs:
         assert twins.relative_differences(pair).shape == (7,)
         assert twins.relative_differences(pair).max() < 1e-3
     with Image.open(tmp_path / 'twins.png') as image:
         image.verify()
-    assert out.count('\n1     ') == 2 and out.count('\n2     ') == 2
     assert all(len(line) < 80 for line in out.splitlines() if not line.startswith('written'))
-    code, out, _ = command_line('--seeds', 1, 2, *flags)
-    assert code == 0 and out.startswith('nothing is left to train') and runs_in(tmp_path) == runs
 
 
 def test_ctrl_c_keeps_the_finished_runs(run_script, tmp_path):

@@ -98,7 +98,7 @@ def batch_norm(told, monkeypatch):
         told.append(Executor(*arguments).started)
         return Executor(*arguments)
 
-    monkeypatch.setattr(compare_batch_norm, 'train_one', train_one)
+    monkeypatch.setattr('experiments.batch_norm_training.train_one', train_one)
     monkeypatch.setattr(compare_batch_norm, 'processors', lambda: 3)
     monkeypatch.setattr(study, 'processors', lambda: 7)
     monkeypatch.setattr(concurrent.futures, 'ProcessPoolExecutor', executor)
@@ -116,6 +116,7 @@ def batch_norm(told, monkeypatch):
 def test_what_the_study_of_batch_normalization_trains_says_and_keeps(batch_norm, told, tmp_path):
     told.to(compare_batch_norm.main, '--seeds', '7', '5', '7', '--epochs', '4', '--data_dir', 'there')
     told.to(compare_batch_norm.main, '--seeds', '5', '6', '--epochs', '4', '--jobs', '2')
+    told.to(compare_batch_norm.main, '--seeds', '6', '7', '--epochs', '4')
     told.to(compare_batch_norm.main, '--plot_only', '--epochs', '3')
     told.to(compare_batch_norm.main)
     contents = json.loads((tmp_path / 'batch_norm.json').read_text())
@@ -139,6 +140,7 @@ def test_what_the_extended_study_trains(batch_norm, told, tmp_path):
 
 def test_what_is_said_where_the_study_is_cut_short_or_refused(batch_norm, told, tmp_path, monkeypatch):
     told.to(compare_batch_norm.main, '--plot_only')
+    assert not list(tmp_path.iterdir())
     batch_norm[1] = KeyboardInterrupt()
     told.to(compare_batch_norm.main)
     controls = {kind: [] for kind in batch_norm_runs.KINDS[1:]}
@@ -163,7 +165,9 @@ def test_the_courses_function_has_the_settings_of_the_assignment(batch_norm, tol
     results['runs'].sort(key=lambda run: len(run['hidden_dims']))  # as in the file: here in the order of the training
     assert results['config'] == {**batch_norm_runs.SETTINGS, 'nets': known_runs.NETS}
     assert results == json.loads((tmp_path / 'a' / 'results.json').read_text()) and len(results['runs']) == 6
-    compare_batch_norm.train_models(tmp_path / 'b.json', (1,), 2, 'there', {'epochs': 2})
+    compare_batch_norm.train_models(str(tmp_path / 'b.json'), (1,), 2, 'there', {'epochs': 2})
+    paths, table = compare_batch_norm.plot_results(str(tmp_path / 'b.json'))
+    told += [*map(str, paths), table]
     assert_approved('study_batch_norm_course', told.text())
 
 
