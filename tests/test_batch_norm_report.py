@@ -29,8 +29,17 @@ def test_the_figures_of_a_study_are_as_approved():
     assert_approved('batch_norm_figures', '\n'.join(texts))
 
 
-def test_without_controls_the_two_figures_of_the_assignment_are_drawn_and_without_results_empty_ones():
-    assert list(report.figures_of(known_runs.of_one_seed())) == ['_train', '_validation']
+def test_each_kind_of_control_has_its_figure_and_any_of_them_the_fit_and_the_spread(monkeypatch):
+    for name in ('accuracy', 'gradient', 'groups', 'rates', 'fit', 'spread'):
+        monkeypatch.setattr(report.figures, f'draw_{name}', lambda *_: 'a figure')
+    study = known_runs.of_one_seed()
+    assert list(report.figures_of(study)) == ['_train', '_validation']
+    for kind, ending in (('start_runs', '_gradient'), ('group_runs', '_groups'), ('learning_rate_runs', '_rates')):
+        endings = report.figures_of({**study, kind: known_runs.with_gaps()[kind]})
+        assert list(endings) == ['_train', '_validation', ending, '_fit', '_spread']
+
+
+def test_without_any_result_the_figures_are_empty():
     figures = report.figures_of(known_runs.without_results())
     assert list(figures) == ['_train', '_validation', '_gradient', '_groups', '_rates', '_fit', '_spread']
     assert [len(axes.get_lines()) for axes in figures['_validation'].axes] == [0, 0, 0]
