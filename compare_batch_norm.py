@@ -32,7 +32,7 @@ def train_models(results_filename, seeds=(42,), jobs=None, data_dir=DATA_DIR, se
     settings = {**SETTINGS, **(settings or {})}
     jobs = jobs or processors()
     with study.only_writer(results_filename):
-        results, trained = load_results(results_filename, settings), 0
+        results = load_results(results_filename, settings)
 
         def train(planned):
             todo = study.missing(planned, results)
@@ -41,11 +41,10 @@ def train_models(results_filename, seeds=(42,), jobs=None, data_dir=DATA_DIR, se
                     raise ModuleNotFoundError(name='torch')
                 cifar10_utils.get_cifar10(data_dir)  # fetched once, here, and not by every process
                 study.train_all(results_filename, results, todo, train_one, jobs, data_dir)
-            return len(todo)
+            return bool(todo)
 
-        for stage in stages(seeds, settings, results, extended):
-            trained += train(stage)
-    if not trained:
+        trained = [train(stage) for stage in stages(seeds, settings, results, extended)]
+    if not any(trained):
         say(f'nothing is left to train: {results_filename} holds all runs')
     return results
 

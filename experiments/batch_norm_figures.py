@@ -65,8 +65,9 @@ def draw_spread(results):
             _plot_band(axes, [[spread[layer] for spread in run['activation_spread']] for run in runs],
                        color=SHADES[layer], marker=MARKERS[layer], linestyle=style['linestyle'],
                        label=f'before the ReLU of layer {layer + 1}')
-        axes.set(title=f'net {net_name(net)}, {name}', xlabel='epoch', ylim=(0, None))
+        axes.set(title=f'net {net_name(net)}, {name}', xlabel='epoch')
         axes.xaxis.get_major_locator().set_params(integer=True)
+    panels[0].set_ylim(0, None)  # of both, and now that both have their lines: what is set no longer grows with them
     panels[0].set_ylabel('standard deviation of the pre-activations')
     _finish(figure, panels, results)
     return figure

@@ -46,11 +46,11 @@ def validation_at(run, level):
     reached, or was before the first epoch had ended.
     """
     fit, validation = ([100 * value for value in run[key]] for key in ('measured_train_accuracy', 'val_accuracy'))
-    for i in range(1, len(fit) if fit[0] < level else 0):
-        if fit[i] >= level:
-            part = (level - fit[i - 1]) / (fit[i] - fit[i - 1])
-            return validation[i - 1] + part * (validation[i] - validation[i - 1])
-    return None
+    i = next((i for i, value in enumerate(fit) if value >= level), 0)
+    if i == 0:
+        return None
+    part = (level - fit[i - 1]) / (fit[i] - fit[i - 1])
+    return validation[i - 1] + part * (validation[i] - validation[i - 1])
 
 
 def nets_of(results):
@@ -86,12 +86,12 @@ def gain_by_seed(results, net, value):
     return differences_by_seed(normalized, without, value)
 
 
-def difference_cell(ours, theirs, value, digits=1):
+def difference_cell(ours, theirs, value):
     values = differences(ours, theirs, value)
-    return difference(values, digits) if values else '–'
+    return difference(values) if values else '–'
 
 
-def cell(runs, value, digits=1):
+def cell(runs, value):
     """Mean and deviation of the value over the runs, or why there is none."""
     runs = list(runs.values())
     diverged = sum('diverged' in run for run in runs)
@@ -101,7 +101,7 @@ def cell(runs, value, digits=1):
     reached = [value for value in values if value is not None]
     if len(reached) < len(values):
         return f'in {len(reached)} of {len(values)}'
-    return mean_and_deviation(reached, digits)
+    return mean_and_deviation(reached)
 
 
 def markdown(heading, rows):

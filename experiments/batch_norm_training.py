@@ -39,7 +39,7 @@ def train_one(run, data_dir):
     def after_epoch(model):
         accuracies.append(train_mlp_pytorch.evaluate_model(model, sample))
         spreads.append(activation_spread(model, spread_images))
-        if not all(map(math.isfinite, [accuracies[-1], *spreads[-1]])):
+        if not all(map(math.isfinite, spreads[-1])):
             raise Diverged(f'the activations are not finite after epoch {len(spreads)}')
         if len(spreads) in (1, run['epochs']):
             gradients.append({'epoch': len(spreads), 'losses': loss_along_gradient(model, batches, run['lr'])})

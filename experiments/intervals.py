@@ -5,11 +5,10 @@ import math
 import statistics
 
 
-def mean_and_deviation(values, digits=1):
+def mean_and_deviation(values):
     """'52.3 ± 0.4': the mean and the sample standard deviation (n − 1); of one value only the value."""
-    text = f'{statistics.mean(values):.{digits}f}'
-    text = f'{statistics.mean(values):.{digits}f}'.replace('-', '−')
-    return f'{text} ± {statistics.stdev(values):.{digits}f}' if len(values) > 1 else text
+    text = signed(statistics.mean(values)).removeprefix('+')
+    return f'{text} ± {statistics.stdev(values):.1f}' if len(values) > 1 else text
 
 
 def confidence_interval(values):
@@ -22,25 +21,22 @@ def confidence_interval(values):
     return mean - half, mean + half
 
 
-def difference(values, digits=1):
-    """'+2.5 [1.9, 3.1]': the mean of the differences and its interval; in bold where that leaves out 0."""
-    mean = statistics.mean(values)
+def difference(values):
+    """'+2.5 [+1.9, +3.1]': the mean of the differences and its interval; in bold where that leaves out 0.
+
+    Then the data says which sign the difference has. Of one value only the value.
+    """
+    text = signed(statistics.mean(values))
     if len(values) == 1:
-        return signed(mean, digits)
+        return text
     low, high = confidence_interval(values)
-    text = f'{signed(mean, digits)} [{signed(low, digits)}, {signed(high, digits)}]'
-    return f'**{text}**' if decided(values) else text
+    text = f'{text} [{signed(low)}, {signed(high)}]'
+    return text if low <= 0 <= high else f'**{text}**'
 
 
-def decided(values):
-    """Whether the interval leaves out 0: the data says which sign the difference has."""
-    low, high = confidence_interval(values)
-    return low > 0 or high < 0
-
-
-def signed(value, digits=1):
+def signed(value):
     """'+2.5' or '−2.5', with the minus sign of a text; 0 without a sign."""
-    text = f'{value:+.{digits}f}'
+    text = f'{value:+.1f}'
     return text.replace('-', '−') if float(text) else text[1:]
 
 

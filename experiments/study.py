@@ -163,9 +163,10 @@ def interruptible(parser, results_filename, kinds):
 
 
 def _kept(results_filename, kinds):
-    try:
+    number = 0
+    with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
         results = json.loads(Path(results_filename).read_text(encoding='utf-8'))
         number = sum(len(results[kind]) for kind in kinds)
-    except (OSError, ValueError, LookupError, TypeError):
+    if not number:
         return 'no run was finished, the same command starts again'
     return f'{number} finished run{"s" * (number != 1)} kept in {results_filename}, the same command goes on'

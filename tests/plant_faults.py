@@ -194,7 +194,7 @@ FAULTS = {
     'unittests.py': (['tests/test_command_line.py'], [
         ("    unittest.main(__name__, argv=sys.argv[:1],", "    unittest.main(__name__, argv=sys.argv[:1], exit=False,"),
     ]),
-    'experiments/twins.py': (['tests/test_compare_twins.py'], [
+    'experiments/twins.py': (['tests/test_study_runs.py'], [
         ("label=run['twin'])", "label=pair[run is pair[0]]['twin'])"),
         ("for marker, use_batch_norm in (('o', False), ('s', True)):",
          "for marker, use_batch_norm in (('o', False), ('s', False)):"),
@@ -262,7 +262,7 @@ FAULTS = {
         ("return min(int(first), processors())", "return int(first)"),
         ("share > ENOUGH", "share < ENOUGH"),
     ]),
-    'experiments/batch_norm_runs.py': (['tests/test_batch_norm_study.py', 'tests/test_compare_batch_norm.py'], [
+    'experiments/batch_norm_runs.py': (['tests/test_compare_batch_norm.py'], [
         (" + ordered[place + 1:place + 2]", ""),
         ("ordered[max(place - 1, 0):place] + ", ""),
         ("            if seed != SELECTION_SEED:\n", "            if False:\n"),
@@ -273,7 +273,7 @@ FAULTS = {
         ("for i, (multiple, before) in enumerate(zip(MULTIPLES, [0, *MULTIPLES])):",
          "for i, (multiple, before) in enumerate(zip(MULTIPLES, [0] * 9)):"),
     ]),
-    'experiments/study.py': (['tests/test_compare_batch_norm.py'], [
+    'experiments/study.py': (['tests/test_study_runs.py', 'tests/test_compare_batch_norm.py'], [
         ("    threads = max(1, processors() // jobs)  #", "    threads = max(1, processors() // min(jobs, len(todo)))  #"),
         ("            save(results_filename, results)\n", "        save(results_filename, results)\n"),
         ("            if not any(run.items() <= finished.items() for finished in results[kind])]", "            if True]"),

@@ -1,0 +1,65 @@
+"""The report of the batch-normalization study: tables and figures of runs that are known, approved as a whole."""
+
+import pytest
+
+import known_runs
+from approval import assert_approved
+from experiments import batch_norm_report as report
+from experiments import batch_norm_tables as tables
+from experiments import intervals
+from figures_in_words import described
+
+STUDIES = {'one seed, without controls': known_runs.of_one_seed,
+           'four seeds and controls; some runs have diverged or are missing': known_runs.with_gaps,
+           'one seed and controls; every run has diverged': known_runs.without_results}
+
+
+@pytest.mark.parametrize('number, name', list(enumerate(STUDIES, start=1)))
+def test_the_tables_of_a_study_are_as_approved(number, name):
+    results = STUDIES[name]()
+    text = report.markdown(results)
+    assert text.startswith(report.INTRODUCTION + '\n\n## Table 1\n\n') and text.endswith('|\n')
+    parts = [f'# {name}', text[len(report.INTRODUCTION):].strip(), '# in the terminal', tables.terminal_table(results)]
+    assert_approved(f'batch_norm_report_{number}', '\n\n'.join(parts) + '\n')
+
+
+def test_the_figures_of_a_study_are_as_approved():
+    texts = [f'# {ending}\n\n{described(figure)}'
+             for ending, figure in report.figures_of(known_runs.with_gaps()).items()]
+    assert_approved('batch_norm_figures', '\n'.join(texts))
+
+
+def test_each_kind_of_control_has_its_figure_and_any_of_them_the_fit_and_the_spread(monkeypatch):
+    for name in ('accuracy', 'gradient', 'groups', 'rates', 'fit', 'spread'):
+        monkeypatch.setattr(report.figures, f'draw_{name}', lambda *_: 'a figure')
+    study = known_runs.of_one_seed()
+    assert list(report.figures_of(study)) == ['_train', '_validation']
+    for kind, ending in (('start_runs', '_gradient'), ('group_runs', '_groups'), ('learning_rate_runs', '_rates')):
+        endings = report.figures_of({**study, kind: known_runs.with_gaps()[kind]})
+        assert list(endings) == ['_train', '_validation', ending, '_fit', '_spread']
+
+
+def test_without_any_result_the_figures_are_empty():
+    figures = report.figures_of(known_runs.without_results())
+    assert list(figures) == ['_train', '_validation', '_gradient', '_groups', '_rates', '_fit', '_spread']
+    assert [len(axes.get_lines()) for axes in figures['_validation'].axes] == [0, 0, 0]
+    assert {line.get_label() for axes in figures['_rates'].axes for line in axes.get_lines()} == {
+        'without batch normalization: loss not finite', 'with batch normalization: loss not finite'}
+
+
+def test_the_report_is_written_beside_the_results(monkeypatch, tmp_path):
+    results = known_runs.of_one_seed()
+    monkeypatch.setattr(report, 'png_bytes', lambda figure: described(figure).encode())
+    paths, table = report.write_report(tmp_path / 'a.b.json', results)
+    assert [path.name for path in paths] == ['a.b_train.png', 'a.b_validation.png', 'a.b.md']
+    assert set(paths) == set(tmp_path.iterdir()) and table == tables.terminal_table(results)
+    figures = report.figures_of(results)
+    assert [path.read_text(encoding='utf-8') for path in paths] == [
+        described(figures['_train']), described(figures['_validation']), report.markdown(results)]
+
+
+def test_a_mean_a_deviation_and_an_interval_as_texts():
+    texts = [f'{values}: {intervals.mean_and_deviation(values)}; {intervals.difference(values)}'
+             for values in ([1, 2, 3], [-2.5], [2, 2.1, 1.9], [-0.04], [-3, -2.6], [0, 0], [0, 0, 0.3], [1, -1],
+                            [-1, -1.5, -2.25], [1.2, 2], [0.5, 1.5, 1])]
+    assert_approved('intervals', '\n'.join(texts) + '\n')

@@ -1,0 +1,131 @@
+"""Files that are written whole or not at all, their JSON and PNG, and the lock that one process at a time holds."""
+
+import argparse
+import errno
+import io
+import os
+import threading
+
+import pytest
+from matplotlib.figure import Figure
+from PIL import Image
+
+from storage import files
+
+FULL = OSError(errno.ENOSPC, 'No space left on device')
+
+
+def contents_of(folder):
+    """{path in the folder: bytes} of every file, hidden ones too."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob('*') if path.is_file()}
+
+
+def test_files_are_written_together_into_folders_that_are_made(tmp_path, monkeypatch):
+    flushed, replaced = [], []
+
+    def fsync(number, real=os.fsync):
+        flushed.append(os.fstat(number).st_size)
+        real(number)
+
+    def replace(temporary, path, real=os.replace):
+        replaced.append((len(flushed), temporary.name, path.name))
+        real(temporary, path)
+
+    monkeypatch.setattr(os, 'fsync', fsync)
+    monkeypatch.setattr(os, 'replace', replace)
+    (tmp_path / 'old').write_bytes(b'from before')
+    files.write_together({tmp_path / 'a' / 'b' / 'new': b'1234', str(tmp_path / 'old'): b'22'})
+    assert contents_of(tmp_path) == {'a/b/new': b'1234', 'old': b'22'}
+    assert flushed == [4, 2]  # what they hold is on the disk before the first one takes its place
+    assert replaced == [(2, f'.new.{os.getpid()}.tmp', 'new'), (2, f'.old.{os.getpid()}.tmp', 'old')]
+    with files.atomic_write(str(tmp_path / 'old')) as file:
+        file.write(b'333')
+        assert (tmp_path / 'old').read_bytes() == b'22'
+    assert contents_of(tmp_path) == {'a/b/new': b'1234', 'old': b'333'} and flushed[2:] == [3]
+
+
+@pytest.mark.parametrize('error, number, words', [(FULL, errno.ENOSPC, 'No space left on device'),
+                                                  (OSError('odd'), None, 'odd'), (OSError(7, None), 7, '[Errno 7] None'),
+                                                  (OSError(5, 'Input/output error', 'disk'), 5, 'Input/output error')])
+def test_an_error_names_a_file_and_leaves_what_was_there(tmp_path, monkeypatch, error, number, words):
+    def fsync(_):
+        if len(list(tmp_path.iterdir())) == 3:  # both temporary files are there
+            raise error
+
+    monkeypatch.setattr(os, 'fsync', fsync)
+    (tmp_path / 'first').write_bytes(b'from before')
+    with pytest.raises(OSError) as caught:
+        files.write_together({tmp_path / 'first': b'1', tmp_path / 'second': b'2'})
+    told = caught.value
+    assert (told.errno, told.strerror, told.filename) == (number, words, error.filename or str(tmp_path / 'second'))
+    assert contents_of(tmp_path) == {'first': b'from before'}
+
+
+def test_a_record_is_readable_json_a_key_and_of_a_list_of_objects_each_a_line():
+    record = {'config': {'lr': 0.1, 'dims': [1, 2]}, 'ä "quoted"': None, 'empty': [], 'numbers': [1, 2.5], 'text': 'é',
+              'runs': [{'seed': 1, 'of': [1]}, {}], 'mixed': [{}, 1], 'one': [{'a': True}]}
+    assert files.json_bytes(record) == rb'''{
+  "config": {"lr": 0.1, "dims": [1, 2]},
+  "\u00e4 \"quoted\"": null,
+  "empty": [],
+  "numbers": [1, 2.5],
+  "text": "\u00e9",
+  "runs": [
+    {"seed": 1, "of": [1]},
+    {}
+  ],
+  "mixed": [{}, 1],
+  "one": [
+    {"a": true}
+  ]
+}
+'''
+
+
+@pytest.mark.parametrize('value', [float('nan'), [float('inf')], {'a': float('nan')}, [{'a': 1}, {'a': -float('inf')}]])
+def test_what_json_does_not_have_is_refused(value):
+    with pytest.raises(ValueError, match='JSON compliant'):
+        files.json_bytes({'a': 1, 'b': value})
+
+
+def test_a_figure_becomes_a_png_of_110_dots_an_inch():
+    with Image.open(io.BytesIO(files.png_bytes(Figure(figsize=(2, 1))))) as image:
+        assert (image.format, image.size) == ('PNG', (220, 110))
+
+
+def test_a_second_one_waits_for_the_lock_and_says_so(tmp_path, monkeypatch):
+    asked, ended = threading.Event(), threading.Event()
+    monkeypatch.setattr('sys.stderr', argparse.Namespace(write=lambda text: said.append(text) or asked.set()))
+    said = []
+
+    def second():
+        with files.exclusive_lock(tmp_path / 'lock', 'it waits'):
+            ended.set()
+
+    thread = threading.Thread(target=second, daemon=True)
+    with files.exclusive_lock(tmp_path / 'lock', 'nobody is before it'):
+        thread.start()
+        assert asked.wait(60) and not ended.is_set()
+    thread.join(60)
+    assert ended.is_set() and ''.join(said) == 'it waits\n'
+
+
+def test_on_windows_the_lock_is_asked_for_until_it_is_free(tmp_path, monkeypatch, capsys):
+    asked, failures = [], [OSError(errno.EACCES, 'locked')] * 3
+
+    def locking(number, mode, count):
+        asked.append((os.fstat(number).st_ino, mode, count))
+        if failures:
+            raise failures.pop()
+
+    monkeypatch.setattr(files, 'fcntl', None)
+    monkeypatch.setattr(files, 'msvcrt', argparse.Namespace(locking=locking, LK_LOCK='wait', LK_NBLCK='try'), raising=False)
+    with files.exclusive_lock(tmp_path / 'lock', 'it waits'):
+        pass
+    file = (tmp_path / 'lock').stat().st_ino
+    assert asked == [(file, 'try', 1), (file, 'wait', 1), (file, 'wait', 1), (file, 'wait', 1)]
+    assert capsys.readouterr().err == 'it waits\n'
+    failures.append(OSError(errno.ENOLCK, 'no locks here'))  # a file system without them
+    with pytest.raises(OSError, match='no locks here'), files.exclusive_lock(tmp_path / 'lock', 'it waits'):
+        pass
+    assert len(asked) == 5 and not capsys.readouterr().err

@@ -1,0 +1,254 @@
+"""What the studies train, in which order, what they say meanwhile and keep; with a training that takes no time."""
+
+import argparse
+import concurrent.futures
+import json
+import re
+import signal
+import threading
+
+import pytest
+
+import cifar10_utils
+import compare_batch_norm
+import known_runs
+from approval import assert_approved
+from conftest import ROOT
+from experiments import batch_norm_runs, study, twins
+from figures_in_words import described
+from training.command_line import ArgumentParser
+
+SETTINGS = {'hidden_dims': [8], 'lr': 0.05, 'batch_size': 100, 'epochs': 2}
+
+
+class Executor(concurrent.futures.Executor):
+    """In place of the processes: what is submitted is done when it is waited for."""
+
+    def __init__(self, jobs, context, initializer, initargs):
+        self.started = (f'{jobs} at a time, {context.get_start_method()}ed, which begin with '
+                        f'{initializer.__name__.strip("_")}({", ".join(map(str, initargs))})')
+
+    def submit(self, function, *arguments):
+        future = concurrent.futures.Future()
+        try:
+            future.set_result(function(*arguments))
+        except BaseException as error:
+            future.set_exception(error)
+        return future
+
+
+@pytest.fixture
+def told(monkeypatch, capsys, tmp_path):
+    """What happens, line by line, with its standard output and error; told.to(main, *arguments) runs a script."""
+    lines = []
+
+    class Told(list):
+        def to(self, main, *arguments):
+            monkeypatch.setattr('sys.argv', ['SCRIPT', *arguments, '--results_dir', str(tmp_path)])
+            self.append(f'\n$ {" ".join(arguments)}'.rstrip())
+            try:
+                main()
+            except SystemExit as ended:
+                self.append(f'exit code {ended.code}')
+            out, err = capsys.readouterr()
+            self.extend(f'{name}{line}' for name, text in (('out: ', out), ('err: ', err)) for line in text.splitlines())
+
+        def text(self):
+            text = '\n'.join(self).replace(str(tmp_path), 'FOLDER').replace(str(ROOT), 'PROJECT').strip() + '\n'
+            return re.sub(r'^err: .*?: (error|interrupted)', r'err: SCRIPT: \1', text, flags=re.MULTILINE)
+
+    def progress(iterable, text, total=None, unit=None, disable=False):
+        if disable is None:  # no bar where no terminal is
+            lines.append(f'progress: {text}, {len(iterable) if total is None else total} × {unit}')
+        return iterable
+
+    monkeypatch.setattr('tqdm.tqdm', progress)
+    lines = Told()
+    return lines
+
+
+def settings_in_words(run):
+    return ', '.join(f'{name} {value}' for name, value in run.items())
+
+
+def settings_of(run):
+    names = ('hidden_dims', 'use_batch_norm', 'seed', *known_runs.SETTINGS, 'start', 'group_size')
+    return {name: run[name] for name in names if name in run}
+
+
+def interrupt(*arguments):
+    raise KeyboardInterrupt
+
+
+# The study of batch normalization.
+
+@pytest.fixture
+def batch_norm(told, monkeypatch):
+    """The study of batch normalization, whose runs are known; batch_norm[n] is an error to raise in the run n."""
+    errors = {}
+
+    def train_one(run, data_dir):
+        told.append(f'  {settings_in_words(run)}; data of {data_dir}')
+        errors['runs'] = errors.get('runs', 0) + 1
+        if errors['runs'] in errors:
+            raise errors[errors['runs']]
+        return known_runs.known_run(**run)
+
+    def executor(*arguments):
+        told.append(Executor(*arguments).started)
+        return Executor(*arguments)
+
+    monkeypatch.setattr('experiments.batch_norm_training.train_one', train_one)
+    monkeypatch.setattr(compare_batch_norm, 'processors', lambda: 3)
+    monkeypatch.setattr(study, 'processors', lambda: 7)
+    monkeypatch.setattr(concurrent.futures, 'ProcessPoolExecutor', executor)
+    monkeypatch.setattr(concurrent.futures, 'as_completed', list)
+    monkeypatch.setattr(cifar10_utils, 'get_cifar10', lambda data_dir: told.append(f'data is asked for: {data_dir}'))
+    monkeypatch.setattr(compare_batch_norm.batch_norm_report.figures, 'draw_accuracy', lambda *arguments: None)
+    for name in ('fit', 'spread', 'gradient', 'groups', 'rates'):
+        monkeypatch.setattr(compare_batch_norm.batch_norm_report.figures, f'draw_{name}', lambda *arguments: None)
+    monkeypatch.setattr(compare_batch_norm.batch_norm_report, 'png_bytes', lambda figure: b'PNG')
+    monkeypatch.setattr(batch_norm_runs, 'NETS', known_runs.NETS)
+    monkeypatch.setattr(batch_norm_runs, 'LEARNING_RATES', [0.01, 0.03, 0.3])
+    return errors
+
+
+def test_what_the_study_of_batch_normalization_trains_says_and_keeps(batch_norm, told, tmp_path):
+    told.to(compare_batch_norm.main, '--seeds', '7', '5', '7', '--epochs', '4', '--data_dir', 'there')
+    told.to(compare_batch_norm.main, '--seeds', '5', '6', '--epochs', '4', '--jobs', '2')
+    told.to(compare_batch_norm.main, '--seeds', '6', '7', '--epochs', '4')
+    told.to(compare_batch_norm.main, '--plot_only', '--epochs', '3')
+    told.to(compare_batch_norm.main)
+    contents = json.loads((tmp_path / 'batch_norm.json').read_text())
+    told += ['', settings_in_words(contents.pop('config'))]
+    for kind, kept in contents.items():
+        told += [f'{kind}:', *(f'  {settings_in_words(settings_of(run))}' for run in kept)]
+        assert kept == [known_runs.known_run(**settings_of(run)) for run in kept]
+    assert_approved('study_batch_norm', told.text())
+
+
+def test_what_the_extended_study_trains(batch_norm, told, tmp_path):
+    told.to(compare_batch_norm.main, '--extended', '--seeds', '5', '--lr', '0.03', '--batch_size', '16', '--epochs', '4',
+            '--data_dir', 'there')
+    contents = json.loads((tmp_path / 'batch_norm.json').read_text())
+    contents.pop('config')
+    for kind, kept in contents.items():
+        told += ['', f'{kind}:', *(f'  {settings_in_words(settings_of(run))}' for run in kept)]
+        assert kept == [known_runs.known_run(**settings_of(run)) for run in kept]
+    assert_approved('study_batch_norm_extended', told.text())
+
+
+def test_what_is_said_where_the_study_is_cut_short_or_refused(batch_norm, told, tmp_path, monkeypatch):
+    told.to(compare_batch_norm.main, '--plot_only')
+    assert not list(tmp_path.iterdir())
+    batch_norm[1] = KeyboardInterrupt()
+    told.to(compare_batch_norm.main)
+    controls = {kind: [] for kind in batch_norm_runs.KINDS[1:]}
+    with monkeypatch.context() as patch:
+        patch.setattr(compare_batch_norm, 'train_models', interrupt)
+        for contents in ('{', '[]', '{"runs": 3}', *({kind: number * [{}] for kind in batch_norm_runs.KINDS}
+                                                     for number in (0, 1, 2)), {'runs': [{}], **controls}):
+            text = contents if isinstance(contents, str) else json.dumps(contents)
+            (tmp_path / 'batch_norm.json').write_text(text)
+            told.append(f'\nin the file: {text}')
+            told.to(compare_batch_norm.main)
+    (tmp_path / 'batch_norm.json').unlink()
+    batch_norm[9] = concurrent.futures.process.BrokenProcessPool()
+    told.to(compare_batch_norm.main, '--seeds', '1', '--epochs', '4')
+    for size, *flags in (['1'], ['2'], ['0'], ['4', '--extended'], ['8', '--extended'], ['12', '--extended']):
+        told.to(compare_batch_norm.main, '--plot_only', '--batch_size', size, *flags)
+    assert_approved('study_batch_norm_refused', told.text())
+
+
+def test_the_courses_function_has_the_settings_of_the_assignment(batch_norm, told, tmp_path):
+    results = compare_batch_norm.train_models(tmp_path / 'a' / 'results.json')
+    results['runs'].sort(key=lambda run: len(run['hidden_dims']))  # as in the file: here in the order of the training
+    assert results['config'] == {**batch_norm_runs.SETTINGS, 'nets': known_runs.NETS}
+    assert results == json.loads((tmp_path / 'a' / 'results.json').read_text()) and len(results['runs']) == 6
+    compare_batch_norm.train_models(str(tmp_path / 'b.json'), (1,), 2, 'there', {'epochs': 2})
+    paths, table = compare_batch_norm.plot_results(str(tmp_path / 'b.json'))
+    told += [*map(str, paths), table]
+    assert_approved('study_batch_norm_course', told.text())
+
+
+# The twins.
+
+@pytest.fixture
+def known_twins(told, monkeypatch):
+    """The twins, whose runs are known; known_twins[n] is an error to raise in the run n."""
+    errors = {}
+
+    def trainer(twin, difference):
+        def train(**settings):
+            told.append(f'  {twin}: {settings_in_words(settings)}')
+            errors['runs'] = errors.get('runs', 0) + 1
+            if errors['runs'] in errors:
+                raise errors[errors['runs']]
+            loss = 2 + 0.25 * settings['use_batch_norm'] + 0.125 * settings['seed']
+            return None, None, 0.5 + (settings['seed'] + settings['use_batch_norm']) / 64 - difference * settings['seed'], {
+                'batch_loss': [loss + difference, 2, 1.5 - 2 * difference, 1, 1, 1], 'environment': {'threads': 1}, 'train_loss': [3]}
+
+        return train
+
+    monkeypatch.setattr(twins, 'TWINS', {'NumPy': trainer('NumPy', 2**-8), 'PyTorch': trainer('PyTorch', 0)})
+    monkeypatch.setattr(twins, 'SETTINGS', SETTINGS)
+    monkeypatch.setattr(twins, 'png_bytes', lambda figure: described(figure).encode())
+    return errors
+
+
+def test_what_the_study_of_the_twins_trains_says_and_keeps(known_twins, told, tmp_path):
+    told.to(twins.main, '--seeds', '7', '5', '7', '--data_dir', 'there')
+    told.to(twins.main, '--seeds', '7', '6')
+    told.to(twins.main, '--seeds', '7')
+    for name in ('twins.json', 'twins.md', 'twins.png'):
+        told += ['', f'{name}:', (tmp_path / name).read_text(encoding='utf-8')]
+    (tmp_path / 'twins.json').unlink()
+    for number in (1, 3):
+        known_twins.clear()
+        known_twins[number] = KeyboardInterrupt()
+        told.to(twins.main, '--seeds', '8')
+    (tmp_path / 'twins.json').write_text('{}')
+    told.to(twins.main)
+    assert_approved('study_twins', told.text())
+
+
+# The processes of the one, the flags of both.
+
+def test_a_process_that_trains_has_its_threads_leaves_ctrl_c_to_its_parent_and_ends_with_it(monkeypatch):
+    done = []
+    monkeypatch.setattr('torch.get_num_threads', lambda: 4)
+    monkeypatch.setattr('torch.set_num_threads', lambda number: done.append(f'{number} threads'))
+    monkeypatch.setattr('tqdm.tqdm.set_lock', lambda lock: done.append(type(lock)))
+    monkeypatch.setattr('signal.signal', lambda number, action: done.append((number, action)))
+    monkeypatch.setattr('multiprocessing.parent_process', lambda: argparse.Namespace(sentinel='the end of the parent'))
+    monkeypatch.setattr('multiprocessing.connection.wait', lambda ends: done.append(f'waits for {ends}'))
+    monkeypatch.setattr('os._exit', lambda code: done.append(f'ends with {code}'))
+    monkeypatch.setattr('threading.Thread', lambda target, daemon: argparse.Namespace(start=lambda: target() or daemon))
+    for threads, number in ((3, '3 threads'), (5, '4 threads')):
+        done.clear()
+        study._start_worker(threads)
+        assert done == [number, type(threading.RLock()), (signal.SIGINT, signal.SIG_IGN),
+                        "waits for ['the end of the parent']", 'ends with 1']
+
+
+
+@pytest.mark.parametrize('main, name', [(compare_batch_norm.main, 'compare_batch_norm'), (twins.main, 'twins')])
+def test_the_flags_their_defaults_and_help(monkeypatch, main, name):
+    class Built(Exception):
+        pass
+
+    def keep(parser):
+        raise Built(parser)
+
+    monkeypatch.setattr(ArgumentParser, 'parse_args', keep)
+    monkeypatch.setattr(compare_batch_norm, 'processors', lambda: 3)
+    monkeypatch.setattr('sys.argv', [f'{name}.py'])
+    with pytest.raises(Built) as built:
+        main()
+    parser, = built.value.args
+    lines = [parser.description]
+    for action in parser._actions[1:]:  # the first is --help
+        takes = getattr(action.type, 'words', 'text' if action.type else 'nothing')
+        lines += ['', f'{", ".join(action.option_strings)} {action.metavar or ""} {action.nargs or ""}'.rstrip(),
+                  f'    takes {takes}; default {action.default}', f'    {action.help}']
+    assert_approved(f'flags_{name}', '\n'.join(lines).replace(str(ROOT), 'PROJECT') + '\n')
