@@ -69,7 +69,7 @@ class Finder(importlib.abc.MetaPathFinder):
         while frame and (frame.f_code.co_filename.startswith('<frozen importlib')
                          or frame.f_code.co_filename in (__file__, importlib.__file__)):
             frame = frame.f_back
-        return frame is not None and os.path.dirname(os.path.abspath(frame.f_code.co_filename)) == self.folder
+        return frame is not None and os.path.dirname(frame.f_code.co_filename) == self.folder
 
 
 class Loader(importlib.machinery.SourceFileLoader):
