@@ -8,6 +8,7 @@ import pytest
 
 from grading import sandbox
 from grading.remote import Failed, Gone, Ref, Server
+from whole_values import same
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith('linux'), reason='solutions are run on Linux')
 
@@ -247,19 +248,6 @@ def folder(tmp_path_factory):
 def opened(server, folder):
     with server.open(folder, ['counted', 'broken', 'not_there', 'torch']) as solution:
         yield solution
-
-
-def same(actual, expected):
-    """Are two values equal, with the types and shapes of their arrays?"""
-    if isinstance(expected, np.ndarray):
-        return isinstance(actual, np.ndarray) and actual.dtype == expected.dtype and actual.shape == expected.shape \
-            and np.array_equal(actual, expected)
-    if isinstance(expected, dict):
-        return isinstance(actual, dict) and list(actual) == list(expected) and all(
-            same(actual[key], expected[key]) for key in expected)
-    if isinstance(expected, list):
-        return isinstance(actual, list) and len(actual) == len(expected) and all(map(same, actual, expected))
-    return type(actual) is type(expected) and actual == expected
 
 
 def test_signature_and_classes(opened):
