@@ -29,6 +29,8 @@ MAX_HEADER = 4 * sandbox.MEBIBYTE
 MAX_ARRAYS = 256 * sandbox.MEBIBYTE
 DTYPES = {'|b1', '|i1', '|u1', '<i2', '<u2', '<i4', '<u4', '<i8', '<u8', '<f2', '<f4', '<f8'}
 START_UP_SECONDS = 120  # to import NumPy and PyTorch from a slow disk
+STOP_SECONDS = 2
+LOOK_SECONDS = 0.25  # how often the clock and the folder are looked at while there is no answer
 KEPT_OUTPUT = 2000
 LARGEST_COPIED = 2 * sandbox.MEBIBYTE  # larger files are data and weights
 NOT_COPIED = {'.git', '__pycache__', 'data', 'venv', '.venv', 'env', 'node_modules', 'lightning_logs'}
@@ -147,17 +149,19 @@ class Server:
         if self.process:
             self.control.close()
             try:
-                self.process.wait(timeout=2)  # it ends where the socket does
+                self.process.wait(timeout=STOP_SECONDS)  # it ends where the socket does
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
             self.process = None
 
     def command(self, message, fds=()):
-        """Send one message to the server → its answer; start it anew where it has ended."""
-        for last in (False, True):
+        """Send one message to the server → its answer; start it, or once more, where the message starts a solution."""
+        for _ in range(2):  # the solution before may have taken the server along
             if self.process is None or self.process.poll() is not None:
                 self.stop()
+                if not fds:
+                    break
                 self.start()
             try:
                 socket.send_fds(self.control, [json.dumps(message).encode()], fds)
@@ -166,10 +170,9 @@ class Server:
                 answer = b''
             if answer:
                 return json.loads(answer)
-            self.stop()  # the solution before may have taken it along
-            if last or not fds:
-                raise NoServer('the process that runs solutions ended at its start: can this Python import NumPy with '
-                               f'{sys.executable} -I?')
+            self.stop()
+        raise NoServer('the process that runs solutions ended at its start: can this Python import NumPy with '
+                       f'{sys.executable} -I?')
 
     def open(self, folder, preload=()):
         """The folder, copied, in a process of its own that has the libraries `preload` → Solution."""
@@ -194,7 +197,6 @@ class Solution:
         finally:
             for fd in theirs:
                 os.close(fd)
-        os.set_blocking(self._output, False)
         self.most_bytes = sandbox.bytes_in(server.work, 1 << 40) + sandbox.MAX_FOLDER_BYTES
 
     def __enter__(self):
@@ -238,30 +240,30 @@ class Solution:
         return reply.get('value')
 
     def _exchange(self, message, timeout):
-        deadline = time.monotonic() + timeout
-        self._next_look = time.monotonic() + 0.25
+        self._timeout, self._deadline = timeout, time.monotonic() + timeout
+        self._next_look = time.monotonic() + LOOK_SECONDS
         while message:
-            self._wait(deadline, timeout, write=True)
+            self._wait(write=True)
             try:
                 message = message[os.write(self._requests, message[:32768]):]
             except OSError:
                 self._fail_ended()
-        length, = struct.unpack('>Q', self._read(8, deadline, timeout))
+        length, = struct.unpack('>Q', self._read(8))
         if length > MAX_HEADER:
             raise Gone('its process sent an answer that is too long')
         try:
-            header = json.loads(self._read(length, deadline, timeout))
+            header = json.loads(self._read(length))
             if not isinstance(header, dict):
                 raise ValueError
-            budget = [MAX_ARRAYS]
-            return {key: self._decode(value, budget, deadline, timeout) for key, value in header.items()}
+            self._bytes_left = MAX_ARRAYS
+            return {key: self._decode(value) for key, value in header.items()}
         except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise Gone('its process sent an answer that can not be read') from error
 
-    def _decode(self, value, budget, deadline, timeout):
+    def _decode(self, value):
         """JSON to values, with checked arrays. Raises ValueError or TypeError where it isn't what was agreed."""
         if isinstance(value, list):
-            return [self._decode(item, budget, deadline, timeout) for item in value]
+            return [self._decode(item) for item in value]
         if not isinstance(value, dict):
             return value
         if 'array' in value:
@@ -269,21 +271,20 @@ class Solution:
             if dtype not in DTYPES or len(shape) > 8 or not all(type(n) is int and 0 <= n < 1 << 31 for n in shape):
                 raise ValueError
             count = math.prod(shape) * np.dtype(dtype).itemsize
-            budget[0] -= count
-            if budget[0] < 0:
+            self._bytes_left -= count
+            if self._bytes_left < 0:
                 raise ValueError
-            data = self._read(count, deadline, timeout)
-            return np.frombuffer(data, dtype).reshape(shape).copy()
+            return np.frombuffer(self._read(count), dtype).reshape(shape).copy()
         if 'object' in value:
             return Ref(int(value['object']), str(value.get('type', '')))
         if 'dict' in value:
-            return {str(key): self._decode(item, budget, deadline, timeout) for key, item in value['dict']}
-        return {key: self._decode(item, budget, deadline, timeout) for key, item in value.items()}
+            return {str(key): self._decode(item) for key, item in value['dict']}
+        return {key: self._decode(item) for key, item in value.items()}
 
-    def _read(self, count, deadline, timeout):
+    def _read(self, count):
         parts = []
         while count:
-            self._wait(deadline, timeout)
+            self._wait()
             part = os.read(self._replies, min(count, 1 << 20))
             if not part:
                 self._fail_ended()
@@ -291,28 +292,25 @@ class Solution:
             count -= len(part)
         return b''.join(parts)
 
-    def _wait(self, deadline, timeout, write=False):
+    def _wait(self, write=False):
         """Until the pipe is ready; meanwhile take what is printed, and look at the clock and the folder."""
         while True:
             readers = [self._output] + [self._replies] * (not write)
-            ready, writable, _ = select.select(readers, [self._requests] * write, [], 0.25)
+            ready, writable, _ = select.select(readers, [self._requests] * write, [], LOOK_SECONDS)
             if self._output in ready:
                 self._take_output()
             if self._replies in ready or writable:
                 return
             now = time.monotonic()
-            if now > deadline:
-                raise Gone(f'no answer within {timeout:g} s: an endless loop?')
+            if now > self._deadline:
+                raise Gone(f'no answer within {self._timeout:g} s: an endless loop?')
             if now > self._next_look:
-                self._next_look = now + 0.5
+                self._next_look = now + 2 * LOOK_SECONDS
                 if sandbox.bytes_in(self.folder.parent, self.most_bytes) > self.most_bytes:
                     raise Gone(f'it wrote more than {sandbox.MAX_FOLDER_BYTES // sandbox.MEBIBYTE} MB of files')
 
     def _take_output(self):
-        try:
-            part = os.read(self._output, 1 << 16)
-        except BlockingIOError:
-            return
+        part = os.read(self._output, 1 << 16)
         self.printed += len(part)
         self.output = (self.output + part)[:KEPT_OUTPUT]
         if self.printed > sandbox.MAX_OUTPUT_BYTES:

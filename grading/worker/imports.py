@@ -15,26 +15,32 @@ class Absent(type):
     """Metaclass of what stands in for a package that isn't installed: fails only when it is used."""
 
     def __call__(cls, *args, **kwargs):
-        if cls.__dict__.get('_absent'):
+        if '_absent' in vars(cls):  # a class of the solution, made from it, has none of its own
             raise ImportError(f'{cls._absent} is not available where this solution is judged')
         return super().__call__(*args, **kwargs)
 
     def __getattr__(cls, name):
         if name.startswith('__'):
             raise AttributeError(name)
-        return absent(f'{cls._absent_root}.{name}')
+        return absent(f'{cls._absent}.{name}')
 
 
 def absent(name):
-    return Absent(name.rpartition('.')[2], (), {'_absent': name, '_absent_root': name})
+    return Absent(name.rpartition('.')[2], (), {'_absent': name})
 
 
 class StandIn(types.ModuleType):
-    """A module in the place of one that isn't there."""
+    """A module in the place of one that isn't there; the solution's own files are in it, as in any package."""
+
+    def __init__(self, name, folder):
+        super().__init__(name)
+        self._folder = folder
 
     def __getattr__(self, name):
-        if name == '__all__' or name.startswith('__'):
+        if name.startswith('__'):
             raise AttributeError(name)
+        if os.path.isfile(os.path.join(self._folder, f'{name}.py')):
+            return importlib.import_module(name)
         return absent(f'{self.__name__}.{name}')
 
 
@@ -58,38 +64,34 @@ class Finder(importlib.abc.MetaPathFinder):
         if not self._asked_by_the_solution():  # a library tries what it may have; that is to fail
             return None
         if '.' in fullname and os.path.isfile(own):
-            return importlib.machinery.ModuleSpec(fullname, Alias(last))
+            return importlib.machinery.ModuleSpec(fullname, Alias(lambda: importlib.import_module(last)))
         root = fullname.partition('.')[0]
         if fullname != root and not isinstance(sys.modules.get(root), StandIn):
             return None
-        return importlib.machinery.ModuleSpec(fullname, Alias(None), is_package=True)
+        return importlib.machinery.ModuleSpec(fullname, Alias(lambda: StandIn(fullname, self.folder)), is_package=True)
 
     def _asked_by_the_solution(self):
         frame = sys._getframe(1)
         while frame and (frame.f_code.co_filename.startswith('<frozen importlib')
                          or frame.f_code.co_filename in (__file__, importlib.__file__)):
             frame = frame.f_back
-        return frame is not None and os.path.dirname(os.path.abspath(frame.f_code.co_filename)) == self.folder
+        return frame is not None and os.path.dirname(frame.f_code.co_filename) == self.folder
 
 
 class Loader(importlib.machinery.SourceFileLoader):
     def exec_module(self, module):
         module.__package__ = PACKAGE  # so that `from .modules import *` finds the file beside it
-        module.__spec__.submodule_search_locations = None
         exec(self.get_code(module.__name__), module.__dict__)
-
-    def set_data(self, path, data, *, _mode=0o666):
-        pass  # no __pycache__
 
 
 class Alias(importlib.abc.Loader):
-    """Loads another module in place of the one that was asked for, or a stand-in."""
+    """Gives another module in place of the one that was asked for, or a stand-in."""
 
-    def __init__(self, name):
-        self.name = name
+    def __init__(self, give):
+        self.give = give
 
     def create_module(self, spec):
-        return importlib.import_module(self.name) if self.name else StandIn(spec.name)
+        return self.give()
 
     def exec_module(self, module):
         pass

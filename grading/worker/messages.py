@@ -70,9 +70,9 @@ class Objects:
             value = value.detach().cpu().numpy()
         if isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind in 'biuf':
             value = np.asarray(value)
-            value = value.astype(value.dtype.newbyteorder('<'), copy=False)
+            value = value.astype(value.dtype.newbyteorder('<'))
             arrays.append(value)
-            return {'array': [value.dtype.str, list(value.shape)], 'type': kind}
+            return {'array': [value.dtype.str, list(value.shape)]}
         if isinstance(value, (list, tuple)) and depth < 4:
             return [self.encode(item, arrays, depth + 1) for item in value[:10_000]]
         if isinstance(value, dict) and depth < 4:

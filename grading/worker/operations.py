@@ -51,24 +51,24 @@ class Solution:
 
     def _is_own(self, cls):
         file = getattr(sys.modules.get(cls.__module__), '__file__', None) or ''
-        return os.path.dirname(os.path.abspath(file)) == self.folder
+        return os.path.dirname(file) == self.folder
 
     def new(self, module, name, args, kwargs=None):
         """Make an object → its number, and which of the arguments were changed."""
-        args, before = self.objects.decode(args), self.objects.decode(args)
+        args = self.objects.decode(args)
+        before = _copies(args)
         made = getattr(importlib.import_module(module), name)(*args, **self.objects.decode(kwargs or {}))
-        return {'made': self.objects.keep(made),
-                'changed': [index for index, (old, new) in enumerate(zip(before, args)) if _differ(old, new)]}
+        return {'made': self.objects.keep(made), 'changed': _changed(before, args)}
 
     def call(self, target, method, args, kwargs=None):
         """Call a method → its value and what it did to its arguments and to earlier results."""
         args = self.objects.decode(args)
-        before = [arg.copy() if isinstance(arg, np.ndarray) else arg for arg in args]
+        before = _copies(args)
         thing = self.objects.decode(target)
         value = getattr(thing, method)(*args, **self.objects.decode(kwargs or {}))
         facts = {
             'value': value,
-            'changed': [index for index, (old, new) in enumerate(zip(before, args)) if _differ(old, new)],
+            'changed': _changed(before, args),
             'shares': [index for index, arg in enumerate(args) if isinstance(arg, np.ndarray)
                        and isinstance(value, np.ndarray) and np.shares_memory(arg, value)],
         }
@@ -109,7 +109,7 @@ class Solution:
     def find(self, target, classes):
         """The instances of classes [module, name] that can be reached from target, each once, in order.
 
-        → [number, index of the class, attributes that are numbers] each.
+        → [number, index of the class] each.
         """
         wanted = tuple(getattr(importlib.import_module(module), name) for module, name in classes)
         found = []
@@ -143,6 +143,14 @@ class Solution:
         return [[int(value) for value in sizes] for sizes in noted]
 
 
+def _copies(args):
+    return [arg.copy() if isinstance(arg, (np.ndarray, list)) else arg for arg in args]
+
+
+def _changed(before, args):
+    return [index for index, (old, new) in enumerate(zip(before, args)) if _differ(old, new)]
+
+
 def _differ(old, new):
     if isinstance(old, np.ndarray):
         return old.shape != new.shape or not np.array_equal(old, new, equal_nan=old.dtype.kind == 'f')
@@ -162,7 +170,7 @@ def _reach(value, wanted, seen, found):
     elif isinstance(value, (types.ModuleType, types.FunctionType, types.BuiltinFunctionType)):
         return
     else:
-        own = [vars(base) for base in type(value).__mro__ if getattr(base, '__module__', '') != 'builtins']
+        own = map(vars, type(value).__mro__)
         children = [*getattr(value, '__dict__', {}).values(),  # and lists of the class, that all objects share
                     *(item for space in own for item in space.values() if isinstance(item, (list, dict, wanted)))]
     for child in children:
@@ -172,7 +180,7 @@ def _reach(value, wanted, seen, found):
 def describe(error, folder):
     """An exception as its type, its message and the places in the solution that it passed, outermost first."""
     places = [[os.path.basename(frame.filename), frame.lineno] for frame in traceback.extract_tb(error.__traceback__)
-              if os.path.dirname(os.path.abspath(frame.filename)) == folder]
+              if os.path.dirname(frame.filename) == folder]
     if isinstance(error, SyntaxError) and error.filename:
         places.append([os.path.basename(error.filename), error.lineno])
     return {'type': type(error).__name__, 'message': str(error)[:500], 'places': places[-5:]}

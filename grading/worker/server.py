@@ -22,16 +22,12 @@ def limit(limits):
     """Set what the system allows this process; memory comes on top of what it has already."""
     with open('/proc/self/statm') as file:
         mapped = int(file.read().split()[0]) * resource.getpagesize()
-    limits = dict(limits)
-    if 'RLIMIT_AS' in limits:
-        limits['RLIMIT_AS'] += mapped
-    if 'RLIMIT_NPROC' in limits:
-        limits['RLIMIT_NPROC'] += _tasks_of_this_user()
+    in_use = {'RLIMIT_AS': mapped, 'RLIMIT_NPROC': _tasks_of_this_user()}
     for name, value in limits.items():
-        if hasattr(resource, name):
-            hard = resource.getrlimit(getattr(resource, name))[1]
-            value = value if hard == resource.RLIM_INFINITY else min(value, hard)
-            resource.setrlimit(getattr(resource, name), (value, value))
+        kind, value = getattr(resource, name), value + in_use.get(name, 0)
+        hard = resource.getrlimit(kind)[1]
+        value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(kind, (value, value))
 
 
 def _tasks_of_this_user():
@@ -124,11 +120,10 @@ def preload(names):
 
 def main(descriptor):
     """The server: for each job on the socket fork a process; for each request to end it, end it and say how."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER: what a solution leaves behind becomes a child of ours
-    libc.prctl(4, 0, 0, 0, 0)  # PR_SET_DUMPABLE: no process of the same user looks into this one
+    libc = ctypes.CDLL(None)
+    libc.prctl(36, 1)  # PR_SET_CHILD_SUBREAPER: what a solution leaves behind becomes a child of ours
+    libc.prctl(4, 0)  # PR_SET_DUMPABLE: no process of the same user looks into this one
     control = socket.socket(fileno=descriptor)
-    pid = None
     while True:
         data, fds, _, _ = socket.recv_fds(control, 65536, 3)
         if not data:
@@ -144,5 +139,5 @@ def main(descriptor):
                 run_solution(job, fds)
             for fd in fds:
                 os.close(fd)
-            answer = {'pid': pid}
+            answer = {}
         control.send(json.dumps(answer).encode())

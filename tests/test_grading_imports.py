@@ -1,0 +1,86 @@
+"""What the files of a solution get when they import: each other by any name, and stand-ins for what isn't there."""
+
+import sys
+
+import pytest
+
+from grading.remote import Failed, Server
+
+pytestmark = pytest.mark.skipif(not sys.platform.startswith('linux'), reason='solutions are run on Linux')
+
+ASKS = '''
+import importlib, sys
+
+def outcome(statement, expression='None'):
+    names = dict(globals())
+    try:
+        exec(compile(statement, __file__, 'exec'), names)
+        return eval(expression, names)
+    except Exception as error:
+        return f'{type(error).__name__}: {error}'
+'''
+PARTS = '''
+class Linear:
+    pass
+'''
+LIBRARY = '''
+def tries():
+    try:
+        import not_there_either
+    except ImportError as error:
+        return str(error)
+'''
+SPELT = "parts is sys.modules['parts'] and parts.Linear.__module__ == 'parts'"
+OUTCOMES = [  # (what the solution does, what it looks at then, what it sees)
+    ('import parts', SPELT, True),
+    ('import parts', "[parts.__file__.rpartition('/')[2], parts.__package__, parts.__name__]",
+     ['parts.py', 'submission', 'parts']),
+    ('from assignment_1.code import parts', SPELT, True),
+    ('import assignment_2.code.parts as parts', SPELT, True),
+    ('from .parts import Linear; import parts', 'Linear is parts.Linear', True),
+    ('from . import parts', SPELT, True),
+    ('from ..code import parts', SPELT, 'ImportError: attempted relative import beyond top-level package'),
+    ("parts = importlib.import_module('code_of_mine.parts')", SPELT, True),
+    ('import submission', '[submission.__name__, submission.__path__]', ['submission', []]),
+    ('import json.parts as parts', SPELT, True),
+    ('import json.nothing', 'None', "ModuleNotFoundError: No module named 'json.nothing'"),
+    ('import parts.deeper', 'None', "ModuleNotFoundError: No module named 'parts.deeper'; 'parts' is not a package"),
+    ('import not_there', '[type(not_there).__name__, not_there.__name__, hasattr(not_there, "__all__")]',
+     ['StandIn', 'not_there', False]),
+    ('import not_there.deep.deeper', 'not_there.deep.deeper.__name__', 'not_there.deep.deeper'),
+    ("import importlib; made = importlib.import_module('found.late')", 'made.__name__', 'found.late'),
+    ('from not_there import *', "'Thing' in globals()", False),
+    ('from not_there.deep import Thing', '[Thing.__name__, Thing.Deep.Deeper.__name__, type(Thing).__name__]',
+     ['Thing', 'Deeper', 'Absent']),
+    ('from not_there.deep import Thing', 'hasattr(Thing, "__wrapped__")', False),
+    ('import not_there; not_there.Thing(1, a=2)', 'None',
+     'ImportError: not_there.Thing is not available where this solution is judged'),
+    ('from not_there import Thing; Thing.Deep.Deeper()', 'None',
+     'ImportError: not_there.Thing.Deep.Deeper is not available where this solution is judged'),
+    ('from not_there import Thing\nclass Mine(Thing):\n    def __init__(self, a, b):\n        self.sum = a + b',
+     '[Mine(1, b=2).sum, Mine.Deep.__name__]', [3, 'Deep']),
+    ('import not_there; not_there.__wanted__', 'None', 'AttributeError: __wanted__'),
+    ('from not_there import Thing; Thing.__wanted__', 'None', 'AttributeError: __wanted__'),
+    ('import library', 'library.tries()', "No module named 'not_there_either'"),
+    ('import numpy', 'numpy.float32(0.5) == 0.5', True),
+    ('import deep_library.parts as parts', SPELT, True),
+    ('import xxsubtype', 'hasattr(xxsubtype, "MINE")', 'xxsubtype' not in sys.builtin_module_names),
+    ("import os; names = os.listdir(os.path.dirname(__file__))", 'sorted(names)',
+     ['asks.py', 'folder.py', 'parts.py', 'xxsubtype.py']),
+]
+
+
+def test_what_an_import_gives(tmp_path):
+    for name, text in {'asks.py': ASKS, 'parts.py': PARTS, 'xxsubtype.py': 'MINE = 1\n'}.items():
+        (tmp_path / name).write_text(text)
+    (tmp_path / 'folder.py').mkdir()
+    (tmp_path / 'folder.py' / 'x').touch()
+    with Server(bubblewrap=False) as server:
+        (server.work / 'library.py').write_text(LIBRARY)
+        with server.open(tmp_path, ['library']) as solution:
+            for statement, expression, seen in OUTCOMES:
+                assert solution.ask('function', module='asks', name='outcome', args=[statement, expression]) == seen, \
+                    statement
+        with server.open(tmp_path) as solution, pytest.raises(Failed) as failed:
+            solution.ask('import_module', name='not_there')  # by the judge, and so it fails
+        assert str(failed.value) == "ModuleNotFoundError: No module named 'not_there'"

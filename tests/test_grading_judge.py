@@ -1,0 +1,227 @@
+"""The judge of a whole solution: which parts it asks, what it tells and when, and what becomes of what goes wrong."""
+
+import sys
+
+import pytest
+
+from grading import judge as judging
+from grading.findings import CORE, PARTS
+from grading.interface import Malformed
+from grading.remote import Failed, Gone, NoServer, Server
+
+pytestmark = pytest.mark.skipif(not sys.platform.startswith('linux'), reason='solutions are run on Linux')
+
+MODULES = '''import pandas
+class LinearModule:
+    pass
+class SoftMaxModule:
+    pass
+class CrossEntropyModule:
+    pass
+'''
+FILES = {'modules.py': MODULES.replace('import pandas\n', 'print("ten bytes")\n'), 'mlp_numpy.py': 'import modules\n'}
+
+
+@pytest.fixture(scope='module')
+def server():
+    with Server(bubblewrap=False) as server:
+        yield server
+
+
+class Judged:
+    """What judge() makes of files with these stand-ins for the parts: what was asked, told and found."""
+
+    def __init__(self, server, folder, monkeypatch, files, torch=True, **parts):
+        self.log, self.opened, self.contexts = [], [], []
+        folder.mkdir()
+        for name, text in files.items():
+            (folder / name).write_text(text)
+
+        def ask(part, context):
+            self.log.append(part)
+            self.contexts.append(context)
+            parts.get(part, lambda context: None)(context)
+
+        def opening(*arguments):
+            self.opened.append((arguments, Server.open(server, arguments[0])))
+            return self.opened[-1][1]
+
+        def beside(part, context, *more):
+            self.beside[part] = more
+            ask(part, context)
+
+        self.beside = {}
+        monkeypatch.setattr(judging, 'JUDGES', {part: lambda context, part=part: ask(part, context) for part in CORE})
+        monkeypatch.setattr(judging.pytorch_part, 'judge', lambda *arguments: beside('pytorch', *arguments))
+        monkeypatch.setattr(judging.training_part, 'judge', lambda *arguments: beside('training', *arguments))
+        monkeypatch.setattr(judging.importlib.util, 'find_spec', lambda name: {'torch': torch or None}[name])
+        monkeypatch.setattr(server, 'open', opening)
+        self.judgement = judging.judge(server, folder, 'its name', lambda part, findings: self.log.append(
+            f'{part}: {findings.verdict(part)}'))
+        self.findings = self.judgement.findings
+        self.found = [(finding.part, finding.kind, finding.text, finding.cause, finding.place, finding.quote)
+                      for finding in self.findings.found]
+        self.closed = not any(solution.folder.exists() for _, solution in self.opened)
+
+
+@pytest.fixture
+def judged(server, tmp_path, monkeypatch):
+    return lambda files=FILES, **more: Judged(server, tmp_path / 'student', monkeypatch, files, **more)
+
+
+def fails(error):
+    def judge(context):
+        context.session.ask('import_module', name='modules')
+        raise error
+    return judge
+
+
+def wrong(*parts):
+    return lambda context: [context.wrong(part, f'{part} is off.', cause='c', place='mlp_numpy.py, line 1')
+                            for part in parts]
+
+
+def test_every_part_is_asked_in_order_and_told_when_it_is_done(judged, server, tmp_path):
+    def meets(context):
+        assert context.session.process is not None, 'the import is done'
+        context.session.met('something')
+
+    result = judged(linear=meets, torch=False)
+    assert result.log == [line for part in CORE for line in (part, f'{part}: right')] + [
+        'pytorch', 'training', 'pytorch: right', 'training: right']
+    judgement = result.judgement
+    assert (judgement.folder, judgement.interface, judgement.fingerprint) == ('its name', ['something'], '')
+    assert judgement.protection == judging.sandbox.protection(False) and 0 < judgement.seconds < 60
+    assert result.found == [('mlp', 'remark', 'Prints 10 characters in these checks.', 'prints', '', '')]
+    assert len({id(context) for context in result.contexts}) == 1
+    context = result.contexts[0]
+    assert (context.modules.name, context.mlp.name) == ('modules.py', 'mlp_numpy.py')
+    assert context.names == {'LinearModule', 'SoftMaxModule', 'CrossEntropyModule'}
+    (source, has_torch), (sources, also) = result.beside['pytorch'], result.beside['training']
+    assert (source.name, has_torch, also) == ('mlp_pytorch.py', False, False)
+    assert {name: source.name for name, source in sources.items()} == {
+        name: f'{name}.py' for name in ('modules', 'mlp_numpy', 'mlp_pytorch', 'train_mlp_numpy', 'train_mlp_pytorch')}
+    assert [arguments for arguments, _ in result.opened] == [(tmp_path / 'student', set())] and result.closed
+
+
+def test_without_a_name_or_a_listener_the_folder_is_the_name(server, tmp_path):
+    judgement = judging.judge(server, tmp_path)
+    assert judgement.folder == str(tmp_path)
+    assert [judgement.findings.verdict(part) for part in PARTS] == ['missing'] * 8
+
+
+def test_libraries_are_loaded_for_what_imports_them(judged, monkeypatch):
+    asked = []
+
+    def restarts(context):
+        asked.append(context.session.process)
+        context.session.ask('seed', number=1)
+
+    result = judged({'modules.py': MODULES, 'mlp_numpy.py': 'import seaborn', 'train_mlp_numpy.py': 'import torch'},
+                    training=restarts, pytorch=lambda context: None)
+    assert [arguments[1] for arguments, _ in result.opened] == [{'pandas', 'seaborn'}, {'pandas', 'seaborn', 'torch'}]
+    assert asked == [None] and result.closed, 'a process of its own for what lies beside'
+    assert result.found == []
+
+
+def test_what_hangs_on_the_mlp_is_told_after_it(judged):
+    result = judged(softmax=wrong('softmax', 'cross_entropy'), mlp=wrong('mlp'), training=wrong('training'))
+    assert result.log == [
+        'linear', 'linear: right', 'activation', 'activation: right', 'softmax', 'softmax_cross_entropy', 'mlp',
+        'softmax: wrong', 'cross_entropy: wrong', 'softmax_cross_entropy: right', 'mlp: wrong',
+        'pytorch', 'training', 'pytorch: right', 'training: wrong'], 'what is wrong already is not asked'
+    assert result.found[:3] == [(part, 'wrong', f'{part} is off.', 'c', 'mlp_numpy.py, line 1', 'import modules')
+                                for part in ('softmax', 'cross_entropy', 'mlp')]
+
+
+def test_a_part_that_was_decided_before_or_has_no_class_is_not_asked(judged):
+    files = {'modules.py': 'class SoftMaxModule:\n    pass\n', 'mlp_numpy.py': ''}
+    result = judged(files, activation=lambda context: context.skip('softmax', 'stub'))
+    assert result.log == [
+        'linear: missing', 'activation', 'activation: right', 'softmax: stub', 'cross_entropy: missing',
+        'softmax_cross_entropy', 'softmax_cross_entropy: right', 'mlp', 'mlp: right', 'pytorch', 'training',
+        'pytorch: right', 'training: right']
+    assert result.findings.reasons == {} and result.found == []
+
+
+def test_what_goes_wrong_in_a_part_is_told_of_that_part(judged):
+    result = judged(linear=fails(Gone('it is gone')), activation=fails(Failed('Kind', 'text', [('modules.py', 3)])),
+                    softmax=fails(Malformed('it is no array')), cross_entropy=fails(ZeroDivisionError('oh')),
+                    pytorch=fails(Gone('it is gone')), training=fails(KeyError('oh')))
+    ends = 'Could not be judged to the end: '
+    assert result.found == [
+        ('linear', 'wrong', f'{ends}it is gone.', 'no answer', '', ''),
+        ('activation', 'wrong', f'{ends}Kind: text (modules.py, line 3).', 'unexpected answer', 'modules.py, line 3',
+         'pass'),
+        ('softmax', 'wrong', f'{ends}it is no array.', 'unexpected answer', '', ''),
+        ('mlp', 'remark', 'Prints 20 characters in these checks.', 'prints', '', '')]
+    assert result.findings.status == dict.fromkeys(('cross_entropy', 'pytorch', 'training'), 'not judged')
+    assert result.findings.reasons == {
+        'cross_entropy': 'the checker itself failed, ZeroDivisionError: oh',
+        'pytorch': 'it could not be asked to the end: it is gone', 'training': "it could not be asked to the end: 'oh'"}
+    assert len(result.opened) == 4 and result.closed, 'after what ended or was not foreseen another process'
+
+
+@pytest.mark.parametrize('part', ['softmax', 'pytorch'])
+def test_where_no_solution_can_be_run_nobody_is_judged(server, tmp_path, judged, part):
+    with pytest.raises(NoServer):
+        judged(**{part: fails(NoServer('no'))})
+    assert not list(server.work.glob('solution-*')), 'its process and copy are gone'
+
+
+def test_without_modules_all_that_needs_them_is_missing(judged):
+    result = judged({'mlp_numpy.py': ''})
+    assert result.log == [f'{part}: missing' for part in CORE] + [
+        'pytorch', 'training', 'pytorch: right', 'training: right']
+    assert result.found == [] and result.findings.reasons == {} and result.opened == []
+    assert result.contexts[0].names == set()
+
+
+@pytest.mark.parametrize('text, told, cause, place, quote', [
+    ('def f(:\n', 'modules.py is no Python: ', 'syntax error', '', ''),
+    ('x = 1\nraise OSError("oh")\n', 'modules.py can not be imported: OSError: oh (modules.py, line 2).',
+     'can not be imported', 'modules.py, line 2', 'raise OSError("oh")'),
+    ('import os\nprint(1, flush=True)\nos._exit(3)\n',
+     'the import of modules.py: it ended its process (exit code 3).', 'can not be imported', '', '')])
+def test_a_file_that_can_not_be_used_is_told_once_and_all_follows(judged, text, told, cause, place, quote):
+    result = judged({'modules.py': text})
+    (first, *others) = result.found
+    assert first[2].startswith(told) and first[2].endswith('.') and (first[0], first[1], *first[3:]) == (
+        'linear', 'wrong', cause, place, quote)
+    assert others == [(part, 'wrong', 'modules.py can not be used (see linear).', 'inherited', '', '')
+                      for part in CORE[1:]]
+    assert result.log == [f'{part}: wrong' for part in CORE] + [
+        'pytorch', 'training', 'pytorch: right', 'training: right']
+
+
+def test_remarks_are_of_the_part_whose_class_it_is(judged):
+    def notes(context):
+        for cls, method, fact in (('SoftMaxModule', 'forward', 'shares'), ('LinearModule', 'backward', 'overwrote'),
+                                  ('LinearModule', 'backward', 'changed'), ('MLP', '__init__', 'changed'),
+                                  ('ELUModule', 'forward', 'shares'), ('CrossEntropyModule', 'backward', 'changed')):
+            context.session.note(cls, method, fact)
+
+    result = judged(FILES | {'modules.py': MODULES.replace('import pandas', '')}, mlp=notes)
+    assert result.found == [(part, 'remark', f'{text}.', 'in place', '', '') for part, text in (
+        ('softmax', 'SoftMaxModule.forward gives back its argument, or a view of it'),
+        ('linear', 'LinearModule.backward changes its argument in place'),
+        ('linear', 'LinearModule.backward gives back the same array as the call before, overwritten'),
+        ('mlp', 'MLP.__init__ changes its argument in place'),
+        ('activation', 'ELUModule.forward gives back its argument, or a view of it'),
+        ('cross_entropy', 'CrossEntropyModule.backward changes its argument in place'))]
+
+
+@pytest.mark.parametrize('files, found', [
+    (['modules.py', 'a/modules.py'], ''), (['mlp_numpy.py', 'a/modules.py'], ''), (['a/modules.py'], 'a'),
+    (['a/mlp_numpy.py'], ''), (['a/b/modules.py'], 'a/b'), (['a/b/c/modules.py'], 'a/b/c'),
+    (['a/b/c/d/modules.py'], ''), (['a/modules.py', 'b/modules.py'], ''), (['a/modules.py', 'b/c/modules.py'], ''),
+    (['a/modules.py', '.git/modules.py', '__MACOSX/a/modules.py', 'a/.b/modules.py'], 'a'), ([], '')])
+def test_the_files_are_looked_for_up_to_three_folders_down(tmp_path, files, found):
+    for file in files:
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).touch()
+    assert judging.locate(str(tmp_path)) == tmp_path / found
+
+
+def test_a_folder_that_is_not_there_is_what_it_is(tmp_path):
+    assert judging.locate(tmp_path / 'nowhere') == tmp_path / 'nowhere'
