@@ -33,7 +33,8 @@ def judge(context, source, has_torch):
         model = session.new('mlp_pytorch', 'MLP', [INPUTS, list(HIDDEN), CLASSES])
         facts = session.ask('torch_facts', args=[model.ref])
         if not facts['module']:
-            return context.wrong(PART, 'MLP is no nn.Module.', cause='no nn.Module')
+            return context.wrong(PART, 'MLP is no nn.Module: it should be class MLP(nn.Module), and call '
+                                       'super().__init__() first.', cause='no nn.Module')
         session.ask('torch_weights', args=[model.ref])
         x = context.rng.normal(size=(7, INPUTS)).astype(np.float32)
         trace = session.ask('torch_trace', args=[model.ref, x, False])
@@ -41,25 +42,27 @@ def judge(context, source, has_torch):
         return context.skip(PART, 'not judged', f'{BUILT} can not be built or called: {error}')
     asks_for_norm = 'use_batch_norm' in [name for name, *_ in session.signature('mlp_pytorch', 'MLP')]
     if not facts['parameters']:
-        return context.wrong(PART, 'parameters() is empty: the layers are in a Python list, which nn.Module does not '
-                                   'look into (nn.ModuleList or nn.Sequential).', cause='layers not registered')
+        return context.wrong(PART, 'The model has no parameters: nn.Module does not see layers in a Python list; in '
+                                   'nn.ModuleList or nn.Sequential it does.', cause='layers not registered')
     if not _linears(trace):
         return context.skip(PART, 'not judged', 'the net has no nn.Linear that its forward passes')
-    if _layers(context, trace):
-        _between(context, trace)
+    right_layers, linear = _layers(context, trace), False
+    if right_layers:
+        linear = _between(context, trace)
         _behind_the_last(context, source, trace)
     if getattr(trace['out'], 'shape', None) == (len(x), CLASSES):
         _gradients(context, model, x)
     has_norm = any(NORM in kind for kind, *_ in trace['passed'])
     if asks_for_norm:
         if has_norm:
-            context.wrong(PART, 'Batch normalization is passed without use_batch_norm=True too.',
+            context.wrong(PART, 'Forward passes batch normalization without use_batch_norm=True too.',
                           cause='batch norm always')
-        _batch_norm(context, x)
+        _batch_norm(context, x, right_layers, linear)
         if facts['device']:
             context.departs(PART, f'The property device {facts["device"]}.', cause='device')
     elif has_norm:
-        context.remark(PART, 'Has batch normalization that nobody asked for.', cause='batch norm')
+        context.remark(PART, 'Forward passes batch normalization, which the assignment does not ask for.',
+                       cause='batch norm')
 
 
 def _linears(trace):
@@ -67,14 +70,14 @@ def _linears(trace):
     return [(into, out) for kind, into, out in trace['passed'] if kind == 'Linear']
 
 
-def _layers(context, trace):
+def _layers(context, trace, how=''):
     """Number and shapes of the linear layers. Returns whether the rest can be judged by what passes them."""
     sizes = [INPUTS, *HIDDEN, CLASSES]
     met, expected = ([f'{m}→{n}' for m, n in pairs] for pairs in (
         [(into.shape[-1], out.shape[-1]) for into, out in _linears(trace)], zip(sizes, sizes[1:])))
     if met != expected:
-        context.wrong(PART, f'{BUILT} passes the linear layers {", ".join(met)}; it should be {", ".join(expected)}.',
-                      cause='layer sizes')
+        context.wrong(PART, f'{BUILT}{how} passes the linear layers {", ".join(met)}; it should be '
+                            f'{", ".join(expected)}.', cause='layer sizes')
     return met == expected
 
 
@@ -82,24 +85,27 @@ def _between(context, trace):
     pairs = _linears(trace)
     missing = [str(layer) for layer, ((_, out), (into, _)) in enumerate(zip(pairs, pairs[1:]), 1) if _close(out, into)]
     if missing:
-        context.wrong(PART, f'No activation behind linear layer {" and ".join(missing)}: the next one gets the output '
-                            'as it is.', cause='no activation')
+        context.wrong(PART, f'No activation stands behind linear layer{"s" * (len(missing) > 1)} '
+                            f'{" and ".join(missing)}: the next one gets the output as it is.', cause='no activation')
+    return bool(missing)
 
 
 def _behind_the_last(context, source, trace):
     out, last = trace['out'], _linears(trace)[-1][1]
     if getattr(out, 'shape', None) != last.shape:
-        return context.wrong(PART, f'forward gives {describe_value(out)} in place of logits of shape {last.shape}.',
+        shown = (f'a tensor of shape {out.shape}' if isinstance(out, np.ndarray) else
+                 f'{len(out)} values' if isinstance(out, list) else describe_value(out))
+        return context.wrong(PART, f'Forward gives {shown} in place of logits of shape {last.shape}.',
                              cause='shape of the output')
     if _close(out, last):
         return
     exp = np.exp(last - last.max(axis=1, keepdims=True))
     probabilities = exp / exp.sum(axis=1, keepdims=True)
     if _close(out, probabilities):
-        context.wrong(PART, 'forward gives probabilities, not logits: nn.CrossEntropyLoss takes the softmax itself, so '
+        context.wrong(PART, 'Forward gives probabilities, not logits: nn.CrossEntropyLoss takes the softmax itself, so '
                             'it is taken twice.', cause='probabilities in place of logits', place=_softmax(source))
     elif _close(out, np.log(probabilities)):
-        context.departs(PART, 'forward gives log-probabilities in place of logits; nn.CrossEntropyLoss gives the same '
+        context.departs(PART, 'Forward gives log-probabilities in place of logits; nn.CrossEntropyLoss gives the same '
                               'for both.', cause='log-probabilities', place=_softmax(source))
     else:
         behind = [kind for kind, into, _ in trace['passed'] if _close(into, last)]
@@ -114,7 +120,8 @@ def _softmax(source):
     return next((place for place in places if 'softmax' in source.quote(place).lower()), '')
 
 
-def _batch_norm(context, x):
+def _batch_norm(context, x, right_layers, linear):
+    """right_layers, linear: what is known without it, the layers and whether an activation is missing."""
     session = context.session
     try:
         model = session.ask('new', module='mlp_pytorch', name='MLP', args=[INPUTS, list(HIDDEN), CLASSES],
@@ -127,9 +134,9 @@ def _batch_norm(context, x):
     norms = [(into, out) for kind, into, out in trace['passed'] if NORM in kind]
     pairs = _linears(trace)
     if not norms:
-        return context.wrong(PART, 'use_batch_norm=True changes nothing: no batch normalization is passed.',
+        return context.wrong(PART, 'With use_batch_norm=True forward passes no batch normalization.',
                              cause='batch norm missing')
-    if len(pairs) != len(HIDDEN) + 1:
+    if not right_layers or not _layers(context, trace, ' with use_batch_norm=True'):
         return
     for layer, ((_, out), (into, _)) in enumerate(zip(pairs, pairs[1:]), 1):
         between = next((after for before, after in norms if _close(before, out)), None)
@@ -139,15 +146,15 @@ def _batch_norm(context, x):
         if between is None:
             return context.wrong(PART, 'With use_batch_norm=True no batch normalization stands behind linear layer '
                                        f'{layer}.', cause='batch norm missing')
-        if _close(between, into):
+        if _close(between, into) and not linear:
             return context.wrong(PART, 'With use_batch_norm=True no activation stands behind the batch normalization '
                                        f'of layer {layer}.', cause='no activation')
     if any(_close(before, pairs[-1][1]) for before, _ in norms):
-        context.wrong(PART, 'With use_batch_norm=True batch normalization is passed behind the last linear layer too; '
+        context.wrong(PART, 'With use_batch_norm=True batch normalization stands behind the last linear layer too; '
                             'it should be one for each hidden layer.', cause='batch norm at the end')
     elif len(norms) > len(HIDDEN):
-        context.wrong(PART, f'With use_batch_norm=True {len(norms)} batch normalizations are passed; it should be one '
-                            'for each hidden layer.', cause='batch norm too often')
+        context.wrong(PART, f'With use_batch_norm=True forward passes {len(norms)} batch normalizations; it should '
+                            'be one for each hidden layer.', cause='batch norm too often')
 
 
 def _gradients(context, model, x):

@@ -48,7 +48,7 @@ def judge(context, sources, has_torch):
 
 
 def _returns_unset(function):
-    """The course's own skeleton of train: seeds, loads the data, and returns names that it never sets, or sets to ..."""
+    """The course's own skeleton of train: seeds, loads the data, returns names that it never sets, or sets to ..."""
     nodes = list(ast.walk(function))
     if any(isinstance(node, ast.For) for node in nodes):
         return False
@@ -64,14 +64,20 @@ def _returns_unset(function):
 def _judge_script(context, script, torch_kind, functions, outcomes):
     session = context.session
     images, labels = data(np.random.default_rng(5))
-    try:
+
+    def start():
         session.restart()
         session.ask('use_data', args=[images, labels, torch_kind])
         session.require(script)
+
+    try:
+        start()
     except (Failed, Gone) as error:
         return outcomes.append(f'{script}.py can not be imported: {error}')
     for name in functions:
         try:
+            if session.process.ended:
+                start()
             JUDGES[name](context, script, torch_kind, images, labels)
             outcomes.append('')
         except Malformed as error:
@@ -79,7 +85,7 @@ def _judge_script(context, script, torch_kind, functions, outcomes):
         except Failed as error:
             outcomes.append(f'{name} of {script}.py fails: {error}')
         except Gone as error:
-            return outcomes.append(f'{name} of {script}.py: {error}')
+            outcomes.append(f'{name} of {script}.py: {error}')
 
 
 def data(rng):
@@ -107,7 +113,7 @@ def _accuracy(context, script, torch_kind, *_):
     if isinstance(first, Exception):
         raise first
     shown = f'{first:.4g}' if isinstance(first, float) else describe_value(first)
-    context.wrong(PART, f'{script}.accuracy gives {shown} where 3 of 5 predictions are right: it should be 0.6.',
+    context.wrong(PART, f'In {script}.py accuracy gives {shown} where 3 of 5 predictions are right: it should be 0.6.',
                   cause='accuracy')
 
 
@@ -126,25 +132,23 @@ def _evaluate(context, script, torch_kind, *_):
     result = _number(answer['result'])
     if not isinstance(result, float):
         raise Malformed(f'returned {describe_value(result)}, no number')
+    subject = f'In {script}.py evaluate_model'
     if abs(result - 0.75) < 1e-4:
-        context.wrong(PART, f'{script}.evaluate_model gives the mean of the accuracies of the batches: a last batch '
-                            'that is smaller weighs as much as the others (0.75 in place of 8 of 10).',
-                            cause='mean of batches')
+        context.wrong(PART, f'{subject} gives the mean of the accuracies of the batches: a last batch that is smaller '
+                            'weighs as much as the others (0.75 in place of 8 of 10).', cause='mean of batches')
     elif not abs(result - 0.8) < 1e-4:  # NaN too
-        context.wrong(PART, f'{script}.evaluate_model gives {result:.4g} where 8 of 10 are right, in batches of 4, 4 '
-                            'and 2: it should be 0.8.', cause='evaluate_model')
+        context.wrong(PART, f'{subject} gives {result:.4g} where 8 of 10 are right, in batches of 4, 4 and 2: it '
+                            'should be 0.8.', cause='evaluate_model')
     if not torch_kind:
         return
     if answer['training']:
-        context.departs(PART, f'{script}.evaluate_model does not set evaluation mode: unless train does, batch '
-                              'normalization takes the statistics of the batch it is tested on.',
-                        cause='evaluation mode')
+        context.departs(PART, f'{subject} does not set evaluation mode: unless train does, batch normalization takes '
+                              'the statistics of the batch it is tested on.', cause='evaluation mode')
     elif not answer['after']:
-        context.remark(PART, f'{script}.evaluate_model sets evaluation mode and does not restore training mode: train '
-                             'has to.', cause='training mode')
+        context.remark(PART, f'{subject} sets evaluation mode and does not restore training mode: train has to.',
+                       cause='training mode')
     if answer['grad']:
-        context.departs(PART, f'{script}.evaluate_model keeps the graph for gradients: torch.no_grad() is missing.',
-                        cause='no_grad')
+        context.departs(PART, f'{subject} keeps the graph for gradients: torch.no_grad() is missing.', cause='no_grad')
 
 
 def _train(context, script, torch_kind, images, labels):
@@ -159,8 +163,9 @@ def _train(context, script, torch_kind, images, labels):
     answer = context.session.ask('train', args=[script, arguments, shown, torch_kind], timeout=60)
     validation, test = np.array(answer['validation']), answer['test']
     if len(validation) != ARGUMENTS['epochs']:
-        return context.wrong(PART, f'{script}.train gives {len(validation)} validation accuracies for '
-                                   f'{ARGUMENTS["epochs"]} epochs.', cause='validation accuracies')
+        return context.wrong(PART, f'In {script}.py train gives val_accuracies of length {len(validation)} after '
+                                   f'{ARGUMENTS["epochs"]} epochs: it should have one for each.',
+                             cause='validation accuracies')
     found = {split: float((np.asarray(out).argmax(axis=1) == labels[split][0]).mean())
              for split, out in answer['outputs'].items()}
     best, last = validation.max(), validation[-1]
@@ -173,7 +178,7 @@ def _train(context, script, torch_kind, images, labels):
     if abs(found['validation'] - best) > 0.011:
         is_last = abs(found['validation'] - last) < 0.011
         words = 'the last model, not the best' if is_last else 'another model than the best'
-        text = (f'{script}.train returns {words}: {accuracies}, that of the model it returns '
+        text = (f'In {script}.py train returns {words}: it gives {accuracies}, and the model that it returns has '
                 f'{found["validation"]:.3g}.')
         if abs(test - found['test']) > 0.2:  # the test accuracy is of another model, the best by the look of it
             context.departs(PART, f'{text} Its test accuracy, {test:.3g}, is that of another model.',
@@ -181,8 +186,8 @@ def _train(context, script, torch_kind, images, labels):
         else:
             context.wrong(PART, f'{text} A copy of the best one is needed: copy.deepcopy.', cause='not the best model')
     elif not abs(test - found['test']) < 0.011:  # NaN too
-        context.wrong(PART, f'The test accuracy of {script}.train, {test:.3g}, is not that of the model it returns, '
-                            f'{found["test"]:.3g}.', cause='test accuracy of another model')
+        context.wrong(PART, f'In {script}.py the test accuracy that train gives, {test:.3g}, is not that of the model '
+                            f'that it returns, {found["test"]:.3g}.', cause='test accuracy of another model')
 
 
 JUDGES = {'accuracy': _accuracy, 'evaluate_model': _evaluate, 'train': _train}  # by the function's name

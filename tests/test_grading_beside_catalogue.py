@@ -94,10 +94,10 @@ PYTORCH = [
      ('    @property\n    def device(self):\n        return next(self.parameters()).device\n', ''),
      ('layers = []', 'layers, self.device = [], "cpu"')),
 ]
-# The same of the training scripts, where `None` is what a right line may be changed to.
+# The same of the functions of the training scripts, whose copies of each other are called share and measured.
 A, RIGHT = '(predictions.argmax(axis=1) == targets).mean()', 'right / count'
 TOLD = 'return right / count'
-BEST = 'return best_model, accuracies, evaluate_model(best_model, '
+BEST = 'return best_model, accuracies, measured(best_model, '
 LOSS = 'loss.backward(out, y)'
 NUMPY_ACCURACY = [
     ('accuracy', A, '(predictions.argmax(axis=0) == targets[:4]).mean()'),
@@ -107,7 +107,7 @@ NUMPY_ACCURACY = [
     ('accuracy', A, '(predictions.round() == np.eye(4)[targets]).all(axis=1).mean()'),
     ('accuracy', f'return {A}', A),
     ('accuracy', A, f'{A} * np.nan'),
-    ('not judged', A, 'targets.mean(axis=9)'),
+    ('not judged', A, 'targetz.mean()'),
     ('right', A, '(predictions.argmax(axis=1) == targets.argmax(axis=1)).mean()'),
     ('right', A, f'np.array([[{A}]])'),
     ('not judged', f'return {A}', 'import os\n    os._exit(3)'),
@@ -119,7 +119,7 @@ NUMPY_EVALUATE = [
     ('evaluate_model', RIGHT, 'right / count * float("nan")'),
     ('not judged', TOLD, RIGHT),
     ('not judged', TOLD, 'return np.arange(3)'),
-    ('not judged', TOLD, 'return ()'),
+    ('not judged', TOLD, 'return [right / count]'),
     ('not judged', TOLD, 'return len(data_loader.nothing)'),
     ('right', RIGHT, '{"loss": 0, "accuracy": right / count}'),
     ('right', RIGHT, 'right / count, "and more"'),
@@ -127,17 +127,15 @@ NUMPY_EVALUATE = [
      (TOLD, 'model.clear_cache()\n    model.train(True)\n    return np.array([right / count])')),
 ]
 NUMPY_TRAIN = [
-    ('not the best model', BEST, 'return model, accuracies, evaluate_model(model, '),
+    ('not the best model', BEST, 'return model, accuracies, measured(model, '),
     ('not the best model', 'copy.deepcopy(model)', 'model'),
-    ('not the best model', BEST, 'return model, accuracies, evaluate_model(best_model, '),
-    ('not the best model', BEST, 'return model, accuracies, evaluate_model(model, ', (LOSS, f'{LOSS} * (epoch != 1)')),
-    ('not the best model', BEST, 'best_model = MLP(3 * 32 * 32, hidden_dims, 10)\n    '
-                                 'best_model.layers[0].params["bias"][:] = best_model.layers[2].params["bias"][3] = 99'
-                                 f'\n    {BEST}'),
-    ('test accuracy of another model', BEST, 'return best_model, accuracies, evaluate_model(model, '),
+    ('not the best model', BEST, 'return model, accuracies, measured(best_model, '),
+    ('not the best model', BEST, 'return model, accuracies, measured(model, ', (LOSS, f'{LOSS} * (epoch != 1)')),
+    ('not the best model', BEST, f'best_model.layers[2].params["bias"][3] = 99\n    {BEST}'),
+    ('test accuracy of another model', BEST, 'return best_model, accuracies, measured(model, '),
     ('test accuracy of another model', "loaders['test']), {}", "loaders['test']) * np.nan, {}"),
     ('validation accuracies', 'accuracies.append', 'if epoch == 0:\n            accuracies.append'),
-    ('not judged', 'best_model, accuracies, evaluate_model(', 'best_model, 100 * np.array(accuracies), evaluate_model('),
+    ('not judged', 'best_model, accuracies, measured(', 'best_model, 100 * np.array(accuracies), measured('),
     ('not judged', LOSS, f'{LOSS} * (epoch == 0)'),
     ('not judged', 'np.random.seed(seed)', 'raise ValueError(sorted(locals().items()))'),
     ('not judged', ', {}', '', (BEST, BEST.replace('accuracies, ', ''))),
@@ -146,7 +144,7 @@ NUMPY_TRAIN = [
     ('not judged', 'hidden_dims, lr, batch_size, epochs, seed, data_dir):', '):'),
     ('right', 'seed, data_dir):', 'seed, data_dir, verbose=False, *others, **more):'),
     ('right', BEST, 'forward = best_model.forward\n    best_model.forward = lambda x: forward(x) if x.ndim == 2 else '
-                    f'None.flatten()\n    {BEST}', ("loaders['test']), {}", "loaders['test'])")),
+                    f'1 / 0\n    {BEST}', ("loaders['test']), {}", "loaders['test'])")),
 ]
 TENSOR = '(predictions.argmax(dim=1) == targets).float().mean().item()'
 PYTORCH_ACCURACY = [
@@ -166,12 +164,13 @@ PYTORCH_EVALUATE = [
 ]
 PYTORCH_TRAIN = [
     ('not the best model', 'copy.deepcopy(model)', 'model'),
-    ('not the best model', BEST, 'return model, accuracies, evaluate_model(best_model, '),
-    ('test accuracy of another model', BEST, 'return best_model, accuracies, evaluate_model(model, '),
+    ('not the best model', BEST, 'return model, accuracies, measured(best_model, '),
+    ('test accuracy of another model', BEST, 'return best_model, accuracies, measured(model, '),
     ('not judged', 'torch.manual_seed(seed)', 'raise ValueError(sorted(locals().items()))'),
-    ('right', BEST, 'forward = best_model.forward\n    best_model.forward = lambda x: forward(x).requires_grad_() if '
-                    f'x.ndim == 2 and not torch.is_grad_enabled() else None.flatten()\n    {BEST}',
-     ("(best_model, loaders['test'])", "(lambda x: 0, []) if 0 else 1.0")),
+    ('right', BEST, "test = measured(best_model, loaders['test'])\n    forward = best_model.forward\n    "
+                    'best_model.train()\n    best_model.forward = lambda x: forward(x) if x.ndim == 2 and not ('
+                    f'best_model.training or torch.is_grad_enabled()) else 1 / 0\n    {BEST}',
+     ("measured(best_model, loaders['test']), {}", 'test, {}')),
     ('right', '10, use_batch_norm)', '10, True)'),
 ]
 FUNCTIONS = {
@@ -179,3 +178,71 @@ FUNCTIONS = {
     ('train_mlp_numpy', 'train'): NUMPY_TRAIN, ('train_mlp_pytorch', 'accuracy'): PYTORCH_ACCURACY,
     ('train_mlp_pytorch', 'evaluate_model'): PYTORCH_EVALUATE, ('train_mlp_pytorch', 'train'): PYTORCH_TRAIN,
 }
+
+
+def script(text):
+    """A training script of the small solution whose functions call copies of each other: a mistake stays in its own."""
+    imports, accuracy, functions = text.replace('from mlp_numpy', 'from nets').replace(
+        'from modules', 'from layers').replace('from mlp_pytorch', 'from net').partition('def accuracy')
+    functions, define, train = functions.partition('def train')
+    copies = (accuracy + functions).replace('accuracy', 'share').replace('evaluate_model', 'measured')
+    functions = functions.replace('right += accuracy', 'right += share')
+    return imports + copies + accuracy + functions + define + train.replace('evaluate_model', 'measured')
+
+
+FILES = {
+    'layers.py': small_solutions.MODULES, 'nets.py': small_solutions.MLP_NUMPY.replace('modules', 'layers'),
+    'net.py': small_solutions.MLP_PYTORCH, 'train_mlp_numpy.py': script(small_solutions.TRAIN_MLP_NUMPY),
+    'train_mlp_pytorch.py': script(small_solutions.TRAIN_MLP_PYTORCH).replace('lr=lr', 'lr=2 * lr'), 'mlp_pytorch.py': small_solutions.MLP_PYTORCH,
+}
+
+
+def changed(file, mistakes):
+    """A file with mistakes in it, each in another function; the copies are left as they are."""
+    copies, first, text = FILES[file].rpartition('def accuracy')
+    for _, *change in mistakes:
+        for old, new in (change[:2], *change[2:]):
+            assert old in text, f'{file} has no {old!r}'
+            text = text.replace(old, new)
+    return copies + first + text
+
+
+def told(findings, part, mistake, of=('',)):
+    """What is said of a part, or what of it has one of these words, as the student reads it."""
+    cause, old, new, *_ = mistake
+    found = [finding for finding in findings.of(part) if any(word in finding.text for word in of)]
+    verdict = 'right' if part == 'training' and not found else findings.verdict(part)
+    assert cause in {verdict, *(finding.cause for finding in found)}, (part, found, new)
+    lines = ['### ' + ' / '.join(line.strip() for line in (new or f'without {old}').splitlines() if line.strip())]
+    if part == 'pytorch' or not found:
+        lines.append(f'[{verdict}]' + ''.join(f' {reason}' for reason in [findings.reasons.get(part)] if reason))
+    for finding in found:
+        text = report.paragraph(finding) if finding.kind == 'wrong' else report.wrapped(finding.text, '- ')
+        lines += [f'[{finding.kind}: {finding.cause}]', text]
+    return '\n'.join(lines)
+
+
+@pytest.fixture(scope='module')
+def server():
+    with Server(timeout=60) as server:
+        yield server
+
+
+def test_each_mistake_is_called_by_its_name_and_told_as_approved(server, tmp_path):
+    texts = {'pytorch': [], **{function: [] for function in FUNCTIONS}}
+    for number, (mlp, *rest) in enumerate(itertools.zip_longest(PYTORCH, *FUNCTIONS.values())):
+        mistakes = {function: mistake for function, mistake in zip(FUNCTIONS, rest) if mistake}
+        files = {file: FILES[file] for file in ('layers.py', 'nets.py', 'net.py')}
+        for name in {name for name, _ in mistakes}:
+            files[f'{name}.py'] = changed(f'{name}.py', [mistakes[key] for key in mistakes if key[0] == name])
+        if mlp:
+            files['mlp_pytorch.py'] = changed('mlp_pytorch.py', [mlp])
+        findings = judge(server, small_solutions.write(tmp_path / str(number), files)).findings
+        if mlp:
+            texts['pytorch'].append(told(findings, 'pytorch', mlp))
+        for (name, function), mistake in mistakes.items():
+            words = f'{name}.py {function}', f'{name}.py the test accuracy that {function}', f'{function} of {name}.py'
+            texts[name, function].append(told(findings, 'training', mistake, words))
+    assert_approved('grading_pytorch', '\n\n'.join(texts.pop('pytorch')) + '\n')
+    assert_approved('grading_training', '\n\n'.join(
+        f'===== {function} of {name}.py\n\n' + '\n\n'.join(text) for (name, function), text in texts.items()) + '\n')

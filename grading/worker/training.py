@@ -10,11 +10,11 @@ def torch_facts(thing):
     from torch import nn
     if not isinstance(thing, nn.Module):
         return {'module': False}
-    device = ''
-    try:
-        getattr(thing, 'device')
+    device, found = '', getattr(type(thing), 'device', None)
+    try:  # nn.Module reports an AttributeError in a property as one of the property's own name
+        found.fget(thing) if isinstance(found, property) else thing.device
     except Exception as error:
-        device = f'fails: {type(error).__name__}: {error}' if hasattr(type(thing), 'device') else 'is missing'
+        device = f'fails: {type(error).__name__} {error}'.rstrip() if found else 'is missing'
     return {'module': True, 'device': device, 'parameters': any(True for _ in thing.parameters())}
 
 
@@ -157,7 +157,7 @@ def evaluate(module, predictions, labels, batch_size, torch_kind):
         model, Loader(predictions, [labels], batch_size, torch_kind))
     if isinstance(result, dict):
         result = result.get('accuracy')
-    if isinstance(result, tuple) and result:
+    if isinstance(result, tuple):
         result = result[0]
     return {'result': result, 'training': any(seen['training']), 'grad': any(seen['grad']), 'after': model.training}
 
