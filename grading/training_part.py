@@ -23,20 +23,22 @@ CLASSES = 10
 def judge(context, sources, has_torch):
     if not any(sources[script].exists for script in SCRIPTS):
         return context.skip(PART, 'missing', 'no training script')
-    outcomes = []  # of each function that is there, and no stub: '', or why it could not be judged
+    outcomes = []  # of each function of a script that is begun: '', or why it could not be judged
     for script, torch_kind in SCRIPTS.items():
         source = sources[script]
         functions = {name: source.function(name) for name in JUDGES if source.function(name)}
+        stubs = [name for name, function in functions.items() if is_stub(function) or _returns_unset(function)]
         if source.problem:
             outcomes.append(source.problem)
         elif source.exists and not functions:
             outcomes.append(f'{script}.py has none of the functions {", ".join(JUDGES)}')
-        elif all(is_stub(function) or _returns_unset(function) for function in functions.values()):
+        elif len(stubs) == len(functions):
             continue
         elif torch_kind and not has_torch:
             outcomes.append(f'{script}.py: PyTorch is not installed here')
         else:
-            _judge_script(context, script, torch_kind, functions, outcomes)
+            _judge_script(context, script, torch_kind, [name for name in functions if name not in stubs], outcomes)
+            outcomes += [f'{name} of {script}.py is a stub' for name in stubs]
     reasons = [outcome for outcome in outcomes if outcome]
     if '' in outcomes:
         for reason in reasons:
@@ -112,7 +114,8 @@ def _accuracy(context, script, torch_kind, *_):
     first, _ = answers
     if isinstance(first, Exception):
         raise first
-    shown = f'{first:.4g}' if isinstance(first, float) else describe_value(first)
+    shown = (f'{first:.4g}' if isinstance(first, float) else
+             f'{len(first)} values' if isinstance(first, list) else describe_value(first))
     context.wrong(PART, f'In {script}.py accuracy gives {shown} where 3 of 5 predictions are right: it should be 0.6.',
                   cause='accuracy')
 

@@ -1,27 +1,12 @@
-"""A catalogue of mistakes in the PyTorch MLP and the training scripts: what the judge calls each, and the text that a
-student reads, approved as a whole.
+"""A catalogue of mistakes in mlp_pytorch.py and the training scripts, for test_grading_beside.py.
 
 The MLP and each function of each script are judged by themselves, so one solution has a mistake in each of them. There
-is no modules.py in it: the NumPy half is not judged here.
+is no modules.py in it: the NumPy half is not judged.
 """
 
 import itertools
-import sys
-import types
-
-import numpy as np
-import pytest
 
 import small_solutions
-from approval import assert_approved
-from grading import report
-from grading.judge import judge
-from grading.remote import Server
-from grading.worker import training
-
-torch = pytest.importorskip('torch')
-pytestmark = [pytest.mark.skipif(not sys.platform.startswith('linux'), reason='solutions are run on Linux'),
-              pytest.mark.xdist_group('torch')]  # one server imports PyTorch, once
 
 # The lines of the small solution that are changed.
 MODULE = 'class MLP(nn.Module)'
@@ -192,8 +177,9 @@ def script(text):
 
 FILES = {
     'layers.py': small_solutions.MODULES, 'nets.py': small_solutions.MLP_NUMPY.replace('modules', 'layers'),
-    'net.py': small_solutions.MLP_PYTORCH, 'train_mlp_numpy.py': script(small_solutions.TRAIN_MLP_NUMPY),
-    'train_mlp_pytorch.py': script(small_solutions.TRAIN_MLP_PYTORCH).replace('lr=lr', 'lr=2 * lr'), 'mlp_pytorch.py': small_solutions.MLP_PYTORCH,
+    'net.py': small_solutions.MLP_PYTORCH, 'mlp_pytorch.py': small_solutions.MLP_PYTORCH,
+    'train_mlp_numpy.py': script(small_solutions.TRAIN_MLP_NUMPY),
+    'train_mlp_pytorch.py': script(small_solutions.TRAIN_MLP_PYTORCH).replace('lr=lr', 'lr=2 * lr'),
 }
 
 
@@ -207,42 +193,13 @@ def changed(file, mistakes):
     return copies + first + text
 
 
-def told(findings, part, mistake, of=('',)):
-    """What is said of a part, or what of it has one of these words, as the student reads it."""
-    cause, old, new, *_ = mistake
-    found = [finding for finding in findings.of(part) if any(word in finding.text for word in of)]
-    verdict = 'right' if part == 'training' and not found else findings.verdict(part)
-    assert cause in {verdict, *(finding.cause for finding in found)}, (part, found, new)
-    lines = ['### ' + ' / '.join(line.strip() for line in (new or f'without {old}').splitlines() if line.strip())]
-    if part == 'pytorch' or not found:
-        lines.append(f'[{verdict}]' + ''.join(f' {reason}' for reason in [findings.reasons.get(part)] if reason))
-    for finding in found:
-        text = report.paragraph(finding) if finding.kind == 'wrong' else report.wrapped(finding.text, '- ')
-        lines += [f'[{finding.kind}: {finding.cause}]', text]
-    return '\n'.join(lines)
-
-
-@pytest.fixture(scope='module')
-def server():
-    with Server(timeout=60) as server:
-        yield server
-
-
-def test_each_mistake_is_called_by_its_name_and_told_as_approved(server, tmp_path):
-    texts = {'pytorch': [], **{function: [] for function in FUNCTIONS}}
-    for number, (mlp, *rest) in enumerate(itertools.zip_longest(PYTORCH, *FUNCTIONS.values())):
+def solutions():
+    """(the mistake in mlp_pytorch.py or None, {function: its mistake}, the files) of each solution."""
+    for mlp, *rest in itertools.zip_longest(PYTORCH, *FUNCTIONS.values()):
         mistakes = {function: mistake for function, mistake in zip(FUNCTIONS, rest) if mistake}
         files = {file: FILES[file] for file in ('layers.py', 'nets.py', 'net.py')}
         for name in {name for name, _ in mistakes}:
             files[f'{name}.py'] = changed(f'{name}.py', [mistakes[key] for key in mistakes if key[0] == name])
         if mlp:
             files['mlp_pytorch.py'] = changed('mlp_pytorch.py', [mlp])
-        findings = judge(server, small_solutions.write(tmp_path / str(number), files)).findings
-        if mlp:
-            texts['pytorch'].append(told(findings, 'pytorch', mlp))
-        for (name, function), mistake in mistakes.items():
-            words = f'{name}.py {function}', f'{name}.py the test accuracy that {function}', f'{function} of {name}.py'
-            texts[name, function].append(told(findings, 'training', mistake, words))
-    assert_approved('grading_pytorch', '\n\n'.join(texts.pop('pytorch')) + '\n')
-    assert_approved('grading_training', '\n\n'.join(
-        f'===== {function} of {name}.py\n\n' + '\n\n'.join(text) for (name, function), text in texts.items()) + '\n')
+        yield mlp, mistakes, files
