@@ -2,12 +2,13 @@
 
 import numpy as np
 
-from grading.interface import Malformed
+from grading.interface import describe_value
 from grading.remote import Failed, Gone
 from grading.telling import attempt
 
 PART = 'pytorch'
 INPUTS, HIDDEN, CLASSES = 5, [6, 4], 3
+BUILT = f'MLP({INPUTS}, {HIDDEN}, {CLASSES})'
 NORM = 'BatchNorm'
 
 
@@ -22,79 +23,90 @@ def judge(context, source, has_torch):
         return context.skip(PART, 'not judged', 'PyTorch is not installed here')
     session = context.session
     try:
-        session.require('mlp_pytorch')
-        if 'MLP' not in [name for name, *_ in session.classes('mlp_pytorch')]:
-            return context.skip(PART, 'missing', 'no class MLP in mlp_pytorch.py')
+        names = [name for name, *_ in session.classes('mlp_pytorch')]
+    except (Failed, Gone) as error:
+        return context.skip(PART, 'not judged', f'mlp_pytorch.py can not be imported: {error}')
+    if 'MLP' not in names:
+        return context.skip(PART, 'missing', 'no class MLP in mlp_pytorch.py')
+    try:
         session.ask('seed', number=1)
         model = session.new('mlp_pytorch', 'MLP', [INPUTS, list(HIDDEN), CLASSES])
         facts = session.ask('torch_facts', args=[model.ref])
         if not facts['module']:
-            return context.wrong(PART, 'MLP is no nn.Module.', cause='no nn.Module')
-        session.ask('torch_weights', args=[model.ref, 2])
+            return context.wrong(PART, 'MLP is no nn.Module: it should be class MLP(nn.Module), and call '
+                                       'super().__init__() first.', cause='no nn.Module')
+        session.ask('torch_weights', args=[model.ref])
         x = context.rng.normal(size=(7, INPUTS)).astype(np.float32)
         trace = session.ask('torch_trace', args=[model.ref, x, False])
-    except (Failed, Malformed, Gone) as error:
-        return context.skip(PART, 'not judged', f'MLP({INPUTS}, {HIDDEN}, {CLASSES}) can not be built or called: '
-                                                f'{error}')
+    except (Failed, Gone) as error:
+        return context.skip(PART, 'not judged', f'{BUILT} can not be built or called: {error}')
     asks_for_norm = 'use_batch_norm' in [name for name, *_ in session.signature('mlp_pytorch', 'MLP')]
     if not facts['parameters']:
-        return context.wrong(PART, 'parameters() is empty: the layers are in a Python list, which nn.Module does not '
-                                   'look into (nn.ModuleList or nn.Sequential).', cause='layers not registered')
-    if _layers(context, trace):
-        _between(context, trace)
+        return context.wrong(PART, 'The model has no parameters: nn.Module does not see layers in a Python list; in '
+                                   'nn.ModuleList or nn.Sequential it does.', cause='layers not registered')
+    if not _linears(trace):
+        return context.skip(PART, 'not judged', 'the net has no nn.Linear that its forward passes')
+    right_layers, linear = _layers(context, trace), False
+    if right_layers:
+        linear = _between(context, trace)
         _behind_the_last(context, source, trace)
-    _gradients(context, model, x)
+    if getattr(trace['out'], 'shape', None) == (len(x), CLASSES):
+        _gradients(context, model, x)
+    has_norm = any(NORM in kind for kind, *_ in trace['passed'])
     if asks_for_norm:
-        _batch_norm(context, x)
-        if facts['device'] is None or 'Error' in facts['device']:
-            context.departs(PART, f'The property device is missing or fails: {facts["device"]}.', cause='device')
-    elif any(NORM in kind for kind, *_ in trace['passed']):
-        context.remark(PART, 'Has batch normalization that nobody asked for.', cause='batch norm')
-
-
-def _layers(context, trace):
-    """Number and shapes of the linear layers. Returns whether the rest can be judged by what passes them."""
-    sizes = [INPUTS, *HIDDEN, CLASSES]
-    expected = [[n, m] for m, n in zip(sizes, sizes[1:])]
-    linears = [(np.shape(out)[-1], np.shape(into)[-1]) for kind, into, out in trace['passed'] if kind == 'Linear']
-    if not linears:
-        context.skip(PART, 'not judged', 'the net has no nn.Linear that its forward passes')
-        return False
-    if [list(shape) for shape in linears] != expected:
-        context.wrong(PART, f'MLP({INPUTS}, {HIDDEN}, {CLASSES}) passes the linear layers '
-                      f'{", ".join(f"{m}→{n}" for n, m in linears)}; it should be '
-                      f'{", ".join(f"{m}→{n}" for n, m in expected)}.', cause='layer sizes')
-        return False
-    return True
+        if has_norm:
+            context.wrong(PART, 'Forward passes batch normalization without use_batch_norm=True too.',
+                          cause='batch norm always')
+        _batch_norm(context, x, right_layers, linear)
+        if facts['device']:
+            context.departs(PART, f'The property device {facts["device"]}.', cause='device')
+    elif has_norm:
+        context.remark(PART, 'Forward passes batch normalization, which the assignment does not ask for.',
+                       cause='batch norm')
 
 
 def _linears(trace):
+    """Input and output of each linear layer that is passed, in order."""
     return [(into, out) for kind, into, out in trace['passed'] if kind == 'Linear']
+
+
+def _layers(context, trace, how=''):
+    """Number and shapes of the linear layers. Returns whether the rest can be judged by what passes them."""
+    sizes = [INPUTS, *HIDDEN, CLASSES]
+    met, expected = ([f'{m}→{n}' for m, n in pairs] for pairs in (
+        [(into.shape[-1], out.shape[-1]) for into, out in _linears(trace)], zip(sizes, sizes[1:])))
+    if met != expected:
+        context.wrong(PART, f'{BUILT}{how} passes the linear layers {", ".join(met)}; it should be '
+                            f'{", ".join(expected)}.', cause='layer sizes')
+    return met == expected
 
 
 def _between(context, trace):
     pairs = _linears(trace)
-    missing = [layer for layer, ((_, out), (into, _)) in enumerate(zip(pairs, pairs[1:]), 1) if _close(out, into)]
+    missing = [str(layer) for layer, ((_, out), (into, _)) in enumerate(zip(pairs, pairs[1:]), 1) if _close(out, into)]
     if missing:
-        context.wrong(PART, f'No activation behind linear layer {" and ".join(map(str, missing))}: the next layer gets '
-                            'its output as it is.', cause='no activation')
+        context.wrong(PART, f'No activation stands behind linear layer{"s" * (len(missing) > 1)} '
+                            f'{" and ".join(missing)}: the next one gets the output as it is.', cause='no activation')
+    return bool(missing)
 
 
 def _behind_the_last(context, source, trace):
     out, last = trace['out'], _linears(trace)[-1][1]
-    if not isinstance(out, np.ndarray) or out.shape != last.shape:
-        return context.wrong(PART, f'forward gives {getattr(out, "shape", type(out).__name__)} in place of logits of '
-                                   f'shape {last.shape}.', cause='shape of the output')
+    if getattr(out, 'shape', None) != last.shape:
+        shown = (f'a tensor of shape {out.shape}' if isinstance(out, np.ndarray) else
+                 f'{len(out)} values' if isinstance(out, list) else describe_value(out))
+        return context.wrong(PART, f'Forward gives {shown} in place of logits of shape {last.shape}.',
+                             cause='shape of the output')
     if _close(out, last):
         return
-    place = source.place('MLP', '__init__', r'[Ss]oftmax') or ''
     exp = np.exp(last - last.max(axis=1, keepdims=True))
     probabilities = exp / exp.sum(axis=1, keepdims=True)
     if _close(out, probabilities):
-        context.wrong(PART, 'forward gives probabilities, not logits: nn.CrossEntropyLoss takes the softmax itself, so '
-                            'it is taken twice.', cause='probabilities in place of logits', place=place)
+        context.wrong(PART, 'Forward gives probabilities, not logits: nn.CrossEntropyLoss takes the softmax itself, so '
+                            'it is taken twice.', cause='probabilities in place of logits', place=_softmax(source))
     elif _close(out, np.log(probabilities)):
-        context.departs(PART, 'forward gives log-probabilities in place of logits.', cause='log-probabilities')
+        context.departs(PART, 'Forward gives log-probabilities in place of logits; nn.CrossEntropyLoss gives the same '
+                              'for both.', cause='log-probabilities', place=_softmax(source))
     else:
         behind = [kind for kind, into, _ in trace['passed'] if _close(into, last)]
         context.wrong(PART, 'Something stands behind the last linear layer'
@@ -102,12 +114,19 @@ def _behind_the_last(context, source, trace):
                       cause='activation behind the last layer')
 
 
-def _batch_norm(context, x):
+def _softmax(source):
+    """Where it is taken: 'mlp_pytorch.py, line 30', or ''."""
+    places = [source.place('MLP', method, '[Ss]oftmax') for method in ('forward', '__init__')]
+    return next((place for place in places if 'softmax' in source.quote(place).lower()), '')
+
+
+def _batch_norm(context, x, right_layers, linear):
+    """right_layers, linear: what is known without it, the layers and whether an activation is missing."""
     session = context.session
     try:
         model = session.ask('new', module='mlp_pytorch', name='MLP', args=[INPUTS, list(HIDDEN), CLASSES],
                             kwargs={**session.further('mlp_pytorch', 'MLP', 3), 'use_batch_norm': True})['made']
-        session.ask('torch_weights', args=[model, 3])
+        session.ask('torch_weights', args=[model])
         trace = session.ask('torch_trace', args=[model, x, True])
     except (Failed, Gone) as error:
         return context.wrong(PART, f'With use_batch_norm=True a batch of 7 fails: {error}.', cause='batch norm',
@@ -115,33 +134,34 @@ def _batch_norm(context, x):
     norms = [(into, out) for kind, into, out in trace['passed'] if NORM in kind]
     pairs = _linears(trace)
     if not norms:
-        return context.wrong(PART, 'use_batch_norm=True changes nothing: no batch normalization is passed.',
+        return context.wrong(PART, 'With use_batch_norm=True forward passes no batch normalization.',
                              cause='batch norm missing')
-    if len(pairs) != len(HIDDEN) + 1:
+    if not right_layers or not _layers(context, trace, ' with use_batch_norm=True'):
         return
     for layer, ((_, out), (into, _)) in enumerate(zip(pairs, pairs[1:]), 1):
         between = next((after for before, after in norms if _close(before, out)), None)
+        if between is None and any(_close(after, into) for _, after in norms):
+            return context.wrong(PART, 'With use_batch_norm=True the batch normalization stands behind the activation, '
+                                       'not between it and the linear layer.', cause='batch norm behind the activation')
         if between is None:
-            behind = any(_close(after, into) for _, after in norms)
-            context.wrong(PART, 'With use_batch_norm=True the batch normalization stands '
-                          + ('behind the activation, not between it and the linear layer.' if behind else
-                             f'not behind linear layer {layer}.'),
-                          cause='batch norm behind the activation' if behind else 'batch norm missing')
-            return
-        if _close(between, into):
+            return context.wrong(PART, 'With use_batch_norm=True no batch normalization stands behind linear layer '
+                                       f'{layer}.', cause='batch norm missing')
+        if _close(between, into) and not linear:
             return context.wrong(PART, 'With use_batch_norm=True no activation stands behind the batch normalization '
                                        f'of layer {layer}.', cause='no activation')
-    if len(norms) > len(HIDDEN) or any(_close(before, pairs[-1][1]) for before, _ in norms):
-        context.wrong(PART, f'With use_batch_norm=True {len(norms)} batch normalizations are passed, one of them '
-                            'behind the last linear layer; it should be one for each hidden layer.',
-                            cause='batch norm at the end')
+    if any(_close(before, pairs[-1][1]) for before, _ in norms):
+        context.wrong(PART, 'With use_batch_norm=True batch normalization stands behind the last linear layer too; '
+                            'it should be one for each hidden layer.', cause='batch norm at the end')
+    elif len(norms) > len(HIDDEN):
+        context.wrong(PART, f'With use_batch_norm=True forward passes {len(norms)} batch normalizations; it should '
+                            'be one for each hidden layer.', cause='batch norm too often')
 
 
 def _gradients(context, model, x):
     labels = np.arange(len(x)) % CLASSES
     answer = attempt(lambda: context.session.ask('torch_gradients', args=[model.ref, x, labels]))
     if isinstance(answer, Exception):
-        return context.wrong(PART, f'The gradients of cross_entropy can not be computed: {answer}.',
+        return context.wrong(PART, f'The gradients of the cross-entropy can not be computed: {answer}.',
                              cause='no gradients')
     if answer['none']:
         context.wrong(PART, f'These parameters get no gradient: {", ".join(answer["none"])}.', cause='no gradients')

@@ -2,14 +2,20 @@
 
 import sys
 
+import numpy as np
 import pytest
 
+import mistakes_beside
 import small_solutions
+from approval import assert_approved
 from conftest import ROOT
+from grading import report
+from grading.findings import Findings
 from grading.judge import judge
 from grading.remote import Server
+from grading.worker import training
 
-pytest.importorskip('torch')
+torch = pytest.importorskip('torch')
 pytestmark = [pytest.mark.skipif(not sys.platform.startswith('linux'), reason='solutions are run on Linux'),
               pytest.mark.xdist_group('torch')]  # one server imports PyTorch, once
 
@@ -39,70 +45,132 @@ def test_the_solution_of_this_project_is_right_in_its_scripts_too(server):
     assert [(findings.verdict(part), findings.of(part)) for part in ('pytorch', 'training')] == [('right', [])] * 2
 
 
-NORM = '            if use_batch_norm:\n                layers.append(nn.BatchNorm1d(out))\n'
-MISTAKES = {
-    'no module': ([('class MLP(nn.Module)', 'class MLP(object)'), ('super().__init__()\n        layers', 'layers')],
-                  'pytorch', 'no nn.Module'),
-    'probabilities': ([('nn.Linear(n_inputs, n_classes))', 'nn.Linear(n_inputs, n_classes))\n        '
-                                                           'layers.append(nn.Softmax(dim=1))')],
-                      'pytorch', 'probabilities in place of logits'),
-    'activation at the end': ([('nn.Linear(n_inputs, n_classes))', 'nn.Linear(n_inputs, n_classes))\n        '
-                                                                   'layers.append(nn.ELU())')],
-                              'pytorch', 'activation behind the last layer'),
-    'no activation': ([('            layers.append(nn.ELU())\n', '')], 'pytorch', 'no activation'),
-    'sizes': ([('            n_inputs = out\n', '')], 'pytorch', ''),
-    'a plain list': ([('self.layers = nn.Sequential(*layers)', 'self.layers = layers'),
-                      ('return self.layers(x.flatten(1))', 'x = x.flatten(1)\n        for layer in self.layers:\n      '
-                                                           '      x = layer(x)\n        return x'),
-                      ('return next(self.parameters()).device', "return 'cpu'")],
-                     'pytorch', 'layers not registered'),
-    'norm ignored': ([(NORM, '')], 'pytorch', 'batch norm missing'),
-    'norm behind': ([(NORM + '            layers.append(nn.ELU())\n', '            layers.append(nn.ELU())\n' + NORM)],
-                    'pytorch',
-                    'batch norm behind the activation'),
-    'no gradient': ([('return self.layers(x.flatten(1))',
-                      'return self.layers[-1](self.layers[:-1](x.flatten(1)).detach())')],
-                    'pytorch', 'no gradients'),
-    'accuracy': ([('(predictions.argmax(axis=1) == targets).mean()', '(predictions.argmax(axis=0) == '
-                                                                     'targets[:4]).mean()')], 'training', 'accuracy'),
-    'mean of batches': ([('* len(y)\n        count += len(y)\n    return right / count\n\ndef train(hidden_dims, lr, '
-                          'batch',
-                          '\n        count += 1\n    return right / count\n\ndef train(hidden_dims, lr, batch')],
-                        'training', 'mean of batches'),
-    'last model': ([('return best_model, accuracies, evaluate_model(best_model', 'return model, accuracies, '
-                                                                                 'evaluate_model(model')], 'training',
-                   'not the best model'),
-    'no copy': ([('copy.deepcopy(model)', 'model')], 'training', 'not the best model'),
-}
+def test_a_mistake_beside_the_numpy_half_counts_but_its_verdict_is_that_of_the_half(judged):
+    findings = judged(('            n_inputs = out\n', ''), ('copy.deepcopy(model)', 'model'))
+    assert (findings.verdict('pytorch'), findings.verdict('training')) == ('not judged', 'wrong')
+    assert findings.overall() == 'right' and findings.any_wrong()
 
 
-@pytest.mark.parametrize('name', MISTAKES)
-def test_a_mistake_is_named(judged, name):
-    changes, part, cause = MISTAKES[name]
-    findings = judged(*changes)
-    if not cause:  # what can't be called is not judged, and never wrong
-        assert findings.verdict(part) == 'not judged' and 'can not be built or called' in findings.reasons[part]
-        return
-    assert findings.verdict(part) == 'wrong'
-    assert [finding.cause for finding in findings.of(part, 'wrong')] in ([cause], [cause] * 2)
-    assert findings.overall() == 'right' and findings.any_wrong(), 'the verdict is that of the NumPy half'
+TAKES = '(hidden_dims, lr, batch_size, epochs, seed, data_dir):\n    '
+SKELETON = f'''
+def accuracy(predictions, targets):
+    """Computes the share of right predictions."""
+    return accuracy
+
+def evaluate_model(model, data_loader):
+    for x, y in data_loader:
+        pass
+
+def train{TAKES}np.random.seed(seed)
+    cifar10 = cifar10_utils.get_cifar10(data_dir)
+    return model, val_accuracies, test_accuracy, logging_info
+'''
+UNSET = SKELETON.replace('    for x, y in data_loader:\n        pass', '    avg = None\n    return avg')
+ELLIPSIS = f'def train{TAKES}loss = ...\n    np.random.seed(seed)\n    return seed'
+ONE_LINE = 'def accuracy(predictions, targets):\n    return predictions, targets, 1\n'
+FILLED = f'def train{TAKES}info = ...\n    for epoch in range(epochs):\n        pass\n    return 1'
+OTHER = 'def train():\n    pass\n'
+# The verdict on the scripts, train_mlp_numpy.py and train_mlp_pytorch.py; None where there is none.
+SCRIPTS = [
+    ('missing', None, None), ('stub', UNSET, None), ('stub', ELLIPSIS, OTHER), ('not judged', SKELETON, UNSET),
+    ('not judged', FILLED, None), ('not judged', 'def train():)', None), ('not judged', None, 'import torch\n'),
+    ('not judged', 'import nothing_there\nnothing_there.run()\n' + FILLED, f'import os\nos._exit(3)\n{FILLED}'),
+    ('wrong', ONE_LINE, OTHER), ('right', small_solutions.TRAIN_MLP_NUMPY, FILLED),
+]
 
 
-def test_departures_of_evaluate_model(judged):
-    findings = judged(('    mode = model.training\n    model.eval()\n', ''), ('    model.train(mode)\n', ''),
-                      ('    with torch.no_grad():\n', '    if True:\n'))
-    assert [finding.cause for finding in findings.of('training', 'departs')] == ['evaluation mode', 'no_grad']
+def told(findings, part):
+    """What was found in a part, as the student reads it; the verdict where that is all, or could not be given."""
+    found = findings.of(part)
+    lines = [f'[{findings.verdict(part)}] {findings.reasons.get(part, "")}'.rstrip()] * (
+        not found or part in findings.status)
+    for finding in found:
+        text = report.paragraph(finding) if finding.kind == 'wrong' else report.wrapped(finding.text, '- ')
+        lines += [f'[{finding.kind}: {finding.cause}]', text]
+    return '\n'.join(lines)
 
 
-def test_scripts_with_other_functions_are_not_judged(judged):
-    other = 'def train():\n    pass\n'
-    findings = judged(files={**small_solutions.NUMPY_HALF,
-                             'train_mlp_numpy.py': 'import nothing_there\nnothing_there.run()\n',
-                             'train_mlp_pytorch.py': other, 'mlp_pytorch.py': 'class MLP:\n    def __init__(self):\n   '
-                                                                              '     self.x = 1\n'})
-    assert findings.verdict('training') == 'not judged' and 'nothing_there' in findings.reasons['training']
-    assert findings.verdict('pytorch') == 'not judged'
+def told_of(findings, part, mistake, words=('',)):
+    """Of a part what has one of these words in it, under the line that is wrong; the cause is the one it has to be."""
+    cause, old, new, *_ = mistake
+    about = Findings([finding for finding in findings.of(part) if any(word in finding.text for word in words)])
+    if words == ('',):  # what is said of the part as a whole is said of this mistake
+        about.status, about.reasons = findings.status, findings.reasons
+    assert cause in {about.verdict(part), *(finding.cause for finding in about.found)}, (part, about, new)
+    heading = ' / '.join(line.strip() for line in (new or f'without {old}').splitlines() if line.strip())
+    return f'### {heading}\n{told(about, part)}'
+
+
+def test_each_mistake_is_called_by_its_name_and_told_as_approved(server, tmp_path):
+    mlps, functions = [], {function: [] for function in mistakes_beside.FUNCTIONS}
+    for number, (mlp, mistakes, files) in enumerate(mistakes_beside.solutions()):
+        findings = judge(server, small_solutions.write(tmp_path / str(number), files)).findings
+        if mlp:
+            mlps.append(told_of(findings, 'pytorch', mlp))
+        for (name, function), mistake in mistakes.items():
+            words = f'{name}.py {function}', f'{name}.py the test accuracy that {function}', f'{function} of {name}.py'
+            functions[name, function].append(told_of(findings, 'training', mistake, words))
+    assert_approved('grading_pytorch', '\n\n'.join(mlps) + '\n')
+    assert_approved('grading_training', '\n'.join(
+        f'===== {function} of {name}.py\n\n' + '\n\n'.join(texts) + '\n'
+        for (name, function), texts in functions.items()))
+
+
+def test_scripts_that_can_not_be_judged_are_told_as_approved(server, judged, tmp_path, monkeypatch):
+    nets = {'layers.py': small_solutions.MODULES, 'mlp_numpy.py': small_solutions.MLP_NUMPY}
+    texts = []
+    for number, (verdict, *scripts) in enumerate(SCRIPTS):
+        files = {name: text for name, text in zip(('train_mlp_numpy.py', 'train_mlp_pytorch.py'), scripts) if text}
+        changes = [('from modules', 'from layers')] * 2 if scripts[0] == small_solutions.TRAIN_MLP_NUMPY else []
+        findings = judge(server, small_solutions.write(tmp_path / str(number), {**nets, **files}, changes)).findings
+        assert findings.verdict('training') == verdict, files
+        shown = {**files, **{name: 'as it should be' for name in files if files[name] == small_solutions.WHOLE[name]}}
+        texts.append('\n'.join([*(f'### {name}\n{text.strip()}' for name, text in shown.items()),
+                                told(findings, 'training')]))
+    monkeypatch.setattr('importlib.util.find_spec', lambda name: None)
+    findings = judged()
+    texts.append('\n'.join(['### without PyTorch', told(findings, 'pytorch'), told(findings, 'training')]))
+    assert_approved('grading_scripts', '\n\n'.join(texts) + '\n')
 
 
 def test_a_half_that_is_not_there_is_missing(judged):
-    assert judged(files=small_solutions.NUMPY_HALF).verdict('pytorch') == 'missing'
+    findings = judged(files=small_solutions.NUMPY_HALF)
+    assert [(findings.verdict(part), findings.reasons[part]) for part in ('pytorch', 'training')] == [
+        ('missing', 'no mlp_pytorch.py'), ('missing', 'no training script')]
+
+
+@pytest.mark.parametrize('torch_kind', [False, True])
+def test_scripts_find_a_tiny_data_set_in_place_of_cifar10_utils(monkeypatch, torch_kind):
+    monkeypatch.setitem(sys.modules, 'cifar10_utils', None)
+    images = {'train': np.arange(60, dtype=np.float32).reshape(5, 3, 2, 2), 'test': np.zeros((3, 3, 2, 2), np.float32)}
+    labels = {'train': [np.array([0, 1, 2, 3, 4]), np.array([5, 6, 7, 8, 9])], 'test': [np.array([1, 2, 3])]}
+    pictures = images['train'].tolist()
+    training.use_data(images, labels, torch_kind)
+    tiny = sys.modules['cifar10_utils']
+
+    def of(array):
+        assert isinstance(array, torch.Tensor if torch_kind else np.ndarray)
+        return array.tolist()
+
+    split = tiny.get_cifar10('data/', validation_size=2)['train']
+    assert [len(split), split.classes, list(split.indices)] == [5, list('0123456789'), [0, 1, 2, 3, 4]]
+    assert split.dataset is split
+    assert [split.data.shape, split.data[1, 0, 1].tolist(), split.targets.tolist()] == [
+        (5, 2, 2, 3), [13, 17, 21], [0, 1, 2, 3, 4]], 'channels last, as the pictures of the course'
+    assert [of(split[2][0]), split[2][1], type(split[2][1])] == [pictures[2], 2, int]
+
+    loaders = tiny.get_dataloader(tiny.get_cifar10(), 2)
+    train, test = loaders['train'], loaders['test']
+    assert [len(train), len(test), len(train.dataset), len(test.dataset)] == [2, 2, 5, 3]
+    assert [of(loader.labels) for loader in (train, test)] == [[0, 1, 2, 3, 4], [1, 2, 3]]
+    assert [of(part) for part in tiny.first_batch(train)] == [pictures[:2], [0, 1]]
+    for first, second in ([0, 1], [2, 3]), ([5, 6], [7, 8]), ([5, 6], [7, 8]):  # the labels of each pass
+        batches = []
+        for x, y in train:
+            batches.append((of(x), of(y)))
+            x[:], y[:] = 0, 0  # what a script does to a batch stays there
+        assert batches == [(pictures[:2], first), (pictures[2:4], second)]
+    assert [of(y) for _, y in test] == [[1, 2], [3]]
+    assert tiny.get_dataloader()['test'].batch_size == 20 and tiny.cifar10_loader is tiny.get_dataloader
+    assert [type(next(iter(tiny.get_dataloader(return_numpy=numpy)['test']))[0]) for numpy in (True, False)] == [
+        np.ndarray, torch.Tensor]

@@ -6,17 +6,16 @@ import types
 
 
 def torch_facts(thing):
-    """Is it an nn.Module, its device, its parameters [name, shape] and its leaves [type, number of parameters]."""
+    """Is it an nn.Module, has it parameters, and what is wrong with its device, in words, or ''."""
     from torch import nn
     if not isinstance(thing, nn.Module):
         return {'module': False}
-    try:
-        device = str(thing.device) if hasattr(type(thing), 'device') or hasattr(thing, 'device') else None
+    device, found = '', getattr(type(thing), 'device', None)
+    try:  # nn.Module reports an AttributeError in a property as one of the property's own name
+        found.fget(thing) if isinstance(found, property) else thing.device
     except Exception as error:
-        device = f'{type(error).__name__}: {error}'[:200]
-    return {'module': True, 'device': device,
-            'parameters': [[name, list(parameter.shape)] for name, parameter in thing.named_parameters()],
-            'linears': [list(leaf.weight.shape) for leaf in _leaves(thing) if isinstance(leaf, nn.Linear)]}
+        device = f'fails: {type(error).__name__} {error}'.rstrip() if found else 'is missing'
+    return {'module': True, 'device': device, 'parameters': any(True for _ in thing.parameters())}
 
 
 def _leaves(thing):
@@ -24,32 +23,31 @@ def _leaves(thing):
     return [module for _, module in nn.Module.named_modules(thing) if not list(nn.Module.children(module))]
 
 
-def torch_weights(thing, seed):
+def torch_weights(thing):
     """Weights of a usual size for all linear layers: those of the course of 2018/19 start at 1e-4."""
     import torch
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator()  # always the same numbers
     for leaf in _leaves(thing):
         if isinstance(leaf, torch.nn.Linear):
-            with torch.no_grad():
-                leaf.weight.copy_(torch.randn(leaf.weight.shape, generator=generator) * 1.5 / leaf.in_features ** 0.5)
-                if leaf.bias is not None:
-                    leaf.bias.copy_(torch.randn(leaf.bias.shape, generator=generator) * 0.5)
+            for parameter in leaf.parameters():
+                torch.nn.init.normal_(parameter, generator=generator)
 
 
 def torch_trace(thing, x, training):
     """forward(x) → its output, and of each leaf that it passes, in order: type, input, output."""
     import torch
     thing.train(training)
-    passed, leaves = [], [leaf for leaf in _leaves(thing) if leaf is not thing]
+    passed, leaves = [], _leaves(thing)
 
     def wrap(leaf, forward):
         def traced(*args, **kwargs):
+            into = [arg.clone() for arg in (*args, *kwargs.values()) if isinstance(arg, torch.Tensor)]  # it may change
             out = forward(*args, **kwargs)
             kind = next((base.__name__ for base in type(leaf).__mro__
                          if base.__module__.startswith('torch.nn') and base is not torch.nn.Module),
                         type(leaf).__name__)
-            if args and isinstance(args[0], torch.Tensor) and isinstance(out, torch.Tensor):
-                passed.append([kind, args[0].detach().clone(), out.detach().clone()])
+            if into and isinstance(out, torch.Tensor):
+                passed.append([kind, into[0], out.clone()])
             return out
         return traced
 
@@ -61,7 +59,7 @@ def torch_trace(thing, x, training):
     finally:
         for leaf in leaves:
             del leaf.forward
-    return {'out': out.detach().clone(), 'passed': passed}
+    return {'out': out, 'passed': passed}
 
 
 def torch_gradients(thing, x, labels):
@@ -150,22 +148,16 @@ def evaluate(module, predictions, labels, batch_size, torch_kind):
             def forward(self, x):
                 return x.reshape(len(x), -1).copy()
 
-            __call__ = forward
-
-            def train(self, mode=True):
-                self.training = mode
-
-            def eval(self):
-                self.training = False
-
-            def clear_cache(self):
+            def ignore(self, *args):
                 pass
+
+            __call__, train, eval, clear_cache = forward, ignore, ignore, ignore
     model = Model()
     result = importlib.import_module(module).evaluate_model(
         model, Loader(predictions, [labels], batch_size, torch_kind))
     if isinstance(result, dict):
         result = result.get('accuracy')
-    if isinstance(result, tuple) and result:
+    if isinstance(result, tuple):
         result = result[0]
     return {'result': result, 'training': any(seen['training']), 'grad': any(seen['grad']), 'after': model.training}
 
@@ -192,22 +184,25 @@ def use_data(images, labels, torch_kind):
 
 def train(module, arguments, images, torch_kind):
     """train(…) of a training script → validation accuracies, test accuracy, and the model's outputs for `images`."""
-    model, val_accuracies, test_accuracy, *_ = importlib.import_module(module).train(**arguments)
+    returned = importlib.import_module(module).train(**arguments)
+    if not isinstance(returned, (tuple, list)) or len(returned) < 3:
+        raise TypeError('it should return model, val_accuracies, test_accuracy, logging_info')
+    model, val_accuracies, test_accuracy, *_ = returned
+
+    def forward(x):
+        if not torch_kind:
+            return model.forward(x)
+        import torch
+        model.eval()
+        with torch.no_grad():
+            return model(torch.from_numpy(x))
+
     outputs = {}
     for split, x in images.items():
-        if torch_kind:
-            import torch
-            model.eval()
-            with torch.no_grad():
-                try:
-                    outputs[split] = model(torch.from_numpy(x).to(next(model.parameters()).device))
-                except Exception:  # images may have to be flat
-                    outputs[split] = model(torch.from_numpy(x.reshape(len(x), -1)))
-        else:
-            try:
-                outputs[split] = model.forward(x)
-            except Exception:
-                outputs[split] = model.forward(x.reshape(len(x), -1))
+        try:
+            outputs[split] = forward(x)
+        except Exception:  # images may have to be flat
+            outputs[split] = forward(x.reshape(len(x), -1))
     return {'validation': [float(value) for value in val_accuracies], 'test': float(test_accuracy), 'outputs': outputs}
 
 
