@@ -14,12 +14,11 @@ INPUTS, CLASSES = 5, 3
 
 @dataclass
 class Net:
-    """An MLP of the solution: the object, its linear modules in order, its activations and softmax modules."""
+    """An MLP of the solution: the object, its linear modules in order, its activations."""
 
     thing: object
     linears: list
     activations: list  # (reference, class name), each object once
-    softmaxes: int
 
 
 @dataclass
@@ -31,6 +30,11 @@ class Reference:
     function: object
     slope: object
     value: float = None  # of the activation's parameter
+
+    def parameters(self):
+        """W1, b1, W2, …: the weights and biases by name."""
+        return {f'{name}{layer}': array for layer, pair in enumerate(zip(self.weights, self.biases), 1)
+                for name, array in zip('Wb', pair)}
 
     def forward(self, x):
         """→ the inputs of the linear layers, their outputs, the probabilities."""
@@ -52,54 +56,61 @@ class Reference:
                 d = d * self.slope(outputs[layer - 1])
         return found
 
-    def variant(self, x, activation=True, last=False, softmaxes=1, first=False):
-        """The probabilities of a net that is put together in another way."""
+    def variant(self, x, activation=True, last=False, softmaxes=1, first=False, function=None):
+        """The probabilities of a net that is put together in another way, with another activation perhaps."""
+        function = function or self.function
         for layer, (W, b) in enumerate(zip(self.weights, self.biases)):
             is_last = layer == len(self.weights) - 1
-            x = (self.function(x) if first and not layer else x) @ W.T + b
+            x = (function(x) if first and not layer else x) @ W.T + b
             if (activation and not is_last) or (last and is_last):
-                x = self.function(x)
+                x = function(x)
         for _ in range(softmaxes):
             x = softmax(x)
         return x
 
 
-def build(context, hidden, inputs=INPUTS, classes=CLASSES):
+def build(context, hidden, inputs=INPUTS):
     """An MLP and what it is made of. Raises Failed or Malformed where it can't be built or isn't what was asked."""
     session = context.session
-    thing = session.new('mlp_numpy', 'MLP', [inputs, list(hidden), classes])
-    wanted = ['LinearModule', *context.activations, 'SoftMaxModule']
-    names = [name for name, *_ in session.classes('modules')]
-    wanted = [name for name in wanted if name in names]
+    thing = session.new('mlp_numpy', 'MLP', [inputs, list(hidden), CLASSES])
+    wanted = ['LinearModule', *context.activations]
     kinds = [['modules', name] for name in wanted]
     found = session.ask('find', target=thing.ref, classes=kinds)
     if not any(wanted[index] == 'LinearModule' for _, index in found):  # it may make its layers at the first forward
         attempt(lambda: thing.call('forward', np.ones((2, inputs))))
         found = session.ask('find', target=thing.ref, classes=kinds)
-    linears, activations, softmaxes = [], [], 0
-    for ref, index in found:
-        if wanted[index] == 'LinearModule':
-            linears.append(context.linear.around(ref))
-        elif wanted[index] == 'SoftMaxModule':
-            softmaxes += 1
-        else:
-            activations.append((ref, wanted[index]))
-    sizes = [inputs, *hidden, classes]
-    expected = list(zip(sizes[1:], sizes))
-    linears = _in_order(linears, expected)
-    shapes = [linear.shape for linear in linears]
+    linears = [context.linear.around(ref) for ref, index in found if wanted[index] == 'LinearModule']
+    activations = [(ref, wanted[index]) for ref, index in found if wanted[index] in context.activations]
+    linears = _in_order(linears, _sizes(inputs, hidden))
+    check_sizes(inputs, hidden, [linear.shape for linear in linears])
+    return Net(thing, linears, activations)
+
+
+def _sizes(inputs, hidden):
+    """The shapes (N, M) of the weights of an MLP."""
+    return list(zip([*hidden, CLASSES], [inputs, *hidden]))
+
+
+def check_sizes(inputs, hidden, shapes, verb='has'):
+    """Raises WrongSizes where the weights of an MLP have other shapes than they should."""
+    expected = _sizes(inputs, hidden)
     if shapes != expected:
-        raise WrongSizes(f'MLP({inputs}, {hidden}, {classes}) has {chain_of_sizes(shapes)}; it should have '
-                         f'{chain_of_sizes(expected)}')
-    return Net(thing, linears, activations, softmaxes)
+        raise WrongSizes(f'MLP({inputs}, {hidden}, {CLASSES}) {verb} {_in_words(shapes)}; it should have '
+                         f'{_in_words(expected)}', only_the_last=shapes[:-1] == expected[:-1])
 
 
 class WrongSizes(Malformed):
-    """The linear layers of an MLP have other sizes than asked for."""
+    """The linear layers of an MLP have other sizes than asked for; only_the_last: has just the last one?"""
+
+    def __init__(self, message, only_the_last):
+        super().__init__(message)
+        self.only_the_last = only_the_last
 
 
-def chain_of_sizes(shapes):
-    return 'the linear layers ' + ', '.join(f'{m}→{n}' for n, m in shapes) if shapes else 'no linear layer'
+def _in_words(shapes):
+    if not shapes:
+        return 'no linear layer'
+    return f'the linear layer{"s" * (len(shapes) > 1)} ' + ', '.join(f'{m}→{n}' for n, m in shapes)
 
 
 def _in_order(linears, expected):
@@ -115,7 +126,7 @@ def reference_for(context, net):
     weights, biases = [], []
     for linear in net.linears:
         out_features, in_features = linear.shape
-        linear.set_parameters(context.rng.normal(size=linear.shape) * 1.5 / np.sqrt(in_features),
+        linear.set_parameters((context.rng.normal(size=linear.shape) * 1.5 / np.sqrt(in_features)).round(1),
                               context.rng.normal(size=out_features) * 0.5)
         weights.append(linear.parameter('weight').astype(float))
         biases.append(linear.parameter('bias').astype(float))
@@ -124,20 +135,20 @@ def reference_for(context, net):
 
 def _activation_of(context, net):
     """h, h′ and the parameter of the activation in the net: by its name and by what its object gives."""
-    names = [name for _, name in net.activations] or list(context.activations)
-    kind = kind_of(names[0]) if names else None
-    value = kind.parameter if kind else 1.0
-    if net.activations and (kind is None or kind.words):
-        ref = net.activations[0][0]
+    if not net.activations:  # none, or a function of its own: the one in modules.py, or else ReLU
+        kind = next(filter(None, map(kind_of, context.activations)), kind_of('relu'))
+        value = kind.parameter
+    else:
+        ref, name = net.activations[0]
+        kind = kind_of(name)
 
         def ask(x):
-            return context.session.ask('call', target=ref, method='forward', args=[np.array(x)])['value']
+            return context.session.ask('call', target=ref, method='forward', args=[x])['value']
 
-        probed = attempt(lambda: ask(np.array([[-30.0, -1.0]])))
         if kind is None:
             return ask, lambda x: (ask(x + 1e-6) - ask(x - 1e-6)) / 2e-6, None
-        if isinstance(probed, np.ndarray) and np.isfinite(probed).all() and not context.activations[names[0]].wrong:
-            value = -float(probed.ravel()[0]) if kind.name == 'elu' else -float(probed.ravel()[1])
-    if kind is None:  # a net without activation objects: a function of its own
-        kind = kind_of('relu')
+        value = kind.parameter
+        if kind.words and not context.activations[name].wrong:
+            far, near = -ask(np.array([[-30.0, -1.0]])).ravel()
+            value = float(far if kind.name == 'elu' else near)
     return (lambda x: kind.function(x, value)), (lambda x: kind.slope(x, value)), value

@@ -15,7 +15,8 @@ COLUMNS = ['solution', 'verdict', *PARTS, 'findings', 'seconds']
 
 
 def sentence(text):
-    return text[:1].upper() + text[1:] if text[:1].isascii() else text
+    """A text that begins with a capital, unless it begins with a symbol or the name of a file."""
+    return text[:1].upper() + text[1:] if text[:1].isascii() and not text.split(' ')[0].endswith('.py') else text
 
 
 def wrapped(text, bullet=''):

@@ -87,7 +87,7 @@ def tell(context, part, what, trials, suspects=(), place='', hint='', shown=None
     raised = causes.exceptions(trials)
     example = example_of(failure, shown)
     if special == 'for a batch of one sample':
-        text, cause = _batch_of_one(what, failure), 'batch of one'
+        text, cause, place = _batch_of_one(what, failure), 'batch of one', getattr(failure.actual, 'place', '') or place
     elif suspect:
         text, cause = f'{what} {suspect.text}', suspect.cause
         failure = next(trial for trial in trials if trial.failed and not isinstance(trial.actual, Exception))
