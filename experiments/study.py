@@ -100,7 +100,7 @@ def train_all(results_filename, results, todo, train_one, jobs, data_dir):
     threads = max(1, processors() // jobs)  # whatever is left to do: on another number a run has other bits
     jobs = min(jobs, len(todo))
     # The longest first, so that at the end no core waits for long for another.
-    todo = sorted(todo, key=lambda pair: -sum(pair[1].get('hidden_dims', [])))
+    todo = sorted(todo, key=lambda pair: -sum(pair[1]['hidden_dims']))
     with _signals_held_back():  # the process that keeps track of the locks is started here
         executor = concurrent.futures.ProcessPoolExecutor(jobs, multiprocessing.get_context('spawn'), _start_worker,
                                                           [threads])

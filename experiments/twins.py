@@ -128,7 +128,7 @@ def draw(pairs):
         differences = np.maximum(relative_differences((ours, theirs)), 1e-8)
         middle.plot(differences, color=color, linewidth=1,
                     label='with batch normalization' if ours['use_batch_norm'] else 'without batch normalization')
-    middle.axhline(2**-24, color='gray', linestyle=':', label='float32 rounding')
+    middle.axhline(2**-24, color='C7', linestyle=':', label='float32 rounding')
     middle.set(yscale='log', xlabel='batch of the first epoch', ylabel='relative difference of the losses',
                title=f'difference of their losses, seed {seed}')
     for marker, use_batch_norm in (('o', False), ('s', True)):

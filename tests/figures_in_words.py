@@ -45,7 +45,8 @@ def _line(line):
 def _legend(legend):
     if legend:
         texts = legend.get_texts()
-        yield f'legend: {"; ".join(text.get_text() for text in texts)} ({texts[0].get_size():.3g} pt)'
+        place = next(name for name, code in legend.codes.items() if code == legend._loc)
+        yield f'legend, {place}: {"; ".join(text.get_text() for text in texts)} ({texts[0].get_size():.3g} pt)'
 
 
 def _digits(number):

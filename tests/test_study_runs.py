@@ -223,12 +223,13 @@ def test_a_process_that_trains_has_its_threads_leaves_ctrl_c_to_its_parent_and_e
     monkeypatch.setattr('multiprocessing.parent_process', lambda: argparse.Namespace(sentinel='the end of the parent'))
     monkeypatch.setattr('multiprocessing.connection.wait', lambda ends: done.append(f'waits for {ends}'))
     monkeypatch.setattr('os._exit', lambda code: done.append(f'ends with {code}'))
-    monkeypatch.setattr('threading.Thread', lambda target, daemon: argparse.Namespace(start=lambda: target() or daemon))
+    monkeypatch.setattr('threading.Thread', lambda target, daemon: argparse.Namespace(
+        start=lambda: done.append(f'a thread that holds nothing up: {daemon}') or target()))
     for threads, number in ((3, '3 threads'), (5, '4 threads')):
         done.clear()
         study._start_worker(threads)
         assert done == [number, type(threading.RLock()), (signal.SIGINT, signal.SIG_IGN),
-                        "waits for ['the end of the parent']", 'ends with 1']
+                        'a thread that holds nothing up: True', "waits for ['the end of the parent']", 'ends with 1']
 
 
 
