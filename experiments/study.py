@@ -43,7 +43,7 @@ def read_results(results_filename, kinds, check_run, check_config):
         raise ValueError(f'{constant} is no result')
 
     try:
-        results = json.loads(Path(results_filename).read_text(encoding='utf-8'), parse_constant=refuse)
+        results = json.loads(Path(results_filename).read_bytes(), parse_constant=refuse)
         if not isinstance(results, dict) or not isinstance(results.get('config'), dict):
             raise ValueError('no object with a config')
         check_config(results['config'])
@@ -165,7 +165,7 @@ def interruptible(parser, results_filename, kinds):
 def _kept(results_filename, kinds):
     number = 0
     with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
-        results = json.loads(Path(results_filename).read_text(encoding='utf-8'))
+        results = json.loads(Path(results_filename).read_bytes())
         number = sum(len(results[kind]) for kind in kinds)
     if not number:
         return 'no run was finished, the same command starts again'
