@@ -82,8 +82,8 @@ def missing(planned, results):
 def save(results_filename, results):
     """Write the results; of each list the runs in the order of seed, net and setting, whichever finished first."""
     def order(run):
-        return (run['seed'], len(run.get('hidden_dims', [])), run.get('lr', 0), run['use_batch_norm'],
-                run.get('group_size', 0), run.get('twin', ''))
+        others = ('lr', 'use_batch_norm', 'group_size', 'twin')  # of which all runs of a list have the same
+        return (run['seed'], len(run.get('hidden_dims', [])), *map(run.get, others))
 
     in_order = {key: sorted(value, key=order) if isinstance(value, list) else value for key, value in results.items()}
     write_together({results_filename: json_bytes(in_order)})

@@ -59,7 +59,7 @@ def told(monkeypatch, capsys, tmp_path):
 
     def progress(iterable, text, total=None, unit=None, disable=False):
         if disable is None:  # no bar where no terminal is
-            lines.append(f'progress: {text}, {len(iterable) if total is None else total} × {unit}')
+            lines.append(f'progress: {text}, {total or len(iterable)} × {unit}')
         return iterable
 
     monkeypatch.setattr('tqdm.tqdm', progress)
@@ -102,7 +102,7 @@ def batch_norm(told, monkeypatch):
     monkeypatch.setattr(compare_batch_norm, 'processors', lambda: 3)
     monkeypatch.setattr(study, 'processors', lambda: 7)
     monkeypatch.setattr(concurrent.futures, 'ProcessPoolExecutor', executor)
-    monkeypatch.setattr(concurrent.futures, 'as_completed', list)
+    monkeypatch.setattr(concurrent.futures, 'as_completed', lambda futures: iter([*futures]))
     monkeypatch.setattr(cifar10_utils, 'get_cifar10', lambda data_dir: told.append(f'data is asked for: {data_dir}'))
     monkeypatch.setattr(compare_batch_norm.batch_norm_report.figures, 'draw_accuracy', lambda *arguments: None)
     for name in ('fit', 'spread', 'gradient', 'groups', 'rates'):
