@@ -82,7 +82,7 @@ def missing(planned, results):
 def save(results_filename, results):
     """Write the results; of each list the runs in the order of seed, net and setting, whichever finished first."""
     def order(run):
-        others = ('lr', 'use_batch_norm', 'group_size', 'twin')  # of which all runs of a list have the same
+        others = ('lr', 'use_batch_norm', 'group_size')  # of which all runs of a list have the same
         return (run['seed'], len(run.get('hidden_dims', [])), *map(run.get, others))
 
     in_order = {key: sorted(value, key=order) if isinstance(value, list) else value for key, value in results.items()}

@@ -22,7 +22,7 @@ SETTINGS = {'hidden_dims': [8], 'lr': 0.05, 'batch_size': 100, 'epochs': 2}
 
 
 class Executor(concurrent.futures.Executor):
-    """In place of the processes: what is submitted is done when it is waited for."""
+    """In place of the processes: what is submitted is done at once, and said to be done in the opposite order."""
 
     def __init__(self, jobs, context, initializer, initargs):
         self.started = (f'{jobs} at a time, {context.get_start_method()}ed, which begin with '
@@ -102,7 +102,7 @@ def batch_norm(told, monkeypatch):
     monkeypatch.setattr(compare_batch_norm, 'processors', lambda: 3)
     monkeypatch.setattr(study, 'processors', lambda: 7)
     monkeypatch.setattr(concurrent.futures, 'ProcessPoolExecutor', executor)
-    monkeypatch.setattr(concurrent.futures, 'as_completed', lambda futures: iter([*futures]))
+    monkeypatch.setattr(concurrent.futures, 'as_completed', lambda futures: iter([*futures][::-1]))
     monkeypatch.setattr(cifar10_utils, 'get_cifar10', lambda data_dir: told.append(f'data is asked for: {data_dir}'))
     monkeypatch.setattr(compare_batch_norm.batch_norm_report.figures, 'draw_accuracy', lambda *arguments: None)
     for name in ('fit', 'spread', 'gradient', 'groups', 'rates'):
@@ -141,7 +141,7 @@ def test_what_the_extended_study_trains(batch_norm, told, tmp_path):
 def test_what_is_said_where_the_study_is_cut_short_or_refused(batch_norm, told, tmp_path, monkeypatch):
     told.to(compare_batch_norm.main, '--plot_only')
     assert not list(tmp_path.iterdir())
-    batch_norm[1] = KeyboardInterrupt()
+    batch_norm[6] = KeyboardInterrupt()  # of six the last one, which is said to be done first
     told.to(compare_batch_norm.main)
     controls = {kind: [] for kind in batch_norm_runs.KINDS[1:]}
     with monkeypatch.context() as patch:
@@ -162,7 +162,7 @@ def test_what_is_said_where_the_study_is_cut_short_or_refused(batch_norm, told, 
 
 def test_the_courses_function_has_the_settings_of_the_assignment(batch_norm, told, tmp_path):
     results = compare_batch_norm.train_models(tmp_path / 'a' / 'results.json')
-    results['runs'].sort(key=lambda run: len(run['hidden_dims']))  # as in the file: here in the order of the training
+    results['runs'].sort(key=lambda run: (len(run['hidden_dims']), run['use_batch_norm']))  # as in the file
     assert results['config'] == {**batch_norm_runs.SETTINGS, 'nets': known_runs.NETS}
     assert results == json.loads((tmp_path / 'a' / 'results.json').read_text()) and len(results['runs']) == 6
     compare_batch_norm.train_models(str(tmp_path / 'b.json'), (1,), 2, 'there', {'epochs': 2})
