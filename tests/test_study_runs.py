@@ -109,7 +109,7 @@ def batch_norm(told, monkeypatch):
         monkeypatch.setattr(compare_batch_norm.batch_norm_report.figures, f'draw_{name}', lambda *arguments: None)
     monkeypatch.setattr(compare_batch_norm.batch_norm_report, 'png_bytes', lambda figure: b'PNG')
     monkeypatch.setattr(batch_norm_runs, 'NETS', known_runs.NETS)
-    monkeypatch.setattr(batch_norm_runs, 'LEARNING_RATES', [0.01, 0.03, 0.3])
+    monkeypatch.setattr(batch_norm_runs, 'LEARNING_RATES', [0.003, 0.01, 0.03, 0.3, 1])
     return errors
 
 
