@@ -8,7 +8,8 @@ def described(figure):
     """The figure in words, panel by panel: titles, axes, and each line with its style and numbers of three digits."""
     width, height = figure.get_size_inches()
     rows, columns = figure.axes[0].get_gridspec().get_geometry()
-    lines = [f'{width:g} × {height:g} inches, {rows} × {columns} panels, {figure.get_layout_engine().__class__.__name__}']
+    layout = type(figure.get_layout_engine()).__name__
+    lines = [f'{width:g} × {height:g} inches, {rows} × {columns} panels, {layout}']
     if figure.get_suptitle():
         lines.append(f'above: {figure.get_suptitle()}')
     for axes in figure.axes:

@@ -45,7 +45,8 @@ def test_files_are_written_together_into_folders_that_are_made(tmp_path, monkeyp
 
 
 @pytest.mark.parametrize('error, number, words', [(FULL, errno.ENOSPC, 'No space left on device'),
-                                                  (OSError('odd'), None, 'odd'), (OSError(7, None), 7, '[Errno 7] None'),
+                                                  (OSError('odd'), None, 'odd'),
+                                                  (OSError(7, None), 7, '[Errno 7] None'),
                                                   (OSError(5, 'Input/output error', 'disk'), 5, 'Input/output error')])
 def test_an_error_names_a_file_and_leaves_what_was_there(tmp_path, monkeypatch, error, number, words):
     def fsync(_):
@@ -118,8 +119,9 @@ def test_on_windows_the_lock_is_asked_for_until_it_is_free(tmp_path, monkeypatch
         if failures:
             raise failures.pop()
 
+    windows = argparse.Namespace(locking=locking, LK_LOCK='wait', LK_NBLCK='try')
     monkeypatch.setattr(files, 'fcntl', None)
-    monkeypatch.setattr(files, 'msvcrt', argparse.Namespace(locking=locking, LK_LOCK='wait', LK_NBLCK='try'), raising=False)
+    monkeypatch.setattr(files, 'msvcrt', windows, raising=False)
     with files.exclusive_lock(tmp_path / 'lock', 'it waits'):
         pass
     file = (tmp_path / 'lock').stat().st_ino
