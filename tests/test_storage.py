@@ -7,6 +7,7 @@ import os
 import threading
 
 import pytest
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -89,8 +90,8 @@ def test_what_json_does_not_have_is_refused(value):
         files.json_bytes({'a': 1, 'b': value})
 
 
-def test_a_figure_becomes_a_png_of_110_dots_an_inch():
-    with Image.open(io.BytesIO(files.png_bytes(Figure(figsize=(2, 1))))) as image:
+def test_a_figure_becomes_a_png_of_110_dots_an_inch_whatever_the_users_settings_say():
+    with rc_context({'savefig.format': 'pdf', 'savefig.dpi': 50}), Image.open(io.BytesIO(files.png_bytes(Figure(figsize=(2, 1))))) as image:
         assert (image.format, image.size) == ('PNG', (220, 110))
 
 
