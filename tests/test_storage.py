@@ -95,8 +95,15 @@ def test_a_figure_becomes_a_png_of_110_dots_an_inch_whatever_the_users_settings_
         assert (image.format, image.size) == ('PNG', (220, 110))
 
 
+@pytest.mark.skipif(not files.fcntl, reason='Windows has another lock')
 def test_a_second_one_waits_for_the_lock_and_says_so(tmp_path, monkeypatch):
-    asked, ended = threading.Event(), threading.Event()
+    asked, ended, ways = threading.Event(), threading.Event(), []
+
+    def flock(file, way, real=files.fcntl.flock):
+        ways.append(way)
+        real(file, way)
+
+    monkeypatch.setattr(files.fcntl, 'flock', flock)
     monkeypatch.setattr('sys.stderr', argparse.Namespace(write=lambda text: said.append(text) or asked.set()))
     said = []
 
@@ -110,6 +117,8 @@ def test_a_second_one_waits_for_the_lock_and_says_so(tmp_path, monkeypatch):
         assert asked.wait(60) and not ended.is_set()
     thread.join(60)
     assert ended.is_set() and ''.join(said) == 'it waits\n'
+    without_waiting = files.fcntl.LOCK_EX | files.fcntl.LOCK_NB
+    assert ways == [without_waiting, without_waiting, files.fcntl.LOCK_EX]
 
 
 def test_on_windows_the_lock_is_asked_for_until_it_is_free(tmp_path, monkeypatch, capsys):
