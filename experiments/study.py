@@ -43,7 +43,7 @@ def read_results(results_filename, kinds, check_run, check_config):
         raise ValueError(f'{constant} is no result')
 
     try:
-        results = json.loads(Path(results_filename).read_text(encoding='utf-8'), parse_constant=refuse)
+        results = json.loads(Path(results_filename).read_bytes(), parse_constant=refuse)
         if not isinstance(results, dict) or not isinstance(results.get('config'), dict):
             raise ValueError('no object with a config')
         check_config(results['config'])
@@ -82,8 +82,8 @@ def missing(planned, results):
 def save(results_filename, results):
     """Write the results; of each list the runs in the order of seed, net and setting, whichever finished first."""
     def order(run):
-        return (run['seed'], len(run.get('hidden_dims', [])), run.get('lr', 0), run['use_batch_norm'],
-                run.get('group_size', 0), run.get('twin', ''))
+        others = ('lr', 'use_batch_norm', 'group_size')  # of which all runs of a list have the same
+        return (run['seed'], len(run.get('hidden_dims', [])), *map(run.get, others))
 
     in_order = {key: sorted(value, key=order) if isinstance(value, list) else value for key, value in results.items()}
     write_together({results_filename: json_bytes(in_order)})
@@ -100,7 +100,7 @@ def train_all(results_filename, results, todo, train_one, jobs, data_dir):
     threads = max(1, processors() // jobs)  # whatever is left to do: on another number a run has other bits
     jobs = min(jobs, len(todo))
     # The longest first, so that at the end no core waits for long for another.
-    todo = sorted(todo, key=lambda pair: -sum(pair[1].get('hidden_dims', [])))
+    todo = sorted(todo, key=lambda pair: -sum(pair[1]['hidden_dims']))
     with _signals_held_back():  # the process that keeps track of the locks is started here
         executor = concurrent.futures.ProcessPoolExecutor(jobs, multiprocessing.get_context('spawn'), _start_worker,
                                                           [threads])
@@ -165,7 +165,7 @@ def interruptible(parser, results_filename, kinds):
 def _kept(results_filename, kinds):
     number = 0
     with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
-        results = json.loads(Path(results_filename).read_text(encoding='utf-8'))
+        results = json.loads(Path(results_filename).read_bytes())
         number = sum(len(results[kind]) for kind in kinds)
     if not number:
         return 'no run was finished, the same command starts again'

@@ -92,22 +92,21 @@ def table(pairs):
     """The comparison as lines of a Markdown table."""
     lines = ['| seed | batch normalization | first epoch, loss: NumPy | PyTorch | relative difference '
              '| test accuracy: NumPy | PyTorch | difference |', '| --- ' * 8 + '|']
-    for pair in pairs:
-        ours, theirs = (np.mean(run['first_epoch_loss']) for run in pair)
-        a, b = (run['test_accuracy'] for run in pair)
-        seed, batch_norm = pair[0]['seed'], 'yes' if pair[0]['use_batch_norm'] else 'no'
-        lines.append(f'| {seed} | {batch_norm} | {ours:.4f} | {theirs:.4f} '
-                     f'| {abs(ours - theirs) / theirs:.1e} | {a:.4f} | {b:.4f} | {abs(a - b):.4f} |')
+    for ours, theirs in pairs:
+        (a, loss_a), (b, loss_b) = ((run['test_accuracy'], np.mean(run['first_epoch_loss'])) for run in (ours, theirs))
+        batch_norm = 'yes' if ours['use_batch_norm'] else 'no'
+        lines.append(f'| {ours["seed"]} | {batch_norm} | {loss_a:.4f} | {loss_b:.4f} '
+                     f'| {abs(loss_a - loss_b) / loss_b:.1e} | {a:.4f} | {b:.4f} | {abs(a - b):.4f} |')
     return lines
 
 
 def terminal_table(pairs):
     """The test accuracies of the comparison, as wide as a terminal."""
     lines = ['seed  batch normalization   NumPy   PyTorch  difference']
-    for pair in pairs:
-        ours, theirs = (run['test_accuracy'] for run in pair)
-        words = 'yes' if pair[0]['use_batch_norm'] else 'no'
-        lines.append(f'{pair[0]["seed"]:<4}  {words:<19}  {ours:.4f}   {theirs:.4f}      {abs(ours - theirs):.4f}')
+    for ours, theirs in pairs:
+        a, b = ours['test_accuracy'], theirs['test_accuracy']
+        batch_norm = 'yes' if ours['use_batch_norm'] else 'no'
+        lines.append(f'{ours["seed"]:<4}  {batch_norm:<19}  {a:.4f}   {b:.4f}      {abs(a - b):.4f}')
     return lines
 
 
@@ -117,21 +116,21 @@ def draw(pairs):
 
     figure = Figure(figsize=(13, 4), layout='constrained')
     left, middle, right = figure.subplots(1, 3)
-    pair = pairs[0]
-    for run, style in zip(pair, ('-', '--')):
+    seed = min(ours['seed'] for ours, _ in pairs)
+    of_one_seed = [(ours, theirs) for ours, theirs in pairs if ours['seed'] == seed]
+    for run, style in zip(of_one_seed[0], ('-', '--')):
         left.plot(run['first_epoch_loss'], style, linewidth=1, label=run['twin'])
     left.set(yscale='log', xlabel='batch of the first epoch', ylabel='training loss (cross-entropy, log scale)',
-             title=f'losses of the twins, seed {pair[0]["seed"]}')
+             title=f'losses of the twins, seed {seed}')
     left.set_yticks([2, 3, 5, 10], ['2', '3', '5', '10'])
     left.yaxis.minorticks_off()
-    of_one_seed = [pair for pair in pairs if pair[0]['seed'] == pairs[0][0]['seed']]
-    for pair, color in zip(of_one_seed, ('C2', 'C4')):
-        differences = np.maximum(relative_differences(pair), 1e-8)
+    for (ours, theirs), color in zip(of_one_seed, ('C2', 'C4')):
+        differences = np.maximum(relative_differences((ours, theirs)), 1e-8)
         middle.plot(differences, color=color, linewidth=1,
-                    label='with batch normalization' if pair[0]['use_batch_norm'] else 'without batch normalization')
-    middle.axhline(2**-24, color='gray', linestyle=':', label='float32 rounding')
+                    label='with batch normalization' if ours['use_batch_norm'] else 'without batch normalization')
+    middle.axhline(2**-24, color='C7', linestyle=':', label='float32 rounding')
     middle.set(yscale='log', xlabel='batch of the first epoch', ylabel='relative difference of the losses',
-               title=f'difference of their losses, seed {pair[0]["seed"]}')
+               title=f'difference of their losses, seed {seed}')
     for marker, use_batch_norm in (('o', False), ('s', True)):
         for column, twin in enumerate(TWINS):
             chosen = [run for pair in pairs for run in pair
@@ -142,7 +141,7 @@ def draw(pairs):
     right.set(xlabel='seed', ylabel='test accuracy', title='test accuracies of the twins')
     lowest, highest = right.get_ylim()
     right.set_ylim(lowest - 0.5 * (highest - lowest), highest)  # room for the legend
-    right.set_xticks(sorted({pair[0]['seed'] for pair in pairs}))
+    right.set_xticks(sorted({ours['seed'] for ours, _ in pairs}))
     for axes in (left, middle, right):
         axes.grid(alpha=0.3)
         axes.legend(fontsize='small', loc='lower right' if axes is not left else 'upper right')

@@ -7,7 +7,9 @@ from matplotlib.ticker import FixedLocator, NullLocator
 def described(figure):
     """The figure in words, panel by panel: titles, axes, and each line with its style and numbers of three digits."""
     width, height = figure.get_size_inches()
-    lines = [f'{width:g} × {height:g} inches, {figure.get_layout_engine().__class__.__name__}']
+    rows, columns = figure.axes[0].get_gridspec().get_geometry()
+    layout = type(figure.get_layout_engine()).__name__
+    lines = [f'{width:g} × {height:g} inches, {rows} × {columns} panels, {layout}']
     if figure.get_suptitle():
         lines.append(f'above: {figure.get_suptitle()}')
     for axes in figure.axes:
@@ -44,7 +46,8 @@ def _line(line):
 def _legend(legend):
     if legend:
         texts = legend.get_texts()
-        yield f'legend: {"; ".join(text.get_text() for text in texts)} ({texts[0].get_size():.3g} pt)'
+        place = next(name for name, code in legend.codes.items() if code == legend._loc)
+        yield f'legend, {place}: {"; ".join(text.get_text() for text in texts)} ({texts[0].get_size():.3g} pt)'
 
 
 def _digits(number):

@@ -7,6 +7,7 @@ import os
 import threading
 
 import pytest
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -45,7 +46,8 @@ def test_files_are_written_together_into_folders_that_are_made(tmp_path, monkeyp
 
 
 @pytest.mark.parametrize('error, number, words', [(FULL, errno.ENOSPC, 'No space left on device'),
-                                                  (OSError('odd'), None, 'odd'), (OSError(7, None), 7, '[Errno 7] None'),
+                                                  (OSError('odd'), None, 'odd'),
+                                                  (OSError(7, None), 7, '[Errno 7] None'),
                                                   (OSError(5, 'Input/output error', 'disk'), 5, 'Input/output error')])
 def test_an_error_names_a_file_and_leaves_what_was_there(tmp_path, monkeypatch, error, number, words):
     def fsync(_):
@@ -88,13 +90,20 @@ def test_what_json_does_not_have_is_refused(value):
         files.json_bytes({'a': 1, 'b': value})
 
 
-def test_a_figure_becomes_a_png_of_110_dots_an_inch():
-    with Image.open(io.BytesIO(files.png_bytes(Figure(figsize=(2, 1))))) as image:
+def test_a_figure_becomes_a_png_of_110_dots_an_inch_whatever_the_users_settings_say():
+    with rc_context({'savefig.format': 'pdf', 'savefig.dpi': 50}), Image.open(io.BytesIO(files.png_bytes(Figure(figsize=(2, 1))))) as image:
         assert (image.format, image.size) == ('PNG', (220, 110))
 
 
+@pytest.mark.skipif(not files.fcntl, reason='Windows has another lock')
 def test_a_second_one_waits_for_the_lock_and_says_so(tmp_path, monkeypatch):
-    asked, ended = threading.Event(), threading.Event()
+    asked, ended, ways = threading.Event(), threading.Event(), []
+
+    def flock(file, way, real=files.fcntl.flock):
+        ways.append(way)
+        real(file, way)
+
+    monkeypatch.setattr(files.fcntl, 'flock', flock)
     monkeypatch.setattr('sys.stderr', argparse.Namespace(write=lambda text: said.append(text) or asked.set()))
     said = []
 
@@ -108,6 +117,8 @@ def test_a_second_one_waits_for_the_lock_and_says_so(tmp_path, monkeypatch):
         assert asked.wait(60) and not ended.is_set()
     thread.join(60)
     assert ended.is_set() and ''.join(said) == 'it waits\n'
+    without_waiting = files.fcntl.LOCK_EX | files.fcntl.LOCK_NB
+    assert ways == [without_waiting, without_waiting, files.fcntl.LOCK_EX]
 
 
 def test_on_windows_the_lock_is_asked_for_until_it_is_free(tmp_path, monkeypatch, capsys):
@@ -118,8 +129,9 @@ def test_on_windows_the_lock_is_asked_for_until_it_is_free(tmp_path, monkeypatch
         if failures:
             raise failures.pop()
 
+    windows = argparse.Namespace(locking=locking, LK_LOCK='wait', LK_NBLCK='try')
     monkeypatch.setattr(files, 'fcntl', None)
-    monkeypatch.setattr(files, 'msvcrt', argparse.Namespace(locking=locking, LK_LOCK='wait', LK_NBLCK='try'), raising=False)
+    monkeypatch.setattr(files, 'msvcrt', windows, raising=False)
     with files.exclusive_lock(tmp_path / 'lock', 'it waits'):
         pass
     file = (tmp_path / 'lock').stat().st_ino

@@ -31,8 +31,8 @@ VALUES = {
     'test_accuracy': ([0, 1], [-0.1, 1.1, None]),
     'activation_spread': ([[[1, 2], [-3, 4]]], [[[1, 2]], [[1, 2], [3]], [[1, 2], [3, None]], [[1, 2], 3], None]),
     'loss_along_gradient': ([[], [{'epoch': 0, 'losses': [None, *FEW[1:]]}, MOMENT, MOMENT]],
-                            [[1], [{**MOMENT, 'epoch': -1}], [{**MOMENT, 'epoch': 3}], [{'losses': FEW}], [{'epoch': 2}],
-                             [{'epoch': 2, 'losses': FEW[1:]}], [{'epoch': 2, 'losses': [*FEW, 1]}], {}, [MOMENT, []],
+                            [[1], [{**MOMENT, 'epoch': -1}], [{**MOMENT, 'epoch': 3}], [{'losses': FEW}],
+                             [{'epoch': 2}], [{'epoch': 2, 'losses': FEW[1:]}], [{'epoch': 2, 'losses': [*FEW, 1]}], {}, [MOMENT, []],
                              [{'epoch': 2, 'losses': ['1', *FEW[1:]]}], [{'epoch': 2, 'losses': [True, *FEW[1:]]}]])}
 OF_TWINS = {
     'twin': (['NumPy', 'PyTorch'], ['numpy', [], None]),
@@ -44,7 +44,8 @@ OF_TWINS = {
 
 def written(value):
     """As it stands in the catalogue: JSON, with no number of hundreds of digits nor a long list."""
-    return json.dumps(value).replace(', '.join(map(str, FEW[1:])), '…').replace('1' + 300 * '0', '10^300').replace('2' + 300 * '0', '2*10^300')
+    text = json.dumps(value).replace(', '.join(map(str, FEW[1:])), '…')
+    return text.replace('1' + 300 * '0', '10^300').replace('2' + 300 * '0', '2*10^300')
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ SETTINGS = {'hidden_dims': [8], 'lr': 0.05, 'batch_size': 100, 'epochs': 2}
 
 
 class Executor(concurrent.futures.Executor):
-    """In place of the processes: what is submitted is done when it is waited for."""
+    """In place of the processes: what is submitted is done at once, and said to be done in the opposite order."""
 
     def __init__(self, jobs, context, initializer, initargs):
         self.started = (f'{jobs} at a time, {context.get_start_method()}ed, which begin with '
@@ -51,7 +51,7 @@ def told(monkeypatch, capsys, tmp_path):
             except SystemExit as ended:
                 self.append(f'exit code {ended.code}')
             out, err = capsys.readouterr()
-            self.extend(f'{name}{line}' for name, text in (('out: ', out), ('err: ', err)) for line in text.splitlines())
+            self.extend(f'{name}: {line}' for name, text in (('out', out), ('err', err)) for line in text.splitlines())
 
         def text(self):
             text = '\n'.join(self).replace(str(tmp_path), 'FOLDER').replace(str(ROOT), 'PROJECT').strip() + '\n'
@@ -59,7 +59,7 @@ def told(monkeypatch, capsys, tmp_path):
 
     def progress(iterable, text, total=None, unit=None, disable=False):
         if disable is None:  # no bar where no terminal is
-            lines.append(f'progress: {text}, {len(iterable) if total is None else total} × {unit}')
+            lines.append(f'progress: {text}, {total or len(iterable)} × {unit}')
         return iterable
 
     monkeypatch.setattr('tqdm.tqdm', progress)
@@ -102,14 +102,13 @@ def batch_norm(told, monkeypatch):
     monkeypatch.setattr(compare_batch_norm, 'processors', lambda: 3)
     monkeypatch.setattr(study, 'processors', lambda: 7)
     monkeypatch.setattr(concurrent.futures, 'ProcessPoolExecutor', executor)
-    monkeypatch.setattr(concurrent.futures, 'as_completed', list)
+    monkeypatch.setattr(concurrent.futures, 'as_completed', lambda futures: iter([*futures][::-1]))
     monkeypatch.setattr(cifar10_utils, 'get_cifar10', lambda data_dir: told.append(f'data is asked for: {data_dir}'))
-    monkeypatch.setattr(compare_batch_norm.batch_norm_report.figures, 'draw_accuracy', lambda *arguments: None)
-    for name in ('fit', 'spread', 'gradient', 'groups', 'rates'):
+    for name in ('accuracy', 'fit', 'spread', 'gradient', 'groups', 'rates'):
         monkeypatch.setattr(compare_batch_norm.batch_norm_report.figures, f'draw_{name}', lambda *arguments: None)
     monkeypatch.setattr(compare_batch_norm.batch_norm_report, 'png_bytes', lambda figure: b'PNG')
     monkeypatch.setattr(batch_norm_runs, 'NETS', known_runs.NETS)
-    monkeypatch.setattr(batch_norm_runs, 'LEARNING_RATES', [0.01, 0.03, 0.3])
+    monkeypatch.setattr(batch_norm_runs, 'LEARNING_RATES', [0.003, 0.01, 0.03, 0.3, 1])
     return errors
 
 
@@ -128,8 +127,8 @@ def test_what_the_study_of_batch_normalization_trains_says_and_keeps(batch_norm,
 
 
 def test_what_the_extended_study_trains(batch_norm, told, tmp_path):
-    told.to(compare_batch_norm.main, '--extended', '--seeds', '5', '--lr', '0.03', '--batch_size', '16', '--epochs', '4',
-            '--data_dir', 'there')
+    told.to(compare_batch_norm.main, '--extended', '--seeds', '5', '--lr', '0.03', '--batch_size', '16',
+            '--epochs', '4', '--data_dir', 'there')
     contents = json.loads((tmp_path / 'batch_norm.json').read_text())
     contents.pop('config')
     for kind, kept in contents.items():
@@ -141,7 +140,7 @@ def test_what_the_extended_study_trains(batch_norm, told, tmp_path):
 def test_what_is_said_where_the_study_is_cut_short_or_refused(batch_norm, told, tmp_path, monkeypatch):
     told.to(compare_batch_norm.main, '--plot_only')
     assert not list(tmp_path.iterdir())
-    batch_norm[1] = KeyboardInterrupt()
+    batch_norm[6] = KeyboardInterrupt()  # of six the last one, which is said to be done first
     told.to(compare_batch_norm.main)
     controls = {kind: [] for kind in batch_norm_runs.KINDS[1:]}
     with monkeypatch.context() as patch:
@@ -162,7 +161,7 @@ def test_what_is_said_where_the_study_is_cut_short_or_refused(batch_norm, told, 
 
 def test_the_courses_function_has_the_settings_of_the_assignment(batch_norm, told, tmp_path):
     results = compare_batch_norm.train_models(tmp_path / 'a' / 'results.json')
-    results['runs'].sort(key=lambda run: len(run['hidden_dims']))  # as in the file: here in the order of the training
+    results['runs'].sort(key=lambda run: (len(run['hidden_dims']), run['use_batch_norm']))  # as in the file
     assert results['config'] == {**batch_norm_runs.SETTINGS, 'nets': known_runs.NETS}
     assert results == json.loads((tmp_path / 'a' / 'results.json').read_text()) and len(results['runs']) == 6
     compare_batch_norm.train_models(str(tmp_path / 'b.json'), (1,), 2, 'there', {'epochs': 2})
@@ -185,8 +184,9 @@ def known_twins(told, monkeypatch):
             if errors['runs'] in errors:
                 raise errors[errors['runs']]
             loss = 2 + 0.25 * settings['use_batch_norm'] + 0.125 * settings['seed']
-            return None, None, 0.5 + (settings['seed'] + settings['use_batch_norm']) / 64 - difference * settings['seed'], {
-                'batch_loss': [loss + difference, 2, 1.5 - 2 * difference, 1, 1, 1], 'environment': {'threads': 1}, 'train_loss': [3]}
+            test_accuracy = 0.5 + (settings['seed'] + settings['use_batch_norm']) / 64 - difference * settings['seed']
+            return None, None, test_accuracy, {'batch_loss': [loss + difference, 2, 1.5 - 2 * difference, 1, 1, 1],
+                                               'environment': {'threads': 1}, 'train_loss': [3]}
 
         return train
 
@@ -223,12 +223,13 @@ def test_a_process_that_trains_has_its_threads_leaves_ctrl_c_to_its_parent_and_e
     monkeypatch.setattr('multiprocessing.parent_process', lambda: argparse.Namespace(sentinel='the end of the parent'))
     monkeypatch.setattr('multiprocessing.connection.wait', lambda ends: done.append(f'waits for {ends}'))
     monkeypatch.setattr('os._exit', lambda code: done.append(f'ends with {code}'))
-    monkeypatch.setattr('threading.Thread', lambda target, daemon: argparse.Namespace(start=lambda: target() or daemon))
+    monkeypatch.setattr('threading.Thread', lambda target, daemon: argparse.Namespace(
+        start=lambda: done.append(f'a thread that holds nothing up: {daemon}') or target()))
     for threads, number in ((3, '3 threads'), (5, '4 threads')):
         done.clear()
         study._start_worker(threads)
         assert done == [number, type(threading.RLock()), (signal.SIGINT, signal.SIG_IGN),
-                        "waits for ['the end of the parent']", 'ends with 1']
+                        'a thread that holds nothing up: True', "waits for ['the end of the parent']", 'ends with 1']
 
 
 
