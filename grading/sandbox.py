@@ -58,9 +58,9 @@ def command(work, arguments, bubblewrap):
 
 def packages():
     """The folders that NumPy and PyTorch are imported from; without the project's own."""
-    here = str(Path(__file__).resolve().parent.parent)
+    here = Path(__file__).resolve().parent.parent
     return [path for path in sys.path if path.endswith(('site-packages', 'dist-packages')) and os.path.isdir(path)
-            and not path.startswith(here)]
+            and not Path(path).is_relative_to(here)]
 
 
 def protection(bubblewrap):

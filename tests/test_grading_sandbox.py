@@ -53,13 +53,15 @@ def test_behind_bubblewrap_python_sees_the_system_its_packages_and_the_folder(tm
 
 
 def test_packages_are_the_folders_for_them_outside_of_the_project(tmp_path, monkeypatch):
-    project = Path(sandbox.__file__).parent.parent
-    names = ['a/site-packages', 'b/dist-packages', 'c/packages', 'd/site-packages']
-    for name in names[:3]:
-        (tmp_path / name).mkdir(parents=True)
-    monkeypatch.setattr(os.path, 'isdir', lambda path, isdir=os.path.isdir: isdir(path) or str(project) in str(path))
-    monkeypatch.setattr(sys, 'path', [str(tmp_path / name) for name in names] + [str(project / 'venv/site-packages')])
-    assert sandbox.packages() == [str(tmp_path / name) for name in names[:2]]
+    project = tmp_path / 'project'
+    monkeypatch.setattr(sandbox, '__file__', str(project / 'grading' / 'sandbox.py'))
+    names = ['a/site-packages', 'b/dist-packages', 'c/packages', 'project/venv/site-packages', 'not there/site-packages',
+             'project-venv/site-packages']
+    for name in names:
+        if 'not there' not in name:
+            (tmp_path / name).mkdir(parents=True)
+    monkeypatch.setattr(sys, 'path', [str(tmp_path / name) for name in names])
+    assert sandbox.packages() == [str(tmp_path / names[number]) for number in (0, 1, 5)]
 
 
 @pytest.mark.parametrize('text, there', [
