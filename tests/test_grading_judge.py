@@ -33,9 +33,10 @@ class Judged:
 
     def __init__(self, server, folder, monkeypatch, files, torch=True, **parts):
         self.log, self.opened, self.contexts = [], [], []
-        folder.mkdir()
+        self.folder = folder / 'code'  # the files lie one folder down
+        self.folder.mkdir(parents=True)
         for name, text in files.items():
-            (folder / name).write_text(text)
+            (self.folder / name).write_text(text)
 
         def ask(part, context):
             self.log.append(part)
@@ -81,7 +82,7 @@ def wrong(*parts):
                             for part in parts]
 
 
-def test_every_part_is_asked_in_order_and_told_when_it_is_done(judged, server, tmp_path):
+def test_every_part_is_asked_in_order_and_told_when_it_is_done(judged):
     def meets(context):
         assert context.session.process is not None, 'the import is done'
         context.session.met('something')
@@ -101,7 +102,7 @@ def test_every_part_is_asked_in_order_and_told_when_it_is_done(judged, server, t
     assert (source.name, has_torch, also) == ('mlp_pytorch.py', False, False)
     assert {name: source.name for name, source in sources.items()} == {
         name: f'{name}.py' for name in ('modules', 'mlp_numpy', 'mlp_pytorch', 'train_mlp_numpy', 'train_mlp_pytorch')}
-    assert [arguments for arguments, _ in result.opened] == [(tmp_path / 'student', set())] and result.closed
+    assert [arguments for arguments, _ in result.opened] == [(result.folder, set())] and result.closed
 
 
 def test_without_a_name_or_a_listener_the_folder_is_the_name(server, tmp_path):

@@ -190,7 +190,7 @@ def process():
     return {'argv': sys.argv, 'leads': os.getsid(0) == os.getpid(), 'here': os.getcwd() == os.path.dirname(__file__),
             'zero': float(np.ones(1) @ (np.zeros(1) / np.zeros(1))) != 0, 'errors': set(np.geterr().values()) == {'ignore'},
             'first': os.path.dirname(__file__) == sys.path[0], 'ours': [p for p in sys.path if p == os.environ['HOME']],
-            'looks': ctypes.CDLL(None).prctl(3)}
+            'looks': ctypes.CDLL(None).prctl(3), 'environment': dict(os.environ)}
 
 def limits():
     return {name: list(resource.getrlimit(getattr(resource, name)))
@@ -412,12 +412,12 @@ def test_how_it_ended_is_told(opened, name, arguments, words):
     assert not opened.folder.exists()
 
 
-def test_a_process_has_its_folder_three_files_and_no_more(opened):
+def test_a_process_has_its_folder_three_files_and_no_more(opened, server):
     assert opened.ask('function', module='room', name='fds', args=[]) == [
         [0, 1, 2, 3, 4, 5], ['0', '1', '2'], '', True, False, False]
     assert opened.ask('function', module='room', name='process', args=[]) == {
         'argv': ['solution'], 'leads': True, 'here': True, 'zero': True, 'errors': True, 'first': True, 'ours': [],
-        'looks': 0}
+        'looks': 0, 'environment': sandbox.environment(server.work)}
     assert (opened.output, opened.printed) == (b'', 0), 'warnings are not shown'
     assert opened.ask('function', module='room', name='old_names', args=[]) == [True, True, True, True, 1.0]
 
