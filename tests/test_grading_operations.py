@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from grading import sandbox
-from grading.remote import Failed, Gone, Ref, Server
+from grading.remote import Failed, Gone, Ref, Server, Solution
 from whole_values import same
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith('linux'), reason='solutions are run on Linux')
@@ -161,10 +161,6 @@ def broken_output():
 
 def prints(text):
     print(text)
-
-def closes_its_ear():
-    import os
-    os.close(3)
 
 def leaves_for_good(code):
     import os
@@ -395,7 +391,6 @@ def test_what_it_prints_is_there_when_it_has_answered(opened):
 
 
 @pytest.mark.parametrize('name, arguments, words', [
-    ('closes_its_ear', [], 'it ended its process (exit code 0)'),
     ('leaves_for_good', [3], 'it ended its process (exit code 3)'),
     ('by_signal', [9], 'its process was ended by signal 9 (memory, or killed)'),
     ('by_signal', [11], 'its process was ended by signal 11 (a crash)'),
@@ -406,10 +401,15 @@ def test_how_it_ended_is_told(opened, name, arguments, words):
     for _ in range(2):
         with pytest.raises(Gone) as gone:
             opened.ask('function', module='fails', name=name, args=arguments)
-            opened.ask('function', module='fails', name='prints', args=[''])
         assert str(gone.value) == words == opened.ended
     assert opened.close() is None, 'it has been closed'
     assert not opened.folder.exists()
+
+
+def test_a_process_that_can_not_be_set_up_ends_by_itself(server, tmp_path):
+    with Solution(server, tmp_path / 'nowhere', ()) as solution, pytest.raises(Gone) as gone:
+        solution.ask('import_module', name='things')
+    assert str(gone.value) == 'it ended its process (exit code 0)'
 
 
 def test_a_process_has_its_folder_three_files_and_no_more(opened, server):
