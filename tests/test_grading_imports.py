@@ -67,6 +67,7 @@ OUTCOMES = [  # (what the solution does, what it looks at then, what it sees)
     ('import xxsubtype', 'hasattr(xxsubtype, "MINE")', 'xxsubtype' not in sys.builtin_module_names),
     ("import os; names = os.listdir(os.path.dirname(__file__))", 'sorted(names)',
      ['asks.py', 'folder.py', 'parts.py', 'xxsubtype.py']),
+    ("import os; os.chdir('/')\nfrom assignment_3 import parts", SPELT, True),
 ]
 
 

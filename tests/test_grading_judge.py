@@ -118,9 +118,10 @@ def test_libraries_are_loaded_for_what_imports_them(judged, monkeypatch):
         asked.append(context.session.process)
         context.session.ask('seed', number=1)
 
-    result = judged({'modules.py': MODULES, 'mlp_numpy.py': 'import seaborn', 'train_mlp_numpy.py': 'import torch'},
-                    training=restarts, pytorch=lambda context: None)
-    assert [arguments[1] for arguments, _ in result.opened] == [{'pandas', 'seaborn'}, {'pandas', 'seaborn', 'torch'}]
+    result = judged({'modules.py': MODULES, 'mlp_numpy.py': 'import seaborn', 'mlp_pytorch.py': 'import matplotlib',
+                     'train_mlp_numpy.py': 'import torch'}, training=restarts)
+    first = {'pandas', 'seaborn'}
+    assert [arguments[1] for arguments, _ in result.opened] == [first, first | {'matplotlib.pyplot', 'torch'}]
     assert asked == [None] and result.closed, 'a process of its own for what lies beside'
     assert result.found == []
 
