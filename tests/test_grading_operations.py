@@ -273,6 +273,7 @@ def test_objects_are_made_and_called_and_what_that_does_to_arrays_is_told(opened
     assert same(call('double', ones, kwargs={'times': 3}), {
         'value': 3 * ones, 'changed': [], 'shares': [], 'overwrote': False})
     assert same(call('double', 4), {'value': 8, 'changed': [], 'shares': []})
+    assert same(call('double', [4, [5]]), {'value': [4, [5], 4, [5]], 'changed': [], 'shares': []})
     assert same(call('first_and_back', ones, np.arange(4), np.zeros(1), [3]), {
         'value': np.arange(1, 4), 'changed': [0, 3], 'shares': [1], 'overwrote': False})
     assert [call('same_again', value)['overwrote'] for value in (1, 1)] == [False, True]
