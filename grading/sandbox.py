@@ -48,7 +48,8 @@ def command(work, arguments, bubblewrap):
     if not bubblewrap:
         return python
     visible = [path for path in SYSTEM if os.path.exists(path)]
-    visible += [path for path in dict.fromkeys([sys.base_prefix, sys.prefix, *packages()]) if not path.startswith('/usr/')]
+    visible += [path for path in dict.fromkeys([sys.base_prefix, sys.prefix, *packages()])
+                if not path.startswith('/usr/')]
     binds = [word for path in visible for word in ('--ro-bind', path, path)]
     return [shutil.which('bwrap'), '--unshare-all', '--die-with-parent', '--new-session', '--proc', '/proc',
             '--dev', '/dev',
