@@ -63,6 +63,18 @@ def process():
             'first': os.path.dirname(__file__) == sys.path[0], 'ours': [p for p in sys.path if p == os.environ['HOME']],
             'looks': ctypes.CDLL(None).prctl(3), 'environment': dict(os.environ)}
 
+def adopts_an_orphan():
+    read, write = os.pipe()
+    if not (child := os.fork()):
+        middle = os.getpid()
+        if not os.fork():
+            while os.getppid() == middle:
+                pass
+            os.write(write, b'%d' % os.getppid())
+        os._exit(0)
+    os.waitpid(child, 0)
+    return int(os.read(read, 20)) == os.getppid()
+
 def limits():
     return {name: list(resource.getrlimit(getattr(resource, name)))
             for name in ('RLIMIT_AS', 'RLIMIT_CPU', 'RLIMIT_FSIZE', 'RLIMIT_NPROC', 'RLIMIT_CORE')}
@@ -194,6 +206,10 @@ def test_a_process_has_its_folder_three_files_and_no_more(opened, server):
         'looks': 0, 'environment': sandbox.environment(server.work)}
     assert (opened.output, opened.printed) == (b'', 0), 'warnings are not shown'
     assert opened.ask('function', module='room', name='old_names', args=[]) == [True, True, True, 6, 1.0]
+
+
+def test_what_it_leaves_behind_is_the_servers(opened):
+    assert opened.ask('function', module='room', name='adopts_an_orphan', args=[])
 
 
 def test_limits_are_what_the_sandbox_says_on_top_of_what_is_in_use(opened):
