@@ -57,6 +57,7 @@ class Judged:
         monkeypatch.setattr(judging.training_part, 'judge', lambda *arguments: beside('training', *arguments))
         monkeypatch.setattr(judging.importlib.util, 'find_spec', lambda name: {'torch': torch or None}[name])
         monkeypatch.setattr(server, 'open', opening)
+        monkeypatch.setattr(judging.sandbox, 'protection', 'with bubblewrap: {}'.format)
         self.judgement = judging.judge(server, folder, 'its name', lambda part, findings: self.log.append(
             f'{part}: {findings.verdict(part)}'))
         self.findings = self.judgement.findings
@@ -92,7 +93,7 @@ def test_every_part_is_asked_in_order_and_told_when_it_is_done(judged):
         'pytorch', 'training', 'pytorch: right', 'training: right']
     judgement = result.judgement
     assert (judgement.folder, judgement.interface, judgement.fingerprint) == ('its name', ['something'], '')
-    assert judgement.protection == judging.sandbox.protection(False) and 0 < judgement.seconds < 60
+    assert judgement.protection == 'with bubblewrap: False' and 0 < judgement.seconds < 60
     assert result.found == [('mlp', 'remark', 'Prints 10 characters in these checks.', 'prints', '', '')]
     assert len({id(context) for context in result.contexts}) == 1
     context = result.contexts[0]
