@@ -84,6 +84,9 @@ class Calls:
 def together(*args, **kwargs):
     return [args, kwargs]
 
+def accuracy(predictions, targets):
+    return [predictions, targets]
+
 def lock(calls):
     calls.kept.flags.writeable = False
 '''
@@ -185,6 +188,7 @@ def test_objects_are_made_and_called_and_what_that_does_to_arrays_is_told(opened
     assert same(opened.ask('function', module='things', name='together', args=[calls, [1, ones]], kwargs={'a': calls}),
                 [[Ref(2, 'Calls'), [1, ones]], {'a': Ref(3, 'Calls')}])
     assert opened.ask('function', module='things', name='together', args=[]) == [[], {}]
+    assert same(opened.ask('accuracy', args=['things', ones, calls, False]), [ones, Ref(4, 'Calls')])
 
 
 def test_attributes_are_read_and_set_in_place_where_they_can_be(opened):
