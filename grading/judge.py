@@ -63,10 +63,10 @@ def judge(server, folder, given=None, tell=lambda part, findings: None):
                 for other in waiting:
                     tell(other, findings)
                 waiting = []
+        session.close()
         if usable:
             _remarks(context)
         session.preload = libraries(folder, FILES)
-        session.close()
         _beside(context, sources, has_torch)
         for part in BESIDE:
             tell(part, findings)
@@ -143,6 +143,5 @@ def _remarks(context):
     for (cls, method), facts in context.session.facts.items():
         for fact in sorted(facts):
             context.remark(part_of.get(cls, 'activation'), f'{cls}.{method} {words[fact]}.', cause='in place')
-    printed = context.session.printed + (context.session.process.printed if context.session.process else 0)
-    if printed:
-        context.remark('mlp', f'Prints {printed} characters in these checks.', cause='prints')
+    if context.session.printed:
+        context.remark('mlp', f'Prints {context.session.printed} characters in these checks.', cause='prints')

@@ -156,7 +156,7 @@ class Server:
             self.process = None
 
     def command(self, message, fds=()):
-        """Send one message to the server → its answer; start it, or once more, where the message starts a solution."""
+        """Send one message to the server → its answer; what has ended is started anew, but not to end a solution."""
         for _ in range(2):  # the solution before may have taken the server along
             if self.process is None or self.process.poll() is not None:
                 self.stop()

@@ -48,7 +48,8 @@ def command(work, arguments, bubblewrap):
     if not bubblewrap:
         return python
     visible = [path for path in SYSTEM if os.path.exists(path)]
-    visible += [path for path in dict.fromkeys([sys.base_prefix, sys.prefix, *packages()]) if not path.startswith('/usr/')]
+    visible += [path for path in dict.fromkeys([sys.base_prefix, sys.prefix, *packages()])
+                if not path.startswith('/usr/')]
     binds = [word for path in visible for word in ('--ro-bind', path, path)]
     return [shutil.which('bwrap'), '--unshare-all', '--die-with-parent', '--new-session', '--proc', '/proc',
             '--dev', '/dev',
@@ -58,9 +59,9 @@ def command(work, arguments, bubblewrap):
 
 def packages():
     """The folders that NumPy and PyTorch are imported from; without the project's own."""
-    here = str(Path(__file__).resolve().parent.parent)
+    here = Path(__file__).resolve().parent.parent
     return [path for path in sys.path if path.endswith(('site-packages', 'dist-packages')) and os.path.isdir(path)
-            and not path.startswith(here)]
+            and not Path(path).is_relative_to(here)]
 
 
 def protection(bubblewrap):

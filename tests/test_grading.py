@@ -257,8 +257,3 @@ def test_agreement_counts_parts_and_solutions(tmp_path, capsys):
     out = capsys.readouterr().out
     assert 'parts: 11 of 12 agree; solutions: 1 of 2' in out
     assert 'solution 1, linear: truth wrong, verdict right' in out
-
-
-def test_files_in_the_only_folder_that_has_them_are_found(server, tmp_path):
-    small_solutions.write(tmp_path / 'student' / 'assignment1' / 'code')
-    assert judge(server, tmp_path / 'student').findings.overall() == 'right'

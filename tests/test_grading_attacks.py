@@ -11,9 +11,8 @@ import pytest
 
 import small_solutions
 from grading import sandbox
-from grading.findings import CORE
 from grading.judge import judge
-from grading.remote import Gone, Server, Solution
+from grading.remote import Server
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith('linux'), reason='solutions are run on Linux')
 
@@ -164,7 +163,7 @@ def test_endless_output_is_cut(attack):
 
 
 def test_an_endless_loop_is_a_finding(attack):
-    judgement = attack(forward='while True: pass', timeout=0.5)
+    judgement = attack(forward='while True: pass', timeout=0.2)
     assert is_wrong(judgement) and 'endless loop' in told(judgement)
 
 
@@ -181,11 +180,6 @@ words = ' '.join(os.environ.values())
 modules = [name for name in sys.modules if name.split('.')[0] in ('grading', 'checks')]
 raise ValueError(f'{"TEACHERS_TOKEN" in os.environ} {"secret-1234" in words} {modules}')'''.strip())
     assert 'False False []' in told(judgement)
-
-
-def test_its_home_is_the_folder_that_goes_with_it(attack, server):
-    judgement = attack(forward='import os; raise ValueError(os.path.expanduser("~"))')
-    assert f'ValueError: {server.work}' in told(judgement)
 
 
 def test_the_judges_files_cannot_be_read_behind_bubblewrap(attack, server):
@@ -209,34 +203,3 @@ def test_the_server_killed_is_started_again(attack, server):
     judgement = attack(forward='import os, signal; os.kill(os.getppid(), signal.SIGKILL)')
     assert is_wrong(judgement)
     assert judgement.findings.verdict('softmax') == 'right'
-
-
-@pytest.mark.parametrize('answer', [
-    b'\xff' * 8, b'\0' * 7 + b'\x03{,}', b'\0' * 7 + b'\x01[', b'\0' * 7 + b'\x02[]',
-    b'\0' * 6 + b'\x75\x30' + b'[' * 30000,
-    b'\0' * 7 + b'\x2a{"value": {"array": ["|O8", [1]]}}        ',
-    b'\0' * 7 + b'\x2a{"value": {"array": ["<f8", [-1]]}}       ',
-    b'\0' * 7 + b'\x34{"value": {"array": ["<f8", [2000000000, 2000000]]}}  '])
-def test_an_answer_that_is_no_answer_ends_the_conversation(answer, tmp_path):
-    """The judge reads lengths, types and shapes with suspicion, and unpickles nothing."""
-    read, write = os.pipe()
-    solution = Solution.__new__(Solution)
-    solution.ended, solution.timeout, solution.printed, solution.output = None, 5, 0, b''
-    solution._replies, solution.folder = read, tmp_path / 'solution'
-    output, requests = os.pipe(), os.pipe()
-    solution._output, solution._requests = output[0], requests[1]
-    os.write(write, answer)
-    try:
-        with pytest.raises(Gone):
-            solution.ask('classes', module='modules')
-        with pytest.raises(Gone):
-            solution.ask('classes', module='modules')
-    finally:
-        for fd in (read, write, *output, *requests):
-            os.close(fd)
-
-
-def test_the_report_says_which_protection_was_there(attack, server):
-    words = attack().protection
-    assert ('no network' in words) == server.bubblewrap and 'limits on memory' in words
-    assert set(CORE)  # the parts that were judged under it

@@ -67,6 +67,7 @@ OUTCOMES = [  # (what the solution does, what it looks at then, what it sees)
     ('import xxsubtype', 'hasattr(xxsubtype, "MINE")', 'xxsubtype' not in sys.builtin_module_names),
     ("import os; names = os.listdir(os.path.dirname(__file__))", 'sorted(names)',
      ['asks.py', 'folder.py', 'parts.py', 'xxsubtype.py']),
+    ("import os; os.chdir('/')\nfrom assignment_3 import parts", SPELT, True),
 ]
 
 
@@ -81,6 +82,9 @@ def test_what_an_import_gives(tmp_path):
             for statement, expression, seen in OUTCOMES:
                 assert solution.ask('function', module='asks', name='outcome', args=[statement, expression]) == seen, \
                     statement
+            for statement in ('', 'import not_there; sys.modules["torch"] = not_there'):
+                assert solution.ask('function', module='asks', name='outcome', args=[statement]) is None
+                assert solution.ask('seed', number=1) is None, 'with no PyTorch, or what stands in for it'
         with server.open(tmp_path) as solution, pytest.raises(Failed) as failed:
             solution.ask('import_module', name='not_there')  # by the judge, and so it fails
         assert str(failed.value) == "ModuleNotFoundError: No module named 'not_there'"

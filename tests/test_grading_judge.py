@@ -33,9 +33,10 @@ class Judged:
 
     def __init__(self, server, folder, monkeypatch, files, torch=True, **parts):
         self.log, self.opened, self.contexts = [], [], []
-        folder.mkdir()
+        self.folder = folder / 'code'  # the files lie one folder down
+        self.folder.mkdir(parents=True)
         for name, text in files.items():
-            (folder / name).write_text(text)
+            (self.folder / name).write_text(text)
 
         def ask(part, context):
             self.log.append(part)
@@ -56,6 +57,7 @@ class Judged:
         monkeypatch.setattr(judging.training_part, 'judge', lambda *arguments: beside('training', *arguments))
         monkeypatch.setattr(judging.importlib.util, 'find_spec', lambda name: {'torch': torch or None}[name])
         monkeypatch.setattr(server, 'open', opening)
+        monkeypatch.setattr(judging.sandbox, 'protection', 'with bubblewrap: {}'.format)
         self.judgement = judging.judge(server, folder, 'its name', lambda part, findings: self.log.append(
             f'{part}: {findings.verdict(part)}'))
         self.findings = self.judgement.findings
@@ -81,7 +83,7 @@ def wrong(*parts):
                             for part in parts]
 
 
-def test_every_part_is_asked_in_order_and_told_when_it_is_done(judged, server, tmp_path):
+def test_every_part_is_asked_in_order_and_told_when_it_is_done(judged):
     def meets(context):
         assert context.session.process is not None, 'the import is done'
         context.session.met('something')
@@ -91,7 +93,7 @@ def test_every_part_is_asked_in_order_and_told_when_it_is_done(judged, server, t
         'pytorch', 'training', 'pytorch: right', 'training: right']
     judgement = result.judgement
     assert (judgement.folder, judgement.interface, judgement.fingerprint) == ('its name', ['something'], '')
-    assert judgement.protection == judging.sandbox.protection(False) and 0 < judgement.seconds < 60
+    assert judgement.protection == 'with bubblewrap: False' and 0 < judgement.seconds < 60
     assert result.found == [('mlp', 'remark', 'Prints 10 characters in these checks.', 'prints', '', '')]
     assert len({id(context) for context in result.contexts}) == 1
     context = result.contexts[0]
@@ -101,7 +103,7 @@ def test_every_part_is_asked_in_order_and_told_when_it_is_done(judged, server, t
     assert (source.name, has_torch, also) == ('mlp_pytorch.py', False, False)
     assert {name: source.name for name, source in sources.items()} == {
         name: f'{name}.py' for name in ('modules', 'mlp_numpy', 'mlp_pytorch', 'train_mlp_numpy', 'train_mlp_pytorch')}
-    assert [arguments for arguments, _ in result.opened] == [(tmp_path / 'student', set())] and result.closed
+    assert [arguments for arguments, _ in result.opened] == [(result.folder, set())] and result.closed
 
 
 def test_without_a_name_or_a_listener_the_folder_is_the_name(server, tmp_path):
@@ -117,9 +119,10 @@ def test_libraries_are_loaded_for_what_imports_them(judged, monkeypatch):
         asked.append(context.session.process)
         context.session.ask('seed', number=1)
 
-    result = judged({'modules.py': MODULES, 'mlp_numpy.py': 'import seaborn', 'train_mlp_numpy.py': 'import torch'},
-                    training=restarts, pytorch=lambda context: None)
-    assert [arguments[1] for arguments, _ in result.opened] == [{'pandas', 'seaborn'}, {'pandas', 'seaborn', 'torch'}]
+    result = judged({'modules.py': MODULES, 'mlp_numpy.py': 'import seaborn', 'mlp_pytorch.py': 'import matplotlib',
+                     'train_mlp_numpy.py': 'import torch'}, training=restarts)
+    first = {'pandas', 'seaborn'}
+    assert [arguments[1] for arguments, _ in result.opened] == [first, first | {'matplotlib.pyplot', 'torch'}]
     assert asked == [None] and result.closed, 'a process of its own for what lies beside'
     assert result.found == []
 

@@ -190,7 +190,8 @@ def framed(text):
     (framed(b'['), FRAMED),
     (framed(b'[' * 30_000), FRAMED)] + [(framed(b'{"value": %s}' % value) + bytes(8), FRAMED) for value in (
         b'{"array": ["|O", [1]]}', b'{"array": ["<c8", [1]]}', b'{"array": ["<f8", [-1]]}',
-        b'{"array": ["<f8", [2000000000, 2000000]]}', b'{"array": ["<f8", [1.0]]}', b'{"array": ["<f8", [true]]}', b'{"array": ["<f8", [0, 2147483648]]}',
+        b'{"array": ["<f8", [2000000000, 2000000]]}', b'{"array": ["<f8", [1.0]]}',
+        b'{"array": ["<f8", [true]]}', b'{"array": ["<f8", [0, 2147483648]]}',
         b'{"array": ["<f8", 1]}', b'{"array": ["<f8"]}', b'{"array": [["<f8"], [1]]}', b'{"array": null}',
         b'{"array": ["|u1", [1, 1, 1, 1, 1, 1, 1, 1, 1]]}', b'{"array": ["<f8", [33554433]]}',
         b'[{"array": ["<f8", [1]]}, {"array": ["<f8", [33554432]]}]', b'{"object": null}', b'{"object": "x"}',
@@ -259,12 +260,14 @@ FORMS = {  # operation → answers of its form, answers that are not
     'sizes': ([[], [[1, 2]]], [None, [[1]], [[1, 'a']], [1]]),
     'torch_facts': ([dictionary(module=False)], [None, dictionary()]),
     'torch_trace': ([dictionary(passed=[]), dictionary(passed=[['ReLU', ARRAY, ARRAY]])],
-                    [None, dictionary(), dictionary(passed=[['ReLU', ARRAY, 1]]), dictionary(passed=[[1, ARRAY, ARRAY]])]),
+                    [None, dictionary(), dictionary(passed=[['ReLU', ARRAY, 1]]),
+                     dictionary(passed=[[1, ARRAY, ARRAY]])]),
     'torch_gradients': ([dictionary(none=[], not_finite=['a'])],
                         [None, dictionary(none=[]), dictionary(none=[1], not_finite=[])]),
     'evaluate': ([dictionary(result=1, training=1, grad=1, after=1)], [None, dictionary(result=1)]),
     'train': ([dictionary(outputs=dictionary(), validation=[], test=0.5)],
-              [None, dictionary(outputs=dictionary(), validation=[], test=1), dictionary(outputs=dictionary(), test=1.0)]),
+              [None, dictionary(outputs=dictionary(), validation=[], test=1),
+               dictionary(outputs=dictionary(), test=1.0)]),
     'get': ([None, 1, 'text', [[]], dictionary()], []),
 }
 
@@ -281,13 +284,14 @@ def test_an_answer_has_the_form_that_its_question_asks_for(script, tmp_path):
                 for _ in range(2):
                     with pytest.raises(Gone) as gone:
                         solution.ask(op)
-                    assert str(gone.value) == 'its process answered what it was not asked' == solution.ended, (op, value)
+                    assert str(gone.value) == solution.ended == 'its process answered what it was not asked', op
             script.close()
             tmp_path.mkdir()
 
 
 @pytest.mark.parametrize('status, words', [
-    (None, 'its process has ended'), (0, 'it ended its process (exit code 0)'), (1, 'it ended its process (exit code 1)')])
+    (None, 'its process has ended'), (0, 'it ended its process (exit code 0)'),
+    (1, 'it ended its process (exit code 1)')])
 @pytest.mark.parametrize('ends', [('requests', 'replies', 'output'), ('replies', 'output')])
 def test_the_end_of_its_process_is_told(solution, script, status, words, ends):
     script.status = status

@@ -53,13 +53,15 @@ def test_behind_bubblewrap_python_sees_the_system_its_packages_and_the_folder(tm
 
 
 def test_packages_are_the_folders_for_them_outside_of_the_project(tmp_path, monkeypatch):
-    project = Path(sandbox.__file__).parent.parent
-    names = ['a/site-packages', 'b/dist-packages', 'c/packages', 'd/site-packages']
-    for name in names[:3]:
-        (tmp_path / name).mkdir(parents=True)
-    monkeypatch.setattr(os.path, 'isdir', lambda path, isdir=os.path.isdir: isdir(path) or str(project) in str(path))
-    monkeypatch.setattr(sys, 'path', [str(tmp_path / name) for name in names] + [str(project / 'venv/site-packages')])
-    assert sandbox.packages() == [str(tmp_path / name) for name in names[:2]]
+    project = tmp_path / 'project'
+    monkeypatch.setattr(sandbox, '__file__', str(project / 'grading' / 'sandbox.py'))
+    names = ['a/site-packages', 'b/dist-packages', 'c/packages', 'project/venv/site-packages',
+             'not there/site-packages', 'project-venv/site-packages']
+    for name in names:
+        if 'not there' not in name:
+            (tmp_path / name).mkdir(parents=True)
+    monkeypatch.setattr(sys, 'path', [str(tmp_path / name) for name in names])
+    assert sandbox.packages() == [str(tmp_path / names[number]) for number in (0, 1, 5)]
 
 
 @pytest.mark.parametrize('text, there', [
@@ -158,7 +160,8 @@ def test_whether_there_is_bubblewrap_is_found_out_where_nobody_says(monkeypatch,
 def test_a_solution_runs_on_a_copy_without_data_and_large_files(tmp_path, monkeypatch):
     monkeypatch.setattr(remote, 'LARGEST_COPIED', 10)
     folder = tmp_path / 'student'
-    for name in ('code.py', 'deep/deeper.py', 'data/batch.py', '.git/config', 'deep/__pycache__/x.pyc', 'database/a.py'):
+    for name in ('code.py', 'deep/deeper.py', 'data/batch.py', '.git/config', 'deep/__pycache__/x.pyc',
+                 'database/a.py'):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(name[:10])
     (folder / 'weights.bin').write_bytes(bytes(11))

@@ -30,8 +30,9 @@ class Solution:
         """Seed NumPy, and what else there is."""
         np.random.seed(number)
         random.seed(number)
-        if 'torch' in sys.modules and hasattr(sys.modules['torch'], 'manual_seed'):
-            sys.modules['torch'].manual_seed(number)
+        seed = getattr(sys.modules.get('torch'), 'manual_seed', None)
+        if inspect.isfunction(seed):  # and no class that stands in for it
+            seed(number)
 
     def signature(self, module, name):
         """The parameters of a class or function: [name, kind, has a default] each."""
