@@ -71,7 +71,7 @@ def make_parser(description):
 def add_folders(parser):
     """Add the flags for the two folders."""
     parser.add_argument('--data_dir', type=_data_dir, default=DATA_DIR, help='folder that has or gets CIFAR-10')
-    parser.add_argument('--results_dir', type=_results_dir, default='results/', help='folder for JSON and PNG files')
+    parser.add_argument('--results_dir', type=_results_dir, default='results/', help='folder for the results')
 
 
 def _data_dir(text):
