@@ -1,6 +1,7 @@
 """What the command lines of the trainings and of inspection take and refuse, and all that a run says and writes: approved."""
 
 import argparse
+import contextlib
 import errno
 import io
 import json
@@ -30,8 +31,8 @@ class Parsed(Exception):
 
 def stop_at(result):
     """In place of argparse's parse_args."""
-    def parse_args(parser, args, namespace):
-        raise Parsed(parser, result(parser, args, namespace))
+    def parse_args(parser, args):
+        raise Parsed(parser, result(parser, args))
 
     return parse_args
 
@@ -123,6 +124,16 @@ def test_a_letter_that_a_stream_does_not_have_ends_no_script(monkeypatch):
     command_line.ArgumentParser(None).parse_args([])
 
 
+def test_what_python_m_runs_goes_by_its_own_name(capsys, monkeypatch):
+    monkeypatch.setattr(sys, 'argv', ['somewhere/inspection/__main__.py', '--nonsense'])
+    parser = command_line.ArgumentParser('Shows it.\nIn all its beauty.', 'inspection')
+    assert (parser.prog, parser.description) == ('inspection', 'Shows it.')
+    with pytest.raises(SystemExit, match='2'):
+        parser.parse_args()
+    assert capsys.readouterr().err == ('inspection: error: unrecognized arguments: --nonsense; '
+                                       'python -m inspection --help shows what can be given\n')
+
+
 INFO = {'train_loss': [2.5, 1.5, 1.25], 'train_accuracy': [0.25, 0.5, 0.5], 'val_accuracy': [0.375, 0.625, 0.5],
         'best_epoch': 2, 'dataset': {'name': 'CIFAR-10'}, 'last_test_accuracy': 0.53125,
         'environment': {'numpy': '2.0', 'threads': 2}}
@@ -147,14 +158,16 @@ def trained(monkeypatch, capsys, tmp_path):
         told.append(f'trained with {settings}')
         return mlp_numpy.MLP(2, [], 2), 'not looked at', 0.5625, INFO
 
-    def run(*arguments, module='elsewhere', **options):
+    def run(*arguments, module='elsewhere', fails=None, **options):
         monkeypatch.setattr(sys, 'argv', ['train.py', *arguments, '--data_dir', 'data'])
         train.__module__ = module
         told[:] = [f'$ python train.py {" ".join(arguments)}']
-        command_line.main('mlp', train, command_line.make_parser('A training.'), **options)
+        with monkeypatch.context() as patch, contextlib.suppress(SystemExit):
+            if fails:
+                patch.setattr(results, *fails)
+            command_line.main('mlp', train, command_line.make_parser('A training.'), **options)
         out, err = capsys.readouterr()
-        assert not err
-        told.append(out.rstrip())
+        told.extend(text.rstrip() for text in (err, out) if text)
         for path in sorted(path for path in tmp_path.rglob('*.*') if path.parent.name != 'reference'):
             text = json.dumps(models.load_numpy(path)[1]) if path.suffix == '.npz' else path.read_text().rstrip()
             told.extend([f'--- {path.relative_to(tmp_path).as_posix()}', text])
@@ -170,4 +183,11 @@ def test_all_that_a_run_says_and_writes_is_as_approved(trained):
         trained('--epochs', '3', '--threads', '1', '--use_batch_norm', '--hidden_dims', '4', '3', module='__main__'),
         trained('--seed', '7', module='__main__'), trained('--epochs', '3', writes=False),
         trained('--use_batch_norm', '--hidden_dims', '--batch_size', '1'),
-        trained('--use_batch_norm', '--batch_size', '2')]))
+        trained('--use_batch_norm', '--batch_size', '2'),
+        trained('--epochs', '1', fails=('check_place', lambda stem: raise_(KeyboardInterrupt()))),
+        trained('--epochs', '1', fails=('png_bytes', lambda figure: raise_(ImportError('no backend')))),
+        trained('--epochs', '1', fails=('png_bytes', lambda figure: 1 / 0))]))
+
+
+def raise_(error):
+    raise error

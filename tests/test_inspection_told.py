@@ -220,7 +220,7 @@ def test_images_go_through_the_net_in_batches_that_change_nothing(monkeypatch):
             patch.setattr(model.layers[0], 'forward', lambda x, forward=model.layers[0].forward:
                           (sizes.append(len(x)), forward(x))[1])
             np.testing.assert_allclose(inside.probabilities(model, images), whole, rtol=1e-5)
-            np.testing.assert_allclose(inside.contributions(model, images), contributions, rtol=1e-5)
+            np.testing.assert_allclose(inside.contributions(model, images), contributions, rtol=1e-5, atol=1e-12)
         assert sizes == [5, 5, 5, 3] * 3
 
 

@@ -54,7 +54,7 @@ def test_other_work_is_seen_by_the_ticks_of_the_processors_that_this_process_may
     path = tmp_path / 'stat'
     path.write_text(BEFORE)
     monkeypatch.setattr(threads, 'PROCESSOR_TIMES', path)
-    monkeypatch.setattr(os, 'sched_getaffinity', lambda _: {0, 1}, raising=False)
+    monkeypatch.setattr(os, 'sched_getaffinity', {0: {0, 1}}.get, raising=False)
     monkeypatch.setattr(threads.time, 'sleep', lambda seconds: path.write_text(AFTER))
     assert threads.busy_processors() == pytest.approx(1 + 4 / 20)  # 20 of 20 ticks, and 4 of 20
 
@@ -65,7 +65,7 @@ def test_where_the_ticks_are_not_known_no_other_work_is_seen(monkeypatch, tmp_pa
     if content is not None:
         path.write_text(content)
     monkeypatch.setattr(threads, 'PROCESSOR_TIMES', path)
-    monkeypatch.setattr(os, 'sched_getaffinity', lambda _: {0, 1}, raising=False)
+    monkeypatch.setattr(os, 'sched_getaffinity', {0: {0, 1}}.get, raising=False)
     assert threads.busy_processors(seconds=0) == 0
 
 

@@ -66,9 +66,12 @@ def logged(batches=4, fetches=False, **options):
 def test_all_that_a_log_shows_on_a_terminal_and_says_is_as_approved(terminal, clocks, capsys):
     found, best = logged(batches=26, threads=2)
     assert best == [True, True, False, False]
-    lines = re.split('[\r\n]+', re.sub(r'\S+ left', '… left', terminal.getvalue()))
+    lines = re.split('[\r\n]+', re.sub(r'(?<=\|)[^|]*(?=\|)|\S+(?= left)', '…', terminal.getvalue()))
     bars = [line.rstrip() for line in lines if not re.search(r' ([1-9]|1\d|2[0-3])/26', line)]
     assert_approved('training_shown', '\n'.join([*bars, 'and on standard output', capsys.readouterr().out]))
+    terminal.truncate(0)
+    logged(verbose=False)
+    assert terminal.getvalue() == '' and capsys.readouterr().out == ''
 
 
 def test_a_log_that_is_no_terminals_or_is_not_asked_shows_no_bar(clocks, capsys):
@@ -176,6 +179,23 @@ def test_who_ends_a_process_is_told_by_its_exit_code_and_signals_act_as_before_a
     with pytest.raises(process.Ended) as ended, process.signals_as_ctrl_c():
         os.kill(os.getpid(), signal.SIGTERM)
     assert ended.value.args == (signal.SIGTERM,) and signal.getsignal(signal.SIGTERM) is before
+
+
+def test_where_nobody_takes_the_output_it_is_left_out(monkeypatch, capsys):
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, 'w') as output:
+        monkeypatch.setattr(sys, 'stdout', output)
+        for _ in range(2):
+            process.say('to nobody')
+    assert capsys.readouterr().err == ''
+    if os.path.exists('/dev/full'):
+        with open('/dev/full', 'w') as output:
+            monkeypatch.setattr(sys, 'stdout', output)
+            for _ in range(2):
+                process.say('too much')
+        assert capsys.readouterr().err == (
+            'standard output can not be written ([Errno 28] No space left on device); the work goes on\n')
 
 
 def test_one_line_on_the_committed_result_of_that_name_if_there_is_one(monkeypatch, tmp_path):
