@@ -66,7 +66,8 @@ def logged(batches=4, fetches=False, **options):
 def test_all_that_a_log_shows_on_a_terminal_and_says_is_as_approved(terminal, clocks, capsys):
     found, best = logged(batches=26, threads=2)
     assert best == [True, True, False, False]
-    lines = re.split('[\r\n]+', re.sub(r'(?<=\|)[^|]*(?=\|)|\S+(?= left)', '…', terminal.getvalue()))
+    shown = re.sub(r'(?<=%\|)[^|]*(?=\|)|\S+(?= left)', '…', terminal.getvalue())
+    lines = re.split('[\r\n]+', shown)
     bars = [line.rstrip() for line in lines if not re.search(r' ([1-9]|1\d|2[0-3])/26', line)]
     assert_approved('training_shown', '\n'.join([*bars, 'and on standard output', capsys.readouterr().out]))
     terminal.truncate(0)
