@@ -30,8 +30,8 @@ DEFAULTS = {
     'inspection': {'--images': '[]', '--results_dir': 'results/'},
 }
 
-FOLDERS = [['--data_dir', 'a file'], ['--data_dir', ''], ['--results_dir', 'a file'], ['--results_dir', 'a file/folder'],
-           ['--results_dir', '/proc/results'], ['--results_dir', '']]
+FOLDERS = [['--data_dir', 'a file'], ['--data_dir', ''], ['--results_dir', 'a file'],
+           ['--results_dir', 'a file/folder'], ['--results_dir', '/proc/results'], ['--results_dir', '']]
 TRAINING = [
     *(['--epochs', value] for value in ('0', '-3', '2.5', 'ten', '', '1\n2')), ['--threads', '0'],
     *(['--lr', value] for value in ('nan', '-1', '0', 'inf', '-inf', '-.5', '-1e5', '1e-999', '0,1', '3.5e38', 'é')),

@@ -1,4 +1,4 @@
-"""What the command lines of the trainings and of inspection take and refuse, and all that a run says and writes: approved."""
+"""What the command lines take and refuse, how a script ends, and all that a run says and writes: as approved."""
 
 import argparse
 import contextlib

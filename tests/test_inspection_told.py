@@ -197,7 +197,8 @@ def test_of_what_is_equal_the_first_comes_first():
     for layer in (model.layers[0], model.layers[2]):
         layer.params['weight'][:] = 0
     model.eval()
-    record = report.inspect(model, cifar10_utils.Dataset(np.zeros((300, 3, 32, 32), np.uint8), np.arange(300) % 2))
+    test = cifar10_utils.Dataset(np.zeros((300, 3, 32, 32), np.uint8), np.arange(300) % 2)
+    record = report.inspect(model, test)
     assert [entry['index'] for entry in record['surest_wrong']] == list(range(1, 25, 2))
     assert [entry['index'] for entry in record['surest_right']] == list(range(0, 24, 2))
     assert record['gradients'] == record['surest_right'][:1]
@@ -205,7 +206,8 @@ def test_of_what_is_equal_the_first_comes_first():
     assert record['mean_confidence'] == pytest.approx(probability, rel=1e-12)
     assert record['loss'] == pytest.approx(-np.log(probability), rel=1e-12)
     assert record['units'] == {'index': list(range(128)), 'share_of_contributions': [0] * 128, 'scale': 1}
-    assert list(report.classify(model, np.zeros((3, 32, 32), np.uint8), CLASSES)) == list(CLASSES[:3])
+    assert list(report.classify(model, test.images[0], CLASSES)) == list(CLASSES[:3])
+    report.draw(model, test, record, CLASSES, 'net')['weights'].canvas.draw()  # can be laid out
 
 
 def test_images_go_through_the_net_in_batches_that_change_nothing(monkeypatch):

@@ -159,10 +159,11 @@ NOT_THE_NET = [
     dict(linear1__bias=np.array([Bomb()] * 7, object)), dict(linear1__bias=np.zeros(8, np.float32)),
     dict(linear1__bias=np.zeros(7)), dict(linear1__bias=np.zeros(7, '>f4')), dict(linear1__bias=np.zeros(7, np.int32)),
     dict(linear1__weight=np.zeros((7, 20), np.float32, order='F')), dict(linear1__bias=np.zeros((7, 1), np.float32)),
-    dict(linear1__bias=None), dict(linear1__weight=None), dict(more=np.zeros(7, np.float32)), dict(batch_norm1__running_mean=None),
-    dict(linear3__weight=np.zeros((10, 10), np.float32)),
+    dict(linear1__bias=None), dict(linear1__weight=None), dict(batch_norm1__running_mean=None),
+    dict(more=np.zeros(7, np.float32)), dict(linear3__weight=np.zeros((10, 10), np.float32)),
     *(dict(header=entries) for entries in [
-        {'hidden_dims': [8]}, {'hidden_dims': [7, 7]}, {'hidden_dims': [7, 10]}, {'hidden_dims': [10**12]}, {'hidden_dims': ['7']},
+        {'hidden_dims': [8]}, {'hidden_dims': [7, 7]}, {'hidden_dims': [7, 10]}, {'hidden_dims': [10**12]},
+        {'hidden_dims': ['7']},
         {'hidden_dims': [7.0]}, {'hidden_dims': [True]}, {'hidden_dims': [0]}, {'hidden_dims': [-7]}, {'n_inputs': 21},
         {'n_inputs': 0}, {'n_classes': 11}, {'n_classes': None}, {'batch_norm': None},
         {'batch_norm': {**BATCH_NORM, 'eps': -1.0}}, {'batch_norm': {**BATCH_NORM, 'momentum': math.inf}},
@@ -206,7 +207,8 @@ def test_what_is_not_the_net_of_its_header_is_refused_as_approved(path, tmp_path
 
 
 def test_the_least_that_a_net_may_have_is_taken(path):
-    changed(path, header={'batch_norm': {'eps': 0.0, 'momentum': 0.0}}, batch_norm1__running_var=np.zeros(7, np.float32))
+    changed(path, header={'batch_norm': {'eps': 0.0, 'momentum': 0.0}},
+            batch_norm1__running_var=np.zeros(7, np.float32))
     norm = models.load_numpy(path)[0].layers[1]
     assert (norm.eps, norm.momentum, norm.running_var.tolist()) == (0, 0, [0] * 7)
     models.save(path, mlp_numpy.MLP(1, [1], 1), None)

@@ -78,7 +78,8 @@ def test_all_that_a_log_shows_on_a_terminal_and_says_is_as_approved(terminal, cl
 def test_a_log_that_is_no_terminals_or_is_not_asked_shows_no_bar(clocks, capsys):
     logged(threads=2)
     out, err = capsys.readouterr()
-    assert out.count('\n') == 4 and err == threads.advice(2, 4, 1, 2) + '\n', 'one line of advice, of the first such epoch'
+    assert out.count('\n') == 4
+    assert err == threads.advice(2, 4, 1, 2) + '\n', 'one line of advice, of the first such epoch'
     logged(threads=2, fetches=True)
     assert capsys.readouterr() == (out, ''), 'where a device is waited for, the processors tell nothing'
     logged(threads=2, verbose=False)
@@ -144,14 +145,15 @@ def test_what_is_said_of_a_busy_machine_is_as_approved(monkeypatch, capsys):
         monkeypatch.setattr(threads, 'processors', lambda count=available: count)
         monkeypatch.setattr(threads, 'busy_processors', lambda count=busy: count)
         threads.leave_room()
-        told.append(f'{busy} of {available} busy: {capsys.readouterr().err.strip().replace(chr(10), "; ") or "nothing"}')
+        said = capsys.readouterr().err.splitlines()
+        told.append(f'{busy} of {available} busy: {"; ".join(said) or "nothing"}')
     assert_approved('threads', '\n'.join(told) + '\n')
 
 
 def test_a_script_begins_anew_with_a_number_of_threads_unless_it_has_it(monkeypatch):
     begun = []
-    monkeypatch.setattr(threads, 'sys', types.SimpleNamespace(executable='python', orig_argv=['py', '-X', 'dev', 'a.py'],
-                                                              exit=lambda code: begun.append(code)))
+    monkeypatch.setattr(threads, 'sys', types.SimpleNamespace(
+        executable='python', orig_argv=['py', '-X', 'dev', 'a.py'], exit=begun.append))
     monkeypatch.setattr(threads.os, 'execv', lambda *command: begun.append(command))
     monkeypatch.setattr(threads.subprocess, 'call', lambda command: begun.append(command) or 3)
     monkeypatch.setattr(threads.os, 'environ', {'OMP_NUM_THREADS': '2', 'HOME': 'here'})
@@ -201,7 +203,8 @@ def test_where_nobody_takes_the_output_it_is_left_out(monkeypatch, capsys):
 
 def test_one_line_on_the_committed_result_of_that_name_if_there_is_one(monkeypatch, tmp_path):
     monkeypatch.setattr(results, 'REFERENCE_DIR', tmp_path)
-    sound = {'test_accuracy': 0.43216, 'environment': {'platform': 'Linux', 'numpy': '2.0', 'torch': '2.1', 'threads': 2}}
+    sound = {'test_accuracy': 0.43216,
+             'environment': {'platform': 'Linux', 'numpy': '2.0', 'torch': '2.1', 'threads': 2}}
     (tmp_path / 'run.json').write_text(json.dumps(sound))
     assert results.reference_line('run', 2) == (
         'reference: test accuracy 0.4322 on Linux with NumPy 2.0, PyTorch 2.1, 2 threads')
@@ -223,8 +226,9 @@ def test_a_result_notes_what_it_may_depend_on(monkeypatch):
 
 def test_the_names_of_results_are_as_approved():
     told = [results.result_stem('mlp', changed) for changed in [
-        {}, {'use_batch_norm': True}, {'use_batch_norm': False, 'hidden_dims': []}, {'hidden_dims': [512, 8], 'lr': 1e-05},
-        {'hidden_dims': [1] * 20}, {'hidden_dims': [11, *[1] * 19]}, {'hidden_dims': [128] * 70}, {'seed': 10**41, 'lr': 1}]]
+        {}, {'use_batch_norm': True}, {'use_batch_norm': False, 'hidden_dims': []},
+        {'hidden_dims': [512, 8], 'lr': 1e-05}, {'hidden_dims': [1] * 20}, {'hidden_dims': [11, *[1] * 19]},
+        {'hidden_dims': [128] * 70}, {'seed': 10**41, 'lr': 1}]]
     assert_approved('result_names', '\n'.join(told) + '\n')
 
 

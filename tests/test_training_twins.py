@@ -1,4 +1,4 @@
-"""What a training of either twin says and notes, as approved; what both do with one batch, in numbers that are known."""
+"""What a training of either twin says and notes, as approved; and what it does with batches whose numbers are known."""
 
 import json
 import math
@@ -12,7 +12,7 @@ import torch
 import train_mlp_numpy
 import train_mlp_pytorch
 from approval import assert_approved
-from training import data_parallel, results, settings, threads
+from training import command_line, data_parallel, results, settings, threads
 from training.log import TrainingLog
 
 TWINS = {'numpy': train_mlp_numpy, 'pytorch': train_mlp_pytorch}
@@ -110,11 +110,52 @@ def test_a_step_is_that_of_the_gradient_of_the_mean_loss_of_its_batch(module):
     weight[:], bias[:] = 0, 0
     images, labels = scores(module, [[4.0, 0], [0, 8], [0, 0], [4, 0]]), scores(module, [0, 1, 1, 0])
     log = Noted()
+    norms = module.gradient_norms(model, images if module is train_mlp_numpy else images.float(), labels)
+    assert norms == {'linear1': pytest.approx(2)} and type(norms['linear1']) is float
     module.train_epoch(model, [(images if module is train_mlp_numpy else images.float(), labels)], 0.5, log)
     assert log.steps == [(pytest.approx(math.log(2)), 0.5)]  # of two that are equal the first one is the largest
     np.testing.assert_allclose(weight, [[0.5, -0.5], [-0.5, 0.5]], rtol=1e-6)
     np.testing.assert_allclose(bias, [0, 0], atol=1e-9)
     assert log.batch_losses == [pytest.approx(math.log(2))]
+
+
+class Batches(list):
+    """Of a validation set with labels."""
+    labels = None
+
+
+@pytest.mark.parametrize('module', TWINS.values())
+def test_what_is_observed_is_that_of_all_batches_together(module, monkeypatch):
+    monkeypatch.setattr(module.cifar10_utils, 'first_batch', lambda loader: (loader, 'labels'))
+    monkeypatch.setattr(module, 'gradient_norms', lambda model, *batch: {'linear1': batch})
+    model = module.MLP(2, [3], 2)
+    layers = [model.layers[0], model.layers[2]]
+    for layer, weight in zip(layers, ([[1, 0], [0, 1], [-1, -1]], [[1, 0, 0], [0, 1, 0]])):
+        place, bias = (layer.params[name] if module is train_mlp_numpy else getattr(layer, name).data
+                       for name in ('weight', 'bias'))
+        place[:], bias[:] = scores(module, weight), 0
+    batches = Batches((scores(module, [row]) if module is train_mlp_numpy else scores(module, [row]).float(),
+                       scores(module, [0])) for row in ([2.0, 0], [0.0, 2], [0.0, 1]))
+    batches.labels = scores(module, [0, 0, 0])
+    seen = module.observe(model, {'validation': batches, 'train': 'the training set'})
+    expected = (math.log(1 + math.exp(-2)) + math.log(1 + math.exp(2)) + math.log(1 + math.exp(1))) / 3
+    assert seen == {'val_accuracy': pytest.approx(1 / 3), 'val_loss': pytest.approx(expected, rel=1e-6),
+                    'gradient_norm': {'linear1': ('the training set', 'labels')},
+                    'dead_relus': {'relu1': pytest.approx(1 / 3)}}
+    assert {type(value) for value in (seen['val_loss'], seen['dead_relus']['relu1'])} == {float}
+
+
+@pytest.mark.parametrize('rank, world_size, name', [(0, 1, 'mlp_pytorch'), (0, 2, 'mlp_pytorch_processes2'),
+                                                    (1, 2, 'mlp_pytorch_processes2')])
+def test_the_scripts_hand_over_what_they_train(monkeypatch, rank, world_size, name):
+    handed = []
+    monkeypatch.setattr(command_line, 'main', lambda name, train, parser, writes=True: handed.append(
+        (name, train, parser.description.split()[2], writes)))
+    monkeypatch.setattr(data_parallel, 'rank_and_world_size', lambda: (rank, world_size))
+    for module in TWINS.values():
+        module.main()
+    assert handed == [('mlp_numpy', train_mlp_numpy.train, 'NumPy', True),
+                      (name, train_mlp_pytorch.train, 'PyTorch', rank == 0)]
 
 
 def test_what_can_not_be_had_of_devices_and_processes_is_told_as_approved(monkeypatch):
