@@ -228,7 +228,7 @@ FAULTS = {
          "backward(model.layers[:-1], rows).reshape(images.shape)"),
         ("    if model.training:\n", "    if False:\n"),
         ("np.abs((hidden - mean) * ", "np.abs(hidden * "),
-        ("scores.argmax(axis=1)] - 1 / classes)", "scores.argmax(axis=1)])"),
+        ("scores.argmax(axis=1)] - 1 / classes", "scores.argmax(axis=1)]"),
     ]),
     'inspection/own_images.py': (['tests/test_inspection_told.py', 'tests/test_inspection.py'], [
         ("        warnings.simplefilter('error', Image.DecompressionBombWarning)\n", ""),

@@ -79,7 +79,7 @@ def test_the_gradient_of_a_score_with_respect_to_the_pixels_is_that_of_autograd(
 def test_in_training_mode_the_samples_mix_and_the_gradient_is_refused(images):
     model = net([4], True)
     model.train()
-    with pytest.raises(ValueError, match='training mode: call its eval'):
+    with pytest.raises(ValueError, match=r'^the model is in training mode: call its eval\(\) first$'):
         inside.score_gradients(model, images, [0] * 6)
 
 
