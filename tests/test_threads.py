@@ -39,16 +39,16 @@ def test_threads_are_those_that_the_environment_asks_for_and_the_processors_allo
 
 # user, nice, system, idle, waiting for a disk, interrupts, …: a tenth of a second has ten ticks.
 BEFORE = 'cpu 9 9 9 9 9 0 0\ncpu0 100 0 0 500 10 0 0\ncpu1 200 0 50 300 0 5 0\ncpu7 0 0 0 9 0 0 0\nintr 5\n'
-AFTER = 'cpu 9 9 9 9 9 0 0\ncpu0 110 5 5 500 10 0 0\ncpu1 202 0 51 312 4 6 0\ncpu7 9 9 9 9 0 0 0\nintr 5\n'
+AFTER = 'cpu 9 9 9 9 9 0 0\ncpu0 110 5 5 500 10 0 0\ncpu1 202 0 51 312 4 6 0\ncpu7 9 9 9 9 0 0 0\ncpu3 5 0 0 5 0 0 0\n'
 
 
 def test_other_work_is_seen_by_the_ticks_of_the_processors_that_this_process_may_use(monkeypatch, tmp_path):
     path = tmp_path / 'stat'
     path.write_text(BEFORE)
     monkeypatch.setattr(threads, 'PROCESSOR_TIMES', path)
-    monkeypatch.setattr(os, 'sched_getaffinity', {0: {0, 1}}.get, raising=False)
+    monkeypatch.setattr(os, 'sched_getaffinity', {0: {0, 1, 3}}.get, raising=False)
     monkeypatch.setattr(threads.time, 'sleep', lambda seconds: path.write_text(AFTER))
-    assert threads.busy_processors() == pytest.approx(1 + 4 / 20)  # 20 of 20 ticks, and 4 of 20
+    assert threads.busy_processors() == pytest.approx(1 + 4 / 20)  # 20 of 20 ticks, 4 of 20, and a new one
 
 
 @pytest.mark.parametrize('content', [None, '', 'cpu0\n', 'cpu0 a b c d e\n', '\n'])

@@ -273,6 +273,7 @@ class TwoProcesses:
 
     def broadcast(self, value, source):
         assert value.dtype == torch.float64 and source == 0
+        self.done.append(value.device.type)
         value *= 2
 
 
@@ -282,6 +283,9 @@ def test_of_two_processes_the_second_takes_means_and_what_the_first_decides(monk
     assert data_parallel.rank_and_world_size() == (1, 2) and data_parallel.local_rank_and_world_size() == (3, 4)
     assert data_parallel.fetch([torch.tensor(1.0), torch.tensor(4.0)]) == [1.5, 6]
     assert data_parallel.as_in_first(0.1, torch.device('cpu')) == 0.2
+    with pytest.raises(RuntimeError):  # a number on the device 'meta' can travel, but not be read
+        data_parallel.as_in_first(0.1, torch.device('meta'))
+    assert data_parallel.distributed.done == ['cpu', 'meta']
     norm = torch.nn.BatchNorm1d(2)
     norm.running_mean[:] = torch.tensor([1.0, 2.0])
     norm.num_batches_tracked += 5
