@@ -47,7 +47,7 @@ def score_gradients(model, images, classes):
     if model.training:
         raise ValueError('the model is in training mode: call its eval() first')
     scores = _forward(model.layers[:-1], inputs_of(model, images))  # (S, C)
-    rows = np.eye(scores.shape[1], dtype=scores.dtype)[np.asarray(classes, int)]  # (S, C)
+    rows = np.eye(scores.shape[1])[np.asarray(classes, int)]  # (S, C)
     return backward(model.layers[:-1], rows).reshape(images.shape) / STD
 
 
@@ -59,9 +59,8 @@ def unit_pictures(model, units):
     """
     layers = model.layers[:(first_hidden(model) or len(model.layers)) - 1]
     n_units, n_inputs = layers[0].params['weight'].shape
-    dtype = layers[0].params['weight'].dtype
-    _forward(layers, np.zeros((len(units), n_inputs), dtype))
-    return backward(layers, np.eye(n_units, dtype=dtype)[units]).reshape(-1, *STD.shape) / STD
+    _forward(layers, np.zeros((len(units), n_inputs)))
+    return backward(layers, np.eye(n_units)[units]).reshape(-1, *STD.shape) / STD
 
 
 def contributions(model, images):
@@ -80,7 +79,7 @@ def contributions(model, images):
         hidden = _forward(model.layers[:start], inputs_of(model, batch))
         scores = _forward(model.layers[start:-1], hidden)
         classes = scores.shape[1]
-        dscores = (np.eye(classes)[scores.argmax(axis=1)] - 1 / classes).astype(scores.dtype)  # (S, C)
+        dscores = np.eye(classes)[scores.argmax(axis=1)] - 1 / classes  # (S, C)
         total += np.abs((hidden - mean) * backward(model.layers[start:-1], dscores)).sum(axis=0)
     return total / len(images)
 

@@ -33,7 +33,6 @@ def reliability(confidences, correct, bins=10):
 
         ece = Σ_b count_b / n · |accuracy_b − confidence_b| .
     """
-    confidences, correct = np.asarray(confidences, np.float64), np.asarray(correct, bool)
     edges = np.linspace(0, 1, bins + 1)
     index = np.searchsorted(edges[1:-1], confidences)
     count, confidence_sum, correct_sum = (np.bincount(index, weights, bins) for weights in (None, confidences, correct))

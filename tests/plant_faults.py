@@ -107,7 +107,8 @@ FAULTS = {
         ("0.491, 0.482, 0.447", "0.491, 0.447, 0.482"),
         ("split_seed=42", "split_seed=43"),
     ]),
-    'train_mlp_numpy.py': (['tests/test_training.py', 'tests/test_twins.py', 'tests/test_observations.py'], [
+    'train_mlp_numpy.py': (['tests/test_training_twins.py', 'tests/test_training.py', 'tests/test_twins.py',
+                            'tests/test_observations.py'], [
         ("layer.params[name] -= grad", "layer.params[name] += grad"),
         ("            grad *= lr", "            grad *= 1"),
         ("        if log.end_epoch(**observe(model, loaders)):\n",
@@ -128,8 +129,8 @@ FAULTS = {
         ("    best_model.eval()\n", "    best_model.train()\n"),
         ("predictions.argmax(axis=1)", "predictions.argmin(axis=1)"),
     ]),
-    'train_mlp_pytorch.py': (['tests/test_training.py', 'tests/test_twins.py', 'tests/test_data_parallel.py',
-                              'tests/test_observations.py'], [
+    'train_mlp_pytorch.py': (['tests/test_training_twins.py', 'tests/test_training.py', 'tests/test_twins.py',
+                              'tests/test_data_parallel.py', 'tests/test_observations.py'], [
         ("        model.zero_grad()\n", ""),
         ("param.add_(param.grad, alpha=-lr)", "param.add_(param.grad, alpha=lr)"),
         ("    model.train(was_training)\n", ""),
@@ -160,20 +161,22 @@ FAULTS = {
         ("        self.batch_losses += self._losses\n", ""),
         ("'seconds_per_epoch': _mean(self.seconds)", "'seconds_per_epoch': sum(self.seconds)"),
     ]),
-    'training/settings.py': (['tests/test_training.py', 'tests/test_command_line.py'], [
+    'training/settings.py': (['tests/test_training_told.py', 'tests/test_command_line_told.py'], [
         ("lambda value: 0 < value < math.inf", "lambda value: 0 <= value < math.inf"),
         ("lambda value: 0 <= value < 2**32", "lambda value: 0 <= value <= 2**32"),
         ("'epochs': 10,", "'epochs': 20,"),
         ("'lr': 0.1,", "'lr': 0.01,"),
         ("'batch_size': 128,", "'batch_size': 64,"),
     ]),
-    'training/results.py': (['tests/test_surroundings.py', 'tests/test_results.py', 'tests/test_command_line.py'], [
+    'training/results.py': (['tests/test_command_line_told.py', 'tests/test_surroundings.py',
+                             'tests/test_results.py'], [
         ("            if len(text) > LONGEST_TEXT:  #", "            if False:  #"),
         ("        png_path.unlink(missing_ok=True)  #", "        pass  #"),
         ("    for name, value in changed.items():\n", "    for name, value in {}.items():\n"),
         ("    if changed.get('use_batch_norm'):\n", "    if False:\n"),
     ]),
-    'training/command_line.py': (['tests/test_crashes.py', 'tests/test_command_line.py'], [
+    'training/command_line.py': (['tests/test_command_line_told.py', 'tests/test_crashes.py',
+                                  'tests/test_surroundings.py'], [
         ("        parser.exit(exit_code(interrupt),", "        parser.exit(0,"),
         ("        with signals_as_ctrl_c():\n            yield\n", "        yield\n"),
         ("        results.check_place(stem)\n", ""),
@@ -181,7 +184,7 @@ FAULTS = {
         ("        self.exit(2, f'", "        self.exit(1, f'"),
         ("    except MemoryError as error:\n", "    except ZeroDivisionError as error:\n"),
     ]),
-    'training/process.py': (['tests/test_surroundings.py', 'tests/test_crashes.py'], [
+    'training/process.py': (['tests/test_training_told.py', 'tests/test_surroundings.py', 'tests/test_crashes.py'], [
         ("            if number is not None and signal.getsignal(number) is signal.SIG_DFL:\n",
          "            if number is not None:\n"),
         ("            signal.signal(number, action)\n", "            pass\n"),
@@ -214,27 +217,27 @@ FAULTS = {
         ("    if member.compress_type != zipfile.ZIP_STORED:\n", "    if False:\n"),
         ("    if places.keys() != arrays.keys():\n", "    if places.keys() - arrays.keys():\n"),
     ]),
-    'inspection/metrics.py': (['tests/test_inspection.py'], [
+    'inspection/metrics.py': (['tests/test_inspection_told.py', 'tests/test_inspection.py'], [
         ("(2 * right, called + are)", "(right, called + are)"),
         ("((right, called), (right, are)", "((right, are), (right, called)"),
         ("np.searchsorted(edges[1:-1], confidences)", "np.searchsorted(edges[1:-1], confidences, 'right')"),
         ("np.abs(correct_sum - confidence_sum).sum()", "abs((correct_sum - confidence_sum).sum())"),
     ]),
-    'inspection/inside.py': (['tests/test_inspection.py'], [
+    'inspection/inside.py': (['tests/test_inspection_told.py', 'tests/test_inspection.py'], [
         ("backward(model.layers[:-1], rows).reshape(images.shape) / STD",
          "backward(model.layers[:-1], rows).reshape(images.shape)"),
         ("    if model.training:\n", "    if False:\n"),
         ("np.abs((hidden - mean) * ", "np.abs(hidden * "),
-        ("scores.argmax(axis=1)] - 1 / classes)", "scores.argmax(axis=1)])"),
+        ("scores.argmax(axis=1)] - 1 / classes", "scores.argmax(axis=1)]"),
     ]),
-    'inspection/own_images.py': (['tests/test_inspection.py'], [
+    'inspection/own_images.py': (['tests/test_inspection_told.py', 'tests/test_inspection.py'], [
         ("        warnings.simplefilter('error', Image.DecompressionBombWarning)\n", ""),
         ("ImageOps.exif_transpose(image)", "image"),
         ("BACKGROUND = 'white'", "BACKGROUND = 'black'"),
         ("Image.Resampling.BOX", "Image.Resampling.NEAREST"),
         ("    if not image.mode.startswith('I'):\n", "    if True:\n"),
     ]),
-    'inspection/report.py': (['tests/test_inspection.py'], [
+    'inspection/report.py': (['tests/test_inspection_told.py', 'tests/test_inspection.py'], [
         ("np.argsort(-confidence, kind='stable')", "np.argsort(confidence, kind='stable')"),
         ("for entry in reversed(right)}", "for entry in right}"),
     ]),
@@ -254,7 +257,7 @@ FAULTS = {
         ("        record = load_record(path)\n", "        record = {}\n"),
         ("                    write_together({path: json_bytes(record)})\n", "                    pass\n"),
     ]),
-    'training/threads.py': (['tests/test_threads.py'], [
+    'training/threads.py': (['tests/test_training_told.py', 'tests/test_threads.py'], [
         ("available - int(busy + 0.5)", "available - int(busy)"),
         ("return max(1, available - ", "return max(0, available - "),
         ("busy += 1 - (idle", "busy += (idle"),
@@ -278,7 +281,7 @@ FAULTS = {
         ("            save(results_filename, results)\n", "        save(results_filename, results)\n"),
         ("            if not any(run.items() <= finished.items() for finished in results[kind])]", "            if True]"),
     ]),
-    'training/data_parallel.py': (['tests/test_data_parallel.py'], [
+    'training/data_parallel.py': (['tests/test_training_told.py', 'tests/test_data_parallel.py'], [
         ("        values /= world_size\n", ""),
         ("        distributed.all_reduce(values)\n", ""),
         ("    return nn.parallel.DistributedDataParallel(model)\n", "    return model\n"),

@@ -11,7 +11,6 @@ import cifar10_utils
 from training import data_parallel
 import train_mlp_pytorch
 from training.log import Diverged, TrainingLog
-from training.settings import SettingsError
 
 SETTINGS = {'hidden_dims': [16], 'lr': 0.02, 'batch_size': 100, 'epochs': 1, 'seed': 42, 'device': 'cpu',
             'verbose': False}
@@ -39,16 +38,6 @@ def test_two_processes_train_the_model_that_one_trains_and_the_first_alone_write
     np.testing.assert_allclose(together['batch_loss'], alone['batch_loss'], rtol=1e-5)
     np.testing.assert_allclose(together['train_accuracy'], alone['train_accuracy'], atol=1e-3)
     assert together['test_accuracy'] == pytest.approx(test_accuracy, abs=0.004)
-
-
-@pytest.mark.parametrize('batch_size, use_batch_norm, complaint', [
-    (101, False, 'batch_size is 101, which 2 processes can not share equally: give a multiple of 2'),
-    (2, True, 'batch_size is 2, one sample for each of 2 processes, .*: give at least 4')])
-def test_batches_that_the_processes_can_not_share_are_refused(monkeypatch, batch_size, use_batch_norm, complaint):
-    monkeypatch.setattr(data_parallel, 'rank_and_world_size', lambda: (1, 2))
-    with pytest.raises(SettingsError, match=complaint):
-        train_mlp_pytorch.train(**{**SETTINGS, 'batch_size': batch_size}, use_batch_norm=use_batch_norm,
-                                data_dir='nowhere')
 
 
 @pytest.fixture

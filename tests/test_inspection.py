@@ -12,7 +12,6 @@ import mlp_numpy
 from cifar10.description import CIFAR10
 from inspection import inside, metrics, report
 from inspection.own_images import ImageError, read_image
-from test_models import trained
 from training import models
 
 LABELS = [0, 0, 0, 1, 1, 2, 2, 2, 2, 2]
@@ -39,16 +38,6 @@ def test_the_rates_are_those_of_scikit_learn():
     np.testing.assert_array_equal(confusion, sklearn_metrics.confusion_matrix(labels, predicted, labels=range(10)))
     expected = sklearn_metrics.precision_recall_fscore_support(labels, predicted, labels=range(10), zero_division=0)
     np.testing.assert_allclose(metrics.precision_recall_f1(confusion), expected[:3])
-
-
-def test_the_calibration_error_of_a_case_counted_by_hand():
-    # Two bins: (0, 0.5] holds 0.3 and 0.5, one of them right; (0.5, 1] holds 0.6, 0.8 and 1, two of them right.
-    found = metrics.reliability([0.3, 0.8, 0.5, 0.6, 1.0], [True, True, False, False, True], bins=2)
-    assert found['edges'] == [0, 0.5, 1] and found['count'] == [2, 3]
-    np.testing.assert_allclose(found['confidence'], [0.4, 0.8])
-    np.testing.assert_allclose(found['accuracy'], [0.5, 2 / 3])
-    assert found['ece'] == pytest.approx(2 / 5 * 0.1 + 3 / 5 * (0.8 - 2 / 3))
-    assert metrics.reliability([0.95, 0.85], [True, False])['accuracy'] == [None] * 8 + [0, 1]
 
 
 @pytest.fixture
@@ -90,7 +79,7 @@ def test_the_gradient_of_a_score_with_respect_to_the_pixels_is_that_of_autograd(
 def test_in_training_mode_the_samples_mix_and_the_gradient_is_refused(images):
     model = net([4], True)
     model.train()
-    with pytest.raises(ValueError, match='training mode: call its eval'):
+    with pytest.raises(ValueError, match=r'^the model is in training mode: call its eval\(\) first$'):
         inside.score_gradients(model, images, [0] * 6)
 
 
@@ -135,40 +124,6 @@ def model_path(tmp_path):
     """The file of an untrained net."""
     models.save(tmp_path / 'net.npz', net([20], True, np.float32), {'test_accuracy': 0.5})
     return tmp_path / 'net.npz'
-
-
-def test_the_script_tells_and_draws_what_it_found(run_in_process, expect_trainable, trainable, model_path, tmp_path):
-    code, out, err = run_in_process('inspection', [str(model_path), '--data_dir', expect_trainable])
-    assert (code, err) == (0, '')
-    record = json.loads((tmp_path / 'results' / 'net_inside.json').read_text())
-    model, _ = models.load_numpy(model_path)
-    probabilities = model.forward(inside.inputs_of(model, trainable.test_images))
-    predicted, labels = probabilities.argmax(axis=1), trainable.test_labels
-    assert record['model'] == 'net' and record['training'] == {'test_accuracy': 0.5}
-    assert record['accuracy'] == pytest.approx((predicted == labels).mean())
-    assert record['loss'] == pytest.approx(-np.log(probabilities[range(300), labels]).mean(), rel=1e-5)
-    assert np.sum(record['confusion']) == 300 and np.trace(record['confusion']) == (predicted == labels).sum()
-    assert record['reliability']['ece'] == metrics.reliability(probabilities.max(axis=1), predicted == labels)['ece']
-    wrong = [entry['probability'] for entry in record['surest_wrong']]
-    assert wrong == sorted(wrong, reverse=True) and wrong[0] == probabilities.max(axis=1)[predicted != labels].max()
-    for entry in record['surest_wrong'] + record['surest_right']:
-        assert entry['predicted'] == predicted[entry['index']] and entry['label'] == labels[entry['index']]
-    for entry in record['gradients']:
-        right = (predicted == labels) & (labels == entry['label'])
-        assert entry['probability'] == probabilities[right].max()
-    shares = record['units']['share_of_contributions']
-    assert shares == sorted(shares, reverse=True) and sum(shares) == pytest.approx(1) and len(shares) == 20
-
-    *rows, summary, written = out.splitlines()
-    assert [row.split()[0] for row in rows[1:]] == list(CIFAR10.classes)
-    assert rows[3].split()[1:4] == [f'{record[key][2]:.4f}' for key in ('precision', 'recall', 'f1')]
-    assert f'accuracy {record["accuracy"]:.4f}' in summary
-    pictures = [f'net_{shown}.png' for shown in ('weights', 'confusion', 'surest', 'confidence', 'gradients')]
-    assert sorted(path.name for path in (tmp_path / 'results').iterdir()) == sorted([*pictures, 'net_inside.json'])
-    for picture in pictures:
-        with Image.open(tmp_path / 'results' / picture) as image:
-            image.load()
-        assert picture in written
 
 
 def test_a_net_without_hidden_layer_that_is_never_right_is_shown_too(trainable):
@@ -227,22 +182,6 @@ def test_own_images_may_have_any_colors_and_size(tmp_path, mode, color, ending, 
     assert np.abs(found.astype(int) - np.reshape(expected, (3, 1, 1))).max() <= 1
 
 
-def test_what_is_no_image_is_refused_in_one_line(run_in_process, model_path, tmp_path):
-    noise = np.random.default_rng(0).integers(0, 256, (90, 90, 3), np.uint8)
-    Image.fromarray(noise).save(tmp_path / 'whole.png')
-    (tmp_path / 'cut.png').write_bytes((tmp_path / 'whole.png').read_bytes()[:9000])
-    (tmp_path / 'text.jpg').write_text('no image')
-    (tmp_path / 'empty.png').write_bytes(b'')
-    for name, reason in {'cut.png': 'runcated', 'text.jpg': 'cannot identify', 'empty.png': 'cannot identify',
-                         'nowhere.png': 'No such file', '.': 'Is a directory'}.items():
-        files = ['--images', 'whole.png', name]
-        code, out, err = run_in_process('inspection', [str(model_path), *files])
-        assert (code, out) == (1, '') and err.count('\n') == 1, name
-        assert err.startswith(f'inspection: error: {name} can not be read as an image (') and reason in err
-        assert err.endswith('give an image file\n')
-    assert not (tmp_path / 'results').exists()
-
-
 @pytest.mark.parametrize('limit', [8000, 4000])  # Pillow warns above the limit, and refuses above twice that
 def test_a_decompression_bomb_is_refused_before_it_goes_off(tmp_path, monkeypatch, limit):
     Image.new('L', (90, 90)).save(tmp_path / 'bomb.png')
@@ -250,19 +189,3 @@ def test_a_decompression_bomb_is_refused_before_it_goes_off(tmp_path, monkeypatc
     monkeypatch.setattr(Image.Image, 'load', lambda *_: pytest.fail('its pixels were unpacked'))
     with pytest.raises(ImageError, match=rf'bomb.png .*8100 pixels\) exceeds limit of .* decompression bomb'):
         read_image(tmp_path / 'bomb.png')
-
-
-def test_floating_point_images_are_refused_as_they_do_not_tell_their_scale(tmp_path):
-    Image.new('F', (4, 4), 0.5).save(tmp_path / 'floats.tiff')
-    with pytest.raises(ImageError, match='floats.tiff .*floating-point numbers on a scale'):
-        read_image(tmp_path / 'floats.tiff')
-
-
-def test_a_model_that_is_none_or_of_other_images_is_refused_in_one_line(run_in_process, tmp_path):
-    models.save(tmp_path / 'other.npz', trained([7], True), {})
-    (tmp_path / 'text.npz').write_text('no model')
-    for name, reason in {'other.npz': 'is a net of 20 inputs and 10 classes: give one of 3072 and 10',
-                         'text.npz': 'is not a model that can be used', 'nowhere.npz': 'No such file'}.items():
-        code, out, err = run_in_process('inspection', [name])
-        assert (code, out) == (1, '') and err.count('\n') == 1
-        assert err.startswith(f'inspection: error: {name} ') and reason in err

@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import pickle
 import zipfile
 
@@ -11,6 +12,7 @@ import torch
 
 import mlp_numpy
 import mlp_pytorch
+from approval import assert_approved
 from training import models
 from training.models import ModelError
 
@@ -149,36 +151,89 @@ def changed(path, header=None, **arrays):
     np.savez(path, **{name: array for name, array in content.items() if array is not None})
 
 
-@pytest.mark.parametrize('change, reason', [
-    (dict(linear1__bias=np.array([np.nan] * 7, np.float32)), 'linear1.bias holds numbers that no trained net has'),
-    (dict(linear2__weight=np.full((10, 7), np.inf, np.float32)), 'linear2.weight holds numbers'),
-    (dict(batch_norm1__running_var=-np.ones(7, np.float32)), 'batch_norm1.running_var holds numbers'),
-    (dict(linear1__bias=np.array([Bomb()] * 7, object)), 'linear1.bias has type object'),
-    (dict(linear1__bias=np.zeros(8, np.float32)), 'linear1.bias has shape (8,), not (7,)'),
-    (dict(linear1__bias=np.zeros(7)), 'linear1.bias has type float64'),
-    (dict(linear1__bias=None), 'the arrays are not those of the net: linear1.bias'),
-    (dict(more=np.zeros(7, np.float32)), 'the arrays are not those of the net: more'),
-    (dict(header={'hidden_dims': [8]}), 'linear1.weight has shape (7, 20), not (8, 20)'),
-    (dict(header={'hidden_dims': [7, 7]}), 'linear2.weight has shape (10, 7), not (7, 7)'),
-    (dict(header={'hidden_dims': [10**12]}), 'linear1.weight has shape (7, 20)'),
-    (dict(header={'hidden_dims': ['7']}), 'the header describes no net'),
-    (dict(header={'batch_norm': None}), 'the arrays are not those of the net: batch_norm1.bias'),
-    (dict(header={'batch_norm': {'eps': -1.0, 'momentum': 0.1}}), 'the header describes no batch normalization'),
-    (dict(header={'dtype': 'object'}), 'the header describes no net'),
-    (dict(header={'version': 2}), 'version 2 of the format, where 1 is known'),
-])
-def test_what_is_not_the_net_of_its_header_is_refused(path, change, reason):
-    changed(path, **change)
-    assert reason in refused(path)
+BATCH_NORM = {'eps': 1e-05, 'momentum': 0.1}
+NOT_THE_NET = [
+    dict(linear1__bias=np.array([np.nan] * 7, np.float32)), dict(linear2__weight=np.full((10, 7), np.inf, np.float32)),
+    dict(linear2__bias=np.array([0] * 9 + [-np.inf], np.float32)),
+    dict(batch_norm1__running_var=np.array([1] * 6 + [-1e-30], np.float32)),
+    dict(linear1__bias=np.array([Bomb()] * 7, object)), dict(linear1__bias=np.zeros(8, np.float32)),
+    dict(linear1__bias=np.zeros(7)), dict(linear1__bias=np.zeros(7, '>f4')), dict(linear1__bias=np.zeros(7, np.int32)),
+    dict(linear1__weight=np.zeros((7, 20), np.float32, order='F')), dict(linear1__bias=np.zeros((7, 1), np.float32)),
+    dict(linear1__bias=None), dict(linear1__weight=None), dict(batch_norm1__running_mean=None),
+    dict(more=np.zeros(7, np.float32)), dict(linear3__weight=np.zeros((10, 10), np.float32)),
+    *(dict(header=entries) for entries in [
+        {'hidden_dims': [8]}, {'hidden_dims': [7, 7]}, {'hidden_dims': [7, 10]}, {'hidden_dims': [10**12]},
+        {'hidden_dims': ['7']},
+        {'hidden_dims': [7.0]}, {'hidden_dims': [True]}, {'hidden_dims': [0]}, {'hidden_dims': [-7]}, {'n_inputs': 21},
+        {'n_inputs': 0}, {'n_classes': 11}, {'n_classes': None}, {'batch_norm': None},
+        {'batch_norm': {**BATCH_NORM, 'eps': -1.0}}, {'batch_norm': {**BATCH_NORM, 'momentum': math.inf}},
+        {'batch_norm': {**BATCH_NORM, 'momentum': 0}}, {'batch_norm': {**BATCH_NORM, 'affine': 1.0}},
+        {'batch_norm': {'eps': 1e-05}}, {'dtype': 'object'}, {'dtype': 'float64'}, {'dtype': 'float16'}, {'version': 2},
+        {'version': None}])]
+
+
+def told(change):
+    """A change in words: the entries of the header, or the arrays."""
+    return str(change.get('header')) if 'header' in change else ', '.join(
+        f'{name.replace("__", ".")} ' + ('left out' if array is None else f'{array.dtype} {array.shape}')
+        for name, array in change.items())
+
+
+def test_what_is_not_the_net_of_its_header_is_refused_as_approved(path, tmp_path, monkeypatch):
+    lines = []
+    for change in NOT_THE_NET:
+        models.save(path, trained([7], True), TRAINING)
+        changed(path, **change)
+        lines += [told(change), '    ' + refused(path).replace(str(path), 'net.npz')]
+    models.save(path, trained([7], True), TRAINING)
+    with np.load(path) as arrays:
+        content = dict(arrays)
+    for name, member in (('header', 'header.npy'), ('linear1.bias', 'linear1.bias.npy')):
+        np.savez(path, **content)
+        with zipfile.ZipFile(path) as archive:
+            members = {name: archive.read(name) for name in archive.namelist()}
+        second = io.BytesIO()
+        np.lib.format.write_array(second, content[name], version=(2, 0))
+        with zipfile.ZipFile(path, 'w') as archive:
+            for other, data in members.items():
+                archive.writestr(other, second.getvalue() if other == member else data)
+        lines += [f'{member} in version 2.0', '    ' + refused(path).replace(str(path), 'net.npz')]
+    np.savez_compressed(path, **content)
+    lines += ['all compressed', '    ' + refused(path).replace(str(path), 'net.npz')]
+    models.save(path, trained([7], True), TRAINING)
+    monkeypatch.setattr(models, 'LARGEST_HEADER', 200)
+    lines += ['a header as large as none may be', '    ' + refused(path).replace(str(path), 'net.npz')]
+    assert_approved('model_refusals', '\n'.join(lines) + '\n')
+
+
+def test_the_least_that_a_net_may_have_is_taken(path):
+    changed(path, header={'batch_norm': {'eps': 0.0, 'momentum': 0.0}},
+            batch_norm1__running_var=np.zeros(7, np.float32))
+    norm = models.load_numpy(path)[0].layers[1]
+    assert (norm.eps, norm.momentum, norm.running_var.tolist()) == (0, 0, [0] * 7)
+    models.save(path, mlp_numpy.MLP(1, [1], 1), None)
+    assert models.load_numpy(path)[1] is models.load_pytorch(path)[1] is None
+
+
+@pytest.mark.parametrize('twin', [mlp_numpy, mlp_pytorch])
+def test_the_content_of_a_file_is_as_approved(twin):
+    lines = []
+    for hidden_dims, use_batch_norm in NETS:
+        content = models.model_bytes(twin.MLP(FEATURES, hidden_dims, CLASSES, use_batch_norm), TRAINING)
+        with np.load(io.BytesIO(content)) as arrays:
+            lines.append(arrays['header'].tobytes().decode())
+            lines += [f'    {name} {array.shape}' for name, array in arrays.items() if name != 'header']
+            assert {array.dtype for name, array in arrays.items() if name != 'header'} == {
+                np.dtype(json.loads(lines[-len(arrays)])['dtype'])}
+        with pytest.raises(ValueError, match='JSON'):
+            models.model_bytes(twin.MLP(2, [], 2), {'test_accuracy': math.nan})
+    assert_approved('model_files', '\n'.join(lines).replace('"float64"', '"float32"') + '\n')
 
 
 def test_other_files_are_refused(path, tmp_path):
     for name, content in {'notes.npz': b'no archive', 'pickle.npz': pickle.dumps(Bomb())}.items():
         (tmp_path / name).write_bytes(content)
         refused(tmp_path / name)
-    with np.load(path) as arrays:
-        np.savez_compressed(tmp_path / 'compressed.npz', **arrays)
-    assert 'header is compressed' in refused(tmp_path / 'compressed.npz')
     with zipfile.ZipFile(tmp_path / 'empty.npz', 'w'):
         pass
     refused(tmp_path / 'empty.npz')

@@ -247,11 +247,3 @@ def test_a_gpu_without_room_is_a_memory_error_and_other_errors_stay_what_they_ar
 
 def raise_(error):
     raise error
-
-
-@pytest.mark.parametrize('changes', [
-    {'hidden_dims': [16, 0]}, {'lr': math.nan}, {'lr': -1.0}, {'batch_size': 0}, {'epochs': 0}, {'seed': -1}])
-def test_settings_that_make_no_sense_are_refused_before_the_data_is_read(train, changes):
-    name, = changes
-    with pytest.raises(ValueError, match=f'{name} is .*: give '):
-        train(**changes, data_dir='/proc/no such folder')

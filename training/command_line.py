@@ -30,7 +30,7 @@ class ArgumentParser(argparse.ArgumentParser):
                          formatter_class=argparse.ArgumentDefaultsHelpFormatter, allow_abbrev=False)
         self.command = f'python -m {module}' if module else f'python {self.prog}'
 
-    def parse_args(self, args=None, namespace=None):
+    def parse_args(self, args=None):
         """As argparse does, but that -inf or -1e5 behind a flag is its value and not a flag of its own."""
         for stream in (sys.stdout, sys.stderr):  # a redirect on Windows, say, that has no letter ∂
             if hasattr(stream, 'reconfigure'):
@@ -39,7 +39,7 @@ class ArgumentParser(argparse.ArgumentParser):
         for i in reversed(range(1, len(args))):
             if args[i - 1].startswith('--') and '=' not in args[i - 1] and NEGATIVE_NUMBER.match(args[i]):
                 args[i - 1:i + 1] = [f'{args[i - 1]}={args[i]}']
-        return super().parse_args(args, namespace)
+        return super().parse_args(args)
 
     def error(self, message):
         message = str(message).replace('\n', '\\n')
@@ -62,7 +62,7 @@ def make_parser(description):
                         help='passes over the training set')
     parser.add_argument('--seed', type=ALLOWED['seed'], default=DEFAULTS['seed'],
                         help='of initialization and shuffling')
-    parser.add_argument('--threads', type=COUNT, metavar='N', default=DEFAULTS['threads'],
+    parser.add_argument('--threads', type=COUNT, metavar='N',
                         help='that compute; without it: one for each processor that is free at the start')
     add_folders(parser)
     return parser
@@ -71,7 +71,7 @@ def make_parser(description):
 def add_folders(parser):
     """Add the flags for the two folders."""
     parser.add_argument('--data_dir', type=_data_dir, default=DATA_DIR, help='folder that has or gets CIFAR-10')
-    parser.add_argument('--results_dir', type=_results_dir, default='results/', help='folder for JSON and PNG files')
+    parser.add_argument('--results_dir', type=_results_dir, default='results/', help='folder for the results')
 
 
 def _data_dir(text):

@@ -149,7 +149,7 @@ def read(path):
     # So a net of the sizes in the header has room wherever the file had.
     sizes = itertools.pairwise([header['n_inputs'], *header['hidden_dims'], header['n_classes']])
     for number, (in_features, out_features) in enumerate(sizes, start=1):
-        shape = arrays[f'linear{number}.weight'].shape
+        shape = getattr(arrays.get(f'linear{number}.weight'), 'shape', None)
         if shape != (out_features, in_features):
             raise ValueError(f'linear{number}.weight has shape {shape}, not {(out_features, in_features)}')
     return arrays, header
@@ -178,12 +178,13 @@ def _read_array(archive, name, dtype, largest=math.inf):
     if member.compress_type != zipfile.ZIP_STORED:
         raise ValueError(f'{name} is compressed')  # so nothing can swell beyond the size of the file
     if member.file_size > largest:
-        raise ValueError(f'{name} has {member.file_size} bytes')
+        raise ValueError(f'{name} has {member.file_size} bytes, more than {largest}')
     with archive.open(member) as file:
         if np.lib.format.read_magic(file) != (1, 0):
             raise ValueError(f'{name} is in another version of the format of NumPy')
         shape, fortran_order, found_dtype = np.lib.format.read_array_header_1_0(file)
         if found_dtype != dtype or fortran_order:
-            raise ValueError(f'{name} has type {found_dtype}, not {np.dtype(dtype)} row by row')
+            order = 'column by column' if fortran_order else 'row by row'
+            raise ValueError(f'{name} has type {found_dtype} {order}, not {np.dtype(dtype)} row by row')
         # A bytearray can be written to: what is loaded can be trained on.
         return np.frombuffer(bytearray(file.read()), dtype).reshape(shape)

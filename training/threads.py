@@ -46,7 +46,7 @@ def _processor_times():
     try:
         lines = PROCESSOR_TIMES.read_text().splitlines()
         allowed = {f'cpu{number}' for number in os.sched_getaffinity(0)}
-        rows = [line.split() for line in lines if line.split(None, 1)[0] in allowed]
+        rows = [line.split() for line in lines if line.split()[0] in allowed]
         return {name: (int(idle) + int(waiting), sum(map(int, [user, nice, system, idle, waiting, *others])))
                 for name, user, nice, system, idle, waiting, *others in rows}
     except (OSError, AttributeError, ValueError, IndexError):

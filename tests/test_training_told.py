@@ -1,0 +1,312 @@
+"""What a training says as it goes, why it stops, and all that it notes: as approved, or as whole results."""
+
+import functools
+import io
+import itertools
+import json
+import math
+import os
+import re
+import signal
+import sys
+import types
+
+import pytest
+import torch
+import tqdm
+
+from approval import assert_approved
+from training import data_parallel, log, process, results, settings, threads
+
+
+class Terminal(io.StringIO):
+    """A terminal of 80 columns that keeps all that it has shown."""
+    encoding = 'utf-8'
+
+    def isatty(self):
+        return True
+
+
+@pytest.fixture
+def clocks(monkeypatch):
+    """Each epoch of a log takes 4 seconds, and 6, 1, 1 and 7 of its processors."""
+    ends = [6, 1, 1, 7]
+    processor = itertools.chain.from_iterable((100, 100 + seconds) for seconds in itertools.cycle(ends))
+    monkeypatch.setattr(log, 'time', types.SimpleNamespace(perf_counter=functools.partial(next, itertools.count(0, 4)),
+                                                           process_time=lambda: next(processor)))
+
+
+@pytest.fixture
+def terminal(monkeypatch):
+    """What a progress bar is shown on, each step of it."""
+    shown = Terminal()
+    monkeypatch.setenv('COLUMNS', '81')  # tqdm leaves the last one free
+    monkeypatch.setenv('LINES', '25')
+    monkeypatch.setattr(tqdm, 'tqdm', functools.partial(tqdm.tqdm, mininterval=0, file=shown))
+    return shown
+
+
+VAL_ACCURACIES = [0.25, 0.5, 0.5, 0.375]
+
+
+def logged(batches=4, fetches=False, **options):
+    """A log of four epochs, and what each end of an epoch has returned."""
+    fetch = (lambda values: [float(value) for value in values]) if fetches else None
+    found = log.TrainingLog(4, 0.1, fetch, **options)
+    found.start(2.5, {'linear1': 4.0}, {'relu1': 0.0}, val_accuracy=0.125)
+    best = []
+    for epoch, val_accuracy in enumerate(VAL_ACCURACIES, start=1):
+        for batch in found.track(range(batches)):
+            found.step(torch.tensor(4 / 2**epoch - batch / 256), torch.tensor(batch / 32))
+        best.append(found.end_epoch(val_accuracy, val_loss=3 / 2**epoch, gradient_norm={'linear1': 4 - epoch / 2},
+                                    dead_relus={'relu1': epoch / 8}))
+    return found, best
+
+
+def test_all_that_a_log_shows_on_a_terminal_and_says_is_as_approved(terminal, clocks, capsys):
+    found, best = logged(batches=26, threads=2)
+    assert best == [True, True, False, False]
+    shown = re.sub(r'(?<=%\|)[^|]*(?=\|)|\S+(?= left)', '…', terminal.getvalue())
+    lines = re.split('[\r\n]+', shown)
+    bars = [line.rstrip() for line in lines if not re.search(r' ([1-9]|1\d|2[0-3])/26', line)]
+    assert_approved('training_shown', '\n'.join([*bars, 'and on standard output', capsys.readouterr().out]))
+    terminal.truncate(0)
+    logged(verbose=False)
+    assert terminal.getvalue() == '' and capsys.readouterr().out == ''
+
+
+def test_a_log_that_is_no_terminals_or_is_not_asked_shows_no_bar(clocks, capsys):
+    logged(threads=2)
+    out, err = capsys.readouterr()
+    assert out.count('\n') == 4
+    assert err == threads.advice(2, 4, 1, 2) + '\n', 'one line of advice, of the first such epoch'
+    logged(threads=2, fetches=True)
+    assert capsys.readouterr() == (out, ''), 'where a device is waited for, the processors tell nothing'
+    logged(threads=2, verbose=False)
+    assert capsys.readouterr() == ('', '')
+
+
+@pytest.mark.parametrize('fetches', [False, True])
+def test_a_log_is_a_record_as_approved_fetched_at_the_end_of_an_epoch_or_not(clocks, fetches):
+    found, _ = logged(fetches=fetches, verbose=False)
+    lines = [f'{name}: {json.dumps(value)}' for name, value in found.as_dict().items()]
+    assert_approved('training_record', '\n'.join([*lines, f'threads: {found.threads}']) + '\n')
+
+
+def diverged(after_epochs, fetches=False, losses=(1, 2, 3), **seen):
+    """Why a log stops where the losses of an epoch are those or it is told what `seen` says, after so many epochs."""
+    found = log.TrainingLog(9, 0.25, (lambda values: values) if fetches else None, verbose=False)
+    try:
+        found.start(1.0, {}, {})
+        for epoch in range(after_epochs + 1):
+            last = epoch == after_epochs
+            for loss in found.track(losses if last else (1, 2, 3)):
+                found.step(loss, 0.5)
+            found.end_epoch(**{'val_accuracy': 0.5, 'val_loss': 1.0, 'gradient_norm': {'linear1': 1.0, 'linear2': 2.0},
+                               'dead_relus': {}, **(seen if last else {})})
+    except log.Diverged as error:
+        return str(error)
+
+
+def test_a_run_that_diverges_says_what_is_not_finite_since_when_as_approved():
+    assert diverged(1) is None
+    with pytest.raises(log.Diverged) as before_the_first:
+        log.TrainingLog(9, 0.25).start(math.nan, {}, {})
+    assert_approved('training_diverged', '\n'.join([
+        str(before_the_first.value), diverged(0, losses=(1, math.nan, 3)), diverged(2, losses=(1, 2, math.inf)),
+        diverged(2, fetches=True, losses=(1, -math.inf, math.nan)), diverged(0, val_accuracy=math.nan),
+        diverged(1, val_loss=math.inf), diverged(2, gradient_norm={'linear1': 1.0, 'linear2': math.nan})]) + '\n')
+
+
+def test_settings_are_refused_as_approved():
+    sound = {'hidden_dims': [1, 65536], 'lr': 3.4e38, 'batch_size': 45000, 'epochs': 1, 'seed': 2**32 - 1}
+    settings.check_settings(**sound)
+    settings.check_settings(hidden_dims=[], lr=5e-324, batch_size=1, seed=0)
+    told = []
+    for change in [{'hidden_dims': [8, 0]}, {'hidden_dims': [65537]}, {'lr': 0}, {'lr': 3.5e38}, {'lr': math.nan},
+                   {'batch_size': 0}, {'batch_size': 45001}, {'epochs': 0}, {'seed': -1}, {'seed': 2**32}]:
+        with pytest.raises(settings.SettingsError) as refused:
+            settings.check_settings(**{**sound, **change})
+        told.append(str(refused.value))
+    assert_approved('settings', '\n'.join(told) + '\n')
+    with pytest.raises(Exception, match="^'0' is not allowed: give a finite number above 0$"):
+        settings.POSITIVE('0')
+    assert settings.POSITIVE('1e300') == 1e300
+    assert (settings.net_name([512, 8]), settings.net_name([])) == ('512 8', 'no hidden layer')
+
+
+def test_what_is_said_of_a_busy_machine_is_as_approved(monkeypatch, capsys):
+    for name in threads.VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    told = [str(threads.advice(*case)) for case in [
+        (1, 1.0, 1.0, 1), (1, 0.99, 0.1, 1), (2, 1.0, 0.6, 1), (2, 1.0, 0.61, 1), (3, 14.5, 9.4, 2), (4, 2.0, 0.0, 3)]]
+    monkeypatch.setattr(threads, 'restart_with', lambda count: print(f'begins anew with {count}', file=sys.stderr))
+    for available, busy in [(1, 1), (2, 0.4), (2, 0.6), (3, 2.5), (4, 1.49), (4, 1.5), (8, 9)]:
+        monkeypatch.setattr(threads, 'processors', lambda count=available: count)
+        monkeypatch.setattr(threads, 'busy_processors', lambda count=busy: count)
+        threads.leave_room()
+        said = capsys.readouterr().err.splitlines()
+        told.append(f'{busy} of {available} busy: {"; ".join(said) or "nothing"}')
+    assert_approved('threads', '\n'.join(told) + '\n')
+
+
+def test_a_script_begins_anew_with_a_number_of_threads_unless_it_has_it(monkeypatch):
+    begun = []
+    monkeypatch.setattr(threads, 'sys', types.SimpleNamespace(
+        executable='python', orig_argv=['py', '-X', 'dev', 'a.py'], exit=begun.append))
+    monkeypatch.setattr(threads.os, 'execv', lambda *command: begun.append(command))
+    monkeypatch.setattr(threads.subprocess, 'call', lambda command: begun.append(command) or 3)
+    monkeypatch.setattr(threads.os, 'environ', {'OMP_NUM_THREADS': '2', 'HOME': 'here'})
+    threads.restart_with(2)
+    assert begun == [('python', ['python', '-X', 'dev', 'a.py'])]
+    assert os.environ == {**dict.fromkeys(threads.VARIABLES, '2'), 'HOME': 'here'}
+    threads.restart_with(2)
+    assert len(begun) == 1
+    monkeypatch.setattr(threads.os, 'name', 'nt')
+    threads.restart_with(1)
+    assert begun[1:3] == [['python', '-X', 'dev', 'a.py'], 3] and os.environ['MKL_NUM_THREADS'] == '1'
+
+
+def test_processors_are_those_that_this_process_may_use(monkeypatch):
+    monkeypatch.setattr(os, 'sched_getaffinity', {0: {0, 2, 5}}.get, raising=False)
+    assert threads.processors() == 3
+    monkeypatch.delattr(os, 'sched_getaffinity')
+    monkeypatch.setattr(os, 'cpu_count', lambda: 7)
+    assert threads.processors() == 7
+
+
+def test_who_ends_a_process_is_told_by_its_exit_code_and_signals_act_as_before_afterwards():
+    assert [process.exit_code(error) for error in (KeyboardInterrupt(), process.Ended(15), process.Ended(1))] == [
+        130, 143, 129]
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(process.Ended) as ended, process.signals_as_ctrl_c():
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert ended.value.args == (signal.SIGTERM,) and signal.getsignal(signal.SIGTERM) is before
+
+
+def test_where_nobody_takes_the_output_it_is_left_out(monkeypatch, capsys):
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, 'w') as output:
+        monkeypatch.setattr(sys, 'stdout', output)
+        for _ in range(2):
+            process.say('to nobody')
+    assert capsys.readouterr().err == ''
+    if os.path.exists('/dev/full'):
+        with open('/dev/full', 'w') as output:
+            monkeypatch.setattr(sys, 'stdout', output)
+            for _ in range(2):
+                process.say('too much')
+        assert capsys.readouterr().err == (
+            'standard output can not be written ([Errno 28] No space left on device); the work goes on\n')
+
+
+def test_one_line_on_the_committed_result_of_that_name_if_there_is_one(monkeypatch, tmp_path):
+    monkeypatch.setattr(results, 'REFERENCE_DIR', tmp_path)
+    sound = {'test_accuracy': 0.43216,
+             'environment': {'platform': 'Linux', 'numpy': '2.0', 'torch': '2.1', 'threads': 2}}
+    (tmp_path / 'run.json').write_text(json.dumps(sound))
+    assert results.reference_line('run', 2) == (
+        'reference: test accuracy 0.4322 on Linux with NumPy 2.0, PyTorch 2.1, 2 threads')
+    assert results.reference_line('run', 1).endswith(' 2 threads (here: 1)')
+    del sound['environment']['platform']
+    for name, text in {'part': json.dumps(sound), 'list': '[]', 'damaged': '{'}.items():
+        (tmp_path / f'{name}.json').write_text(text)
+        assert results.reference_line(name, 2) is None
+    assert results.reference_line('nowhere', 2) is None
+
+
+def test_a_result_notes_what_it_may_depend_on(monkeypatch):
+    monkeypatch.setattr(results, 'platform', types.SimpleNamespace(
+        python_version=lambda: '3.9', system=lambda: 'CP/M', machine=lambda: 'Z80'))
+    monkeypatch.setattr(results, 'version', {'numpy': '2.0', 'torch': '2.1'}.get)
+    assert results.environment(['numpy', 'torch'], 3, 'cpu') == {
+        'python': '3.9', 'numpy': '2.0', 'torch': '2.1', 'platform': 'CP/M Z80', 'threads': 3, 'device': 'cpu'}
+
+
+def test_the_names_of_results_are_as_approved():
+    told = [results.result_stem('mlp', changed) for changed in [
+        {}, {'use_batch_norm': True}, {'use_batch_norm': False, 'hidden_dims': []},
+        {'hidden_dims': [512, 8], 'lr': 1e-05}, {'hidden_dims': [1] * 20}, {'hidden_dims': [11, *[1] * 19]},
+        {'hidden_dims': [128] * 70}, {'seed': 10**41, 'lr': 1}]]
+    assert_approved('result_names', '\n'.join(told) + '\n')
+
+
+def test_a_folder_in_the_place_of_a_result_is_told_before_the_training(tmp_path):
+    results.check_place(tmp_path / 'nowhere' / 'run')
+    (tmp_path / 'file').write_text('')
+    results.check_place(tmp_path / 'file' / 'run')
+    results.check_place(tmp_path / 'file')
+    for ending in ('json', 'png', 'npz'):
+        (tmp_path / f'{ending}.{ending}').mkdir()
+        with pytest.raises(IsADirectoryError) as refused:
+            results.check_place(tmp_path / ending)
+        assert str(refused.value) == f"[Errno 21] Is a directory: '{tmp_path / ending}.{ending}'"
+
+
+class TwoProcesses:
+    """In place of torch.distributed in the second of two processes, of which the first has twice its values."""
+
+    def __init__(self, launched=True, initialized=True):
+        self.launched, self.initialized, self.done = launched, initialized, []
+
+    def is_torchelastic_launched(self):
+        return self.launched
+
+    def is_initialized(self):
+        return self.initialized
+
+    def init_process_group(self):
+        self.done.append('joined')
+
+    def destroy_process_group(self):
+        self.done.append('left')
+
+    def get_rank(self):
+        return 1
+
+    def get_world_size(self):
+        return 2
+
+    def all_reduce(self, values):
+        values *= 3
+
+    def broadcast(self, value, source):
+        assert value.dtype == torch.float64 and source == 0
+        self.done.append(value.device.type)
+        value *= 2
+
+
+def test_of_two_processes_the_second_takes_means_and_what_the_first_decides(monkeypatch):
+    monkeypatch.setattr(data_parallel, 'distributed', TwoProcesses())
+    monkeypatch.setattr(os, 'environ', {'LOCAL_RANK': '3', 'LOCAL_WORLD_SIZE': '4'})
+    assert data_parallel.rank_and_world_size() == (1, 2) and data_parallel.local_rank_and_world_size() == (3, 4)
+    assert data_parallel.fetch([torch.tensor(1.0), torch.tensor(4.0)]) == [1.5, 6]
+    assert data_parallel.as_in_first(0.1, torch.device('cpu')) == 0.2
+    with pytest.raises(RuntimeError):  # a number on the device 'meta' can travel, but not be read
+        data_parallel.as_in_first(0.1, torch.device('meta'))
+    assert data_parallel.distributed.done == ['cpu', 'meta']
+    norm = torch.nn.BatchNorm1d(2)
+    norm.running_mean[:] = torch.tensor([1.0, 2.0])
+    norm.num_batches_tracked += 5
+    data_parallel.average_buffers(norm)
+    assert norm.running_mean.tolist() == [1.5, 3] and norm.num_batches_tracked == 5
+
+
+def test_a_process_alone_has_nothing_to_share(monkeypatch):
+    monkeypatch.setattr(data_parallel, 'distributed', TwoProcesses(initialized=False))
+    assert data_parallel.rank_and_world_size() == data_parallel.local_rank_and_world_size() == (0, 1)
+    assert data_parallel.fetch([torch.tensor(1.0)]) == [1] and data_parallel.as_in_first(0.1, None) == 0.1
+    model = torch.nn.Linear(2, 2)
+    assert data_parallel.replica(model) is model
+
+
+@pytest.mark.parametrize('launched, initialized, done', [
+    (True, False, ['joined', 'left']), (True, True, []), (False, False, [])])
+def test_a_process_joins_the_others_that_torchrun_has_started_and_leaves_them(monkeypatch, launched, initialized, done):
+    processes = TwoProcesses(launched, initialized)
+    monkeypatch.setattr(data_parallel, 'distributed', processes)
+    with pytest.raises(ZeroDivisionError), data_parallel.joined_processes():
+        assert processes.done == done[:1]
+        raise ZeroDivisionError
+    assert processes.done == done
