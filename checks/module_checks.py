@@ -76,7 +76,7 @@ class LinearModuleChecks(ModuleChecks):
         weight = modules.LinearModule(200, 250).params['weight'].ravel()
         for deviations, share in ((1, 0.6827), (2, 0.9545), (3, 0.9973)):
             inside = (np.abs(weight) < deviations * weight.std()).mean()
-            self.assert_statistic(f'the share of the weights within {deviations} times the standard deviation', inside, share,
+            self.assert_statistic(f'the share of the weights within {deviations} times the deviation', inside, share,
                                   5 * np.sqrt(share * (1 - share) / weight.size))
 
     def test_input_of_another_size_is_refused(self):

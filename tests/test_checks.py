@@ -119,7 +119,7 @@ NOT_AMONG = '0 <= y.min() <= y.max() < classes'
 NO_TARGETS = 'y.shape != x.shape[:1] or not np.issubdtype(y.dtype, np.integer)'
 CROSS_ENTROPY = [
     [(LOSS, LOSS.replace('sum', 'mean'))],
-    [(LOSS, LOSS[6:-1].replace('log', 'float32'))],
+    [(LOSS, f'np.float32({LOSS[6:-1]})')],
     [(LOSS, f'{LOSS} * (1 + 1e-11)')],
     [(LOSS, f'{LOSS} * (1.5 if y.ndim > 1 else 1)'), (SLOPE, f'{SLOPE} * (1.5 if y.ndim > 1 else 1)')],
     [(SLOPE, f'{SLOPE} * (1.5 if y.ndim > 1 else 1)')],
