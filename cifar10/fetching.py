@@ -160,7 +160,7 @@ def _kill_session(process):
     if not hasattr(os, 'killpg'):  # Windows
         process.kill()
         return
-    with contextlib.suppress(ProcessLookupError, PermissionError):  # nobody is left of it
+    with contextlib.suppress(OSError):  # nobody is left of it
         os.killpg(process.pid, signal.SIGKILL)
 
 

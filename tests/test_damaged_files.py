@@ -28,44 +28,6 @@ def batch(images, labels):
 
 
 IMAGES, LABELS = np.zeros((12, 3072), np.uint8), [0] * 12
-BAD_BATCHES = {
-    'empty': (b'', 'EOFError'),
-    'truncated': (batch(IMAGES, LABELS)[:1000], 'is damaged'),
-    'not a pickle': (b'<html></html>', 'is damaged'),
-    'a pickle of something else': (pickle.dumps([1, 2, 3]), 'is damaged'),
-    'without labels': (pickle.dumps({b'data': IMAGES}, protocol=2), "KeyError: 'labels'"),
-    'images of another shape': (batch(IMAGES[:, :3000], LABELS), 'cannot reshape'),
-    'images of another type': (batch(IMAGES.astype(np.float32), LABELS), 'the images are not rows of bytes'),
-    'a label of 10': (batch(IMAGES, [10] * 12), 'the labels are not a list of numbers from 0 to 9'),
-    'a label of −1': (batch(IMAGES, [-1] * 12), 'the labels are not a list of numbers from 0 to 9'),
-    'labels that are no numbers': (batch(IMAGES, ['cat'] * 12), 'is damaged'),
-    'too few images': (batch(IMAGES[:11], LABELS[:11]), '59 images and 59 labels where 60 were expected'),
-    'a label too many': (batch(IMAGES, LABELS + [1]), '60 images and 61 labels where 60 were expected'),
-}
-
-
-@pytest.mark.parametrize('packed', [False, True], ids=['in the folder', 'in the archive'])
-@pytest.mark.parametrize('fault', BAD_BATCHES)
-def test_a_damaged_batch_is_refused(expect_tiny, tmp_path, fault, packed):
-    content, complaint = BAD_BATCHES[fault]
-    folder = expect_tiny.write_folder(tmp_path)
-    (folder / 'data_batch_2').write_bytes(content)
-    if packed:
-        with tarfile.open(tmp_path / ARCHIVE, 'w:gz') as archive:
-            archive.add(folder, FOLDER)
-        shutil.rmtree(folder)
-    with pytest.raises(DataUnavailable) as failure:
-        load(tmp_path)
-    assert complaint in str(failure.value) and (ARCHIVE if packed else FOLDER) in str(failure.value)
-    assert not (tmp_path / 'cifar10.bin').exists()
-
-
-def test_a_missing_batch_is_named(expect_tiny, tmp_path):
-    (expect_tiny.write_folder(tmp_path) / 'data_batch_4').unlink()
-    with pytest.raises(DataUnavailable, match=f'{FOLDER}: data_batch_4 is missing in the folder'):
-        load(tmp_path)
-
-
 @pytest.mark.parametrize('damage', [lambda data: b'', lambda data: data[:len(data) // 2],
                                     lambda data: data[:5000] + bytes([data[5000] ^ 8]) + data[5001:],
                                     lambda data: b'\0' * len(data)],
