@@ -177,6 +177,7 @@ def answers(archive):
     return {
         '/nothing': lambda request: unfinished(request, sent=b''),
         '/page': b'<html>',
+        '/login': lambda request: unfinished(request, sent=b'<html>who are you?</html>'),
         '/much': bytes(10**6),
         '/little': archive[:5000],
         '/forbidden': 403,

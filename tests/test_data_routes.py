@@ -79,6 +79,31 @@ def test_a_download_goes_on_where_it_stopped(expect_tiny, tmp_path, serve, monke
     assert requested == ['/archive']
 
 
+def test_an_answer_that_is_not_the_rest_of_the_archive_is_taken_from_its_beginning(expect_tiny, tmp_path, serve,
+                                                                                   monkeypatch):
+    archive = expect_tiny.archive()
+    served = serve({f'/{status}': lambda request, status=status, start=start: (
+        request.head(len(archive), status, **{'Content-Range': f'bytes {start}-'} if start is not None else {}),
+        request.wfile.write(archive)) for status, start in ((200, 1000), (206, None), (207, 1000), (226, 0))})
+    for path in ('/200', '/206', '/207', '/226'):
+        (tmp_path / 'cifar-10-python.tar.gz.part').write_bytes(archive[:1000])
+        monkeypatch.setattr(sources, 'ADDRESSES', [served.address + path])
+        assert_is(load(tmp_path), expect_tiny)
+        (tmp_path / 'cifar10.bin').unlink()
+    assert served.ranges == ['bytes=1000-'] * 4
+
+
+def test_what_has_arrived_whole_is_not_asked_for_again_and_what_is_too_large_from_its_beginning(
+        expect_tiny, tmp_path, serve, monkeypatch):
+    served = serve({'/archive': expect_tiny.archive()})
+    monkeypatch.setattr(sources, 'ADDRESSES', [f'{served.address}/archive'])
+    for more in (b'', b'more'):
+        (tmp_path / 'cifar-10-python.tar.gz.part').write_bytes(expect_tiny.archive() + more)
+        assert_is(load(tmp_path), expect_tiny)
+        (tmp_path / 'cifar10.bin').unlink()
+    assert served.ranges == [None]
+
+
 def test_what_arrived_damaged_is_fetched_anew(expect_tiny, tmp_path, serve, monkeypatch):
     archive = expect_tiny.archive()
     address, _, ranges = serve({'/archive': archive})
