@@ -25,7 +25,8 @@ class Report(unittest.TextTestResult):
     """One line per check, and of a failed one the message alone: the traceback leads into the check."""
 
     def getDescription(self, test):
-        return test.shortDescription() or str(test)
+        case = ''.join(f' ({name}={value})' for name, value in getattr(test, 'params', {}).items())  # of a subTest
+        return f'{test.shortDescription() or test.id()}{case}'
 
     def addFailure(self, test, err):
         super().addFailure(test, err)

@@ -4,7 +4,7 @@ import unittest
 
 import numpy as np
 
-from checks.gradients import CENTRAL_TOLERANCE, TOLERANCE, central_differences, gradient_fault
+from checks.gradients import CENTRAL_TOLERANCE, TOLERANCE, central_differences, difference, gradient_fault
 
 try:
     import torch
@@ -25,14 +25,35 @@ class ModuleChecks(unittest.TestCase):
 
     def assert_gradient(self, name, actual, expected, cause, tolerance=TOLERANCE):
         """cause: what to suspect, and the number of the result in derivations.md."""
-        if torch is not None and isinstance(expected, torch.Tensor):
-            expected = expected.numpy()
         fault = gradient_fault(name, actual, expected, S, tolerance, *cause)
         if fault:
             self.fail(fault)
 
     def assert_close(self, actual, expected, message, tolerance=1e-12):
-        np.testing.assert_allclose(actual, expected, rtol=tolerance, atol=tolerance, err_msg=message)
+        extent = difference(actual, expected, tolerance)
+        if extent:
+            self.fail(f'{message}: {extent}')
+
+    def assert_kind(self, name, array, shape, dtype=np.float64):
+        actual, expected = (f'{np.dtype(of_type)} of shape {of_shape}'
+                            for of_type, of_shape in ((array.dtype, array.shape), (dtype, shape)))
+        if actual != expected:
+            self.fail(f'{name} is {actual} instead of {expected}')
+
+    def assert_statistic(self, name, value, expected, chance):
+        """chance: by how much a right one may be off, at the very most."""
+        if not abs(value - expected) <= chance:
+            self.fail(f'{name} is {value:.4f}: by chance it is {expected:.4f} ± {chance:.2g}')
+
+    def assert_refused(self, what, words, function, *arguments):
+        """function(*arguments) raises a ValueError that says these words."""
+        try:
+            function(*arguments)
+        except ValueError as error:
+            if words not in str(error):
+                self.fail(f'{what} is refused, but not with the words "{words}"')
+        else:
+            self.fail(f'{what} is not refused')
 
     def assert_matches_central_differences(self, module, x, causes, params=()):
         """Compare backward of a module with central differences of L = Σ forward(x) ∘ D for a random D."""
@@ -42,18 +63,16 @@ class ModuleChecks(unittest.TestCase):
         def loss():
             return float((module.forward(x) * dout).sum())
 
-        grads = {name: module.grads[name].copy() for name in params}  # before loss() runs forward again
         for name in params:
             expected = central_differences(loss, module.params[name])
-            self.assert_gradient(f'∂L/∂{name}', grads[name], expected, causes[name], tolerance=CENTRAL_TOLERANCE)
-        self.assert_gradient('∂L/∂X', dx, central_differences(loss, x), causes['x'], tolerance=CENTRAL_TOLERANCE)
+            self.assert_gradient(f'∂L/∂{name}', module.grads[name], expected, causes[name], CENTRAL_TOLERANCE)
+        self.assert_gradient('∂L/∂X', dx, central_differences(loss, x), causes['x'], CENTRAL_TOLERANCE)
 
     def assert_independent(self, module, x):
-        """Two results of forward are two arrays, and backward belongs to the second."""
+        """What forward has returned stays as it is when forward runs again."""
         first = module.forward(x)
         kept = first.copy()
-        second = module.forward(x + 1)
-        self.assertFalse(np.shares_memory(first, second), 'two calls of forward returned the same array')
+        module.forward(x[::-1])  # to which no module is invariant, as softmax is to x + 1
         self.assert_close(first, kept, 'a later forward overwrote an earlier result', tolerance=0)
 
     def assert_forgets(self, module, x):

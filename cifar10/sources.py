@@ -83,7 +83,7 @@ def _first_verified(routes):
         try:
             return _verified(route()), failures
         except (RouteFailed, formats.FormatError, OSError) as error:
-            failures.append(f'  {name}: {_reason(error)}')
+            failures.append(f'  {name}: {" ".join(_reason(error).split())}')  # which may be of several lines
     return None, failures
 
 

@@ -98,7 +98,7 @@ def json_of(content):
 def tar_gz(members):
     """The bytes of a tar.gz archive of regular files: name → bytes."""
     out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode='w:gz') as archive:
+    with tarfile.open(fileobj=out, mode='w:gz', compresslevel=1) as archive:
         for name, data in members.items():
             member = tarfile.TarInfo(name)
             member.size = len(data)

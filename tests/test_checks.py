@@ -1,76 +1,249 @@
-"""The checks themselves notice what is off by little: how much each kind of check lets pass."""
+"""Each mistake that is planted in the modules fails the checks that it concerns, with the message that was approved."""
 
+import io
+import re
+import sys
+import types
 import unittest
 
-import numpy as np
 import pytest
 
 import modules
+from approval import assert_approved
 from checks import mlp_checks, module_checks
+from conftest import ROOT
+from unittests import Report
 
-NUMERICALLY, AUTOGRAD = 'equal central differences', "equal autograd's"
+# Per part: the lines that are wrong, each a text that stands there once and what takes its place. In one go where they
+# fail different checks.
+WEIGHT, BIAS = "dout.T @ _cached(self._x)", "dout.sum(axis=0)  # (N,)"
+PRODUCT, NEEDED = "dout @ self.params['weight']", ' if needs_input_grad else None'
+ONE_OF_EACH = 'in_features < 1 or out_features < 1'
+ANOTHER_SIZE = 'x.ndim != 2 or x.shape[1] != in_features'
+ZEROS = 'np.zeros_like(param) for name, param in self.params.items()}\n        self.clear'
+DRAWN = 'np.random.normal(0, np.sqrt(gain / in_features), size'
+FACTORS = '(1 + 6e-10)', '(1 + 2e-9)', '(1 + 6e-7)', '(1 + 2e-6)'
+LINEAR = [
+    [("out += self.params['bias']", "out -= self.params['bias']")],
+    [(WEIGHT, '_cached(self._x).T @ dout')],
+    [(WEIGHT, f'-{WEIGHT}')],
+    [(WEIGHT, f'np.abs({WEIGHT})'), (PRODUCT, f'{PRODUCT} * 1.3')],
+    [(f"self.grads['weight'] = {WEIGHT}", f"self.grads['weight'] = None if needs_input_grad else {WEIGHT}")],
+    [(BIAS, 'dout')],
+    [(BIAS, 'dout.sum(axis=0) / len(dout)')],
+    [(BIAS, 'dout.sum(axis=0) * len(dout)')],
+    [(BIAS, 'dout.sum(axis=0, keepdims=True)')],
+    [(f"self.grads['bias'] = {BIAS}", 'pass')],
+    [(PRODUCT, f'{PRODUCT} / 0')],
+    [(WEIGHT, f"self.grads['weight'] + {WEIGHT}")],
+    [(BIAS, f"self.grads['bias'] + {BIAS}")],
+    *([(WEIGHT, f'{WEIGHT} * {factor}'), (BIAS, f'dout.sum(axis=0) * {factor}'), (PRODUCT, f'{PRODUCT} * {factor}')]
+      for factor in FACTORS),
+    [(DRAWN, 'np.random.normal(0.002, np.sqrt(gain / in_features), size')],
+    [('gain = 1 if input_layer else 2', 'gain = 1')],
+    [('gain = 1 if input_layer else 2', 'gain = 2'), (NEEDED, '')],
+    [(DRAWN, 'np.random.laplace(0, np.sqrt(gain / in_features / 2), size')],
+    [(DRAWN, 'np.random.standard_t(1, size'), ('np.zeros(out_features, dtype),', 'np.ones(out_features, dtype),')],
+    [(ZEROS, ZEROS.replace('np.zeros_like(param)', 'np.ones_like(param)'))],
+    [(ZEROS, ZEROS.replace('np.zeros_like(param)', 'np.zeros_like(param, np.float32)'))],
+    [(ZEROS, ZEROS.replace('np.zeros_like(param)', 'np.zeros_like(param.T)'))],
+    [(ANOTHER_SIZE, 'x.shape[1:] < (in_features,)'), ('self._x = x', 'self._x = x = x[:, :in_features]')],
+    [(ANOTHER_SIZE, 'x.shape[-1] != in_features')],
+    [(ANOTHER_SIZE, 'x.ndim < 2 or x.shape[1] != in_features')],
+    [(ONE_OF_EACH, 'in_features < 1')],
+    [(ONE_OF_EACH, 'out_features < 1'), ('(gain / in_features)', '(gain / max(in_features, 1))')],
+    [('give at least 1 of each', 'no')],
+    [(f"self.grads['weight'] = {WEIGHT}", f"if needs_input_grad:\n            self.grads['weight'] = {WEIGHT}"),
+     (f"self.grads['bias'] = {BIAS}", f"if needs_input_grad:\n            self.grads['bias'] = {BIAS}")],
+    [("out = x @ self.params['weight'].T", "out = self.out = np.matmul(x, self.params['weight'].T, "
+                                           "out=getattr(self, 'out', None))")],
+    [('        self._x = None', '        self._x = np.ones((7, 5))')],
+]
+RELU = [
+    [('np.maximum(x, 0)', 'np.abs(x)')],
+    [('np.maximum(x, 0)', 'np.where(x > 0, x, 0)')],
+    [('np.maximum(x, 0)', 'np.minimum(x, 0)')],
+    [('(_cached(self._out) > 0)', '(_cached(self._out) >= 0)')],
+    [('dout * (_cached(self._out) > 0)', 'dout')],
+    [('self._out = np.maximum(x, 0)', "self._out = np.maximum(x, 0, out=getattr(self, '_out', None))")],
+    [('class ReLUModule', 'class Other'), ('class BatchNormModule', 'class ReLUModule(Other):\n    def clear_cache'
+                                           '(self):\n        self._out = np.ones((7, 5))\n\n\nclass BatchNormModule')],
+]
+GAMMA, BETA = "self.grads['weight'] = (dout * x_hat).sum(axis=0)", "self.grads['bias'] = dout.sum(axis=0)\n        if"
+CENTERED = "dout - (self.grads['bias'] + x_hat * self.grads['weight']) / len(dout)"
+SCALED = "self.params['weight'] / self._std * dout"
+MOVED = 'self.momentum) * self.running_mean + self.momentum * mean'
+BATCH_NORM = [
+    [("self._x_hat + self.params['bias']", "self._x_hat + 1.1 * self.params['bias']")],
+    [('(x - mean) / self._std', '(x - mean) / self._std * 1.01')],
+    [('var + self.eps', 'var + 100 * self.eps')],
+    [('var + self.eps', 'var * (1 + 1e-4) + self.eps')],
+    [(GAMMA, GAMMA.replace('sum', 'mean')), (BETA, BETA.replace('dout.sum', '-dout.sum'))],
+    [(GAMMA, GAMMA.replace(' * x_hat', '')), (SCALED, f'-{SCALED}')],
+    [(BETA, BETA.replace('dout.sum', '1.3 * dout.sum')), (CENTERED, 'dout')],
+    [(CENTERED, "dout - x_hat * self.grads['weight'] / len(dout)")],
+    [('if self.training:\n            dout', 'if True:\n            dout')],
+    [(f'(1 - {MOVED}', f'(1 - {MOVED} * 2')],
+    [('self.momentum * unbiased_var', 'self.momentum * var')],
+    [("if self.training else (self.running_mean, self.running_var)", "if self.training else self._moved()"),
+     ('    def _batch_statistics', '    def _moved(self):\n        self.running_mean, self.running_var = self.'
+                                  'running_mean * 2, self.running_var * 3\n        return self.running_mean / 2, '
+                                  'self.running_var / 3\n\n    def _batch_statistics')],
+    [("'weight': np.ones(num_features, dtype)", "'weight': 3 * np.ones(num_features, dtype)")],
+    [("'bias': np.zeros(num_features, dtype)}", "'bias': np.full(num_features, 3, dtype)}")],
+    [('np.zeros(num_features, dtype), np.ones', 'np.full(num_features, 3, dtype), np.ones')],
+    [(', np.ones(num_features, dtype)\n', ', np.full(num_features, 3, dtype)\n')],
+    [('samples < 2', 'samples < 1'), ('(samples / (samples - 1))', 'samples / max(samples - 1, 1)')],
+    [('samples < 2', 'samples < 3')],
+    [("return self.params['weight'] * self._x_hat + self.params['bias']",
+      "self.out = np.add(self.params['weight'] * self._x_hat, self.params['bias'], out=getattr(self, 'out', None)\n"
+      "                          if len(getattr(self, 'out', ())) == len(x) else None)\n        return self.out")],
+    [('        self._x_hat = self._std = None', "        self._x_hat, self._std = getattr(self, '_x_hat', None), 1")],
+]
+JACOBIAN = 'out * (dout - (dout * out).sum(axis=1, keepdims=True))'
+EXP = 'np.exp(x - x.max(axis=1, keepdims=True))'
+SOFTMAX = [
+    [('exp / exp.sum(axis=1, keepdims=True)', 'exp / exp.sum(axis=0)')],
+    [(JACOBIAN, 'out * dout')],
+    [(JACOBIAN, JACOBIAN.replace('axis=1', 'axis=0'))],
+    [(JACOBIAN, f'{JACOBIAN} * 2')],
+    [(EXP, 'np.exp(x)')],
+    [(EXP, 'np.exp(np.minimum(x, 80))')],
+    [('self._out = np.maximum(out, np', "self.kept = out if len(x) == 1 else getattr(self, 'kept', out)\n"
+      '        self.kept = self.kept if self.kept.shape == out.shape else out\n'
+      '        self._out = self.kept\n        self._out[:] = np.maximum(out, np')],
+]
+LOSS = 'float(-(targets * np.log(_at_least_tiny(x))).sum() / len(x))'
+SLOPE = 'return -_target_rows(y, x) / _at_least_tiny(x) / len(x)'
+NOT_AMONG = '0 <= y.min() <= y.max() < classes'
+NO_TARGETS = 'y.shape != x.shape[:1] or not np.issubdtype(y.dtype, np.integer)'
+CROSS_ENTROPY = [
+    [(LOSS, LOSS.replace('sum', 'mean'))],
+    [(LOSS, f'np.float32({LOSS[6:-1]})')],
+    [(LOSS, f'{LOSS} * (1 + 1e-11)')],
+    [(LOSS, f'{LOSS} * (1.5 if y.ndim > 1 else 1)'), (SLOPE, f'{SLOPE} * (1.5 if y.ndim > 1 else 1)')],
+    [(SLOPE, f'{SLOPE} * (1.5 if y.ndim > 1 else 1)')],
+    [(SLOPE, SLOPE.replace(' / len(x)', ''))],
+    [(SLOPE, SLOPE.replace('/ _at', '* _at'))],
+    [(NOT_AMONG, 'y.max() < classes')],
+    [(NOT_AMONG, '0 <= y.min()'), ('[y]\n', '[y % classes]\n')],
+    [('not np.issubdtype(y.dtype, np.integer)', 'False'), ('[y]\n', '[y.astype(int)]\n')],
+    [(NO_TARGETS, f'y.ndim < 2 and ({NO_TARGETS})'), ('[y]\n', '[y.astype(int)[:, 0] if y.ndim > 1 else y]\n')],
+    [(NO_TARGETS, 'y.ndim > 1 or y.dtype == float'), ('[y]\n', '[np.resize(y, len(x))]\n')],
+    [('not all among the classes', 'no'), ('give floating-point numbers', 'no')],
+    [('give integer labels', 'no'), (SLOPE, SLOPE.replace('_at_least_tiny(x)', 'x'))],
+    [('if not np.issubdtype(x.dtype, np.floating)', 'if False'),
+     ('np.finfo(x.dtype).tiny)\n\n\ndef _t', '1e-9)\n\n\ndef _t')],
+]
+TOGETHER = [
+    [(JACOBIAN, JACOBIAN.replace('axis=1', 'axis=0'))],
+    [('self._out = np.maximum(out, np.finfo(out.dtype).tiny)', 'self._out = out'), ('np.maximum(x, np.finfo(x.dtype)'
+                                                                                 '.tiny)', 'x')],
+    [('self._out = np.maximum(out, np.finfo(out.dtype).tiny)', 'self._out = out')],
+    [(JACOBIAN, f'({JACOBIAN}).astype(np.float64)')],
+]
+MLP = [
+    [('            self.layers.append(ReLUModule())\n', '')],
+    [('dout = layer.backward(dout)', 'dout = layer.backward(dout) * 1.3')],
+    [('in_features, n_classes, input', 'in_features, n_classes + 1, input')],
+    [('out_features, input_layer=not self.layers', 'out_features')],
+    [('n_classes, input_layer=not self.layers', 'n_classes, input_layer=True'),
+     ('out_features, input_layer=not self.layers', 'out_features, input_layer=True')],
+    [('            out = layer.forward(out)\n        return out', '            out = layer.forward(out)\n'
+      '        return out * 1.5')],
+    [('x.reshape(len(x), -1)', 'np.moveaxis(x, 1, -1).reshape(len(x), -1)')],
+    [('out = x.reshape(len(x), -1)', 'out = x.reshape(len(x), -1)\n        self.ndim = x.ndim'),
+     ('dout = layer.backward(dout)', 'dout = layer.backward(dout) * self.ndim / 2')],
+    [('not self.layers, dtype=dtype))\n            if', 'not self.layers))\n            if')],
+    [('not self.layers, dtype=dtype))\n        self', 'not self.layers))\n        self')],
+    [('not self.layers, dtype=dtype))\n            if', 'not self.layers))\n            if'),
+     ('layer.forward(out)\n        return out', 'layer.forward(out)\n        return out.astype(x.dtype)')],
+    [(WEIGHT, f'({WEIGHT}).astype(np.float64)')],
+    [('layer.forward(out)\n        return out', "layer.forward(out)\n        self.out = getattr(self, 'out', out)\n"
+      '        self.out[:] = out\n        return self.out')],
+    [('            layer.clear_cache()', '            pass'), (ONE_OF_EACH, 'False'),
+     ('(gain / in_features)', '(gain / max(in_features, 1))')],
+    *([('for layer in self.layers:\n            layer.clear', f'for layer in {layers}:\n            layer.clear')]
+      for layers in ('self.layers[1:]', 'self.layers[-1:]')),
+]
+CATALOGUE = {
+    'linear': (module_checks.LinearModuleChecks, LINEAR), 'relu': (module_checks.ReLUModuleChecks, RELU),
+    'batch_norm': (module_checks.BatchNormModuleChecks, BATCH_NORM),
+    'softmax': (module_checks.SoftMaxModuleChecks, SOFTMAX),
+    'cross_entropy': (module_checks.CrossEntropyModuleChecks, CROSS_ENTROPY),
+    'softmax_with_cross_entropy': (module_checks.SoftMaxWithCrossEntropyChecks, TOGETHER),
+    'mlp': (mlp_checks.MLPChecks, MLP),
+}
 
 
-def failures_of(case):
-    """The names of the checks in `case` that fail."""
-    result = unittest.TestResult()
-    unittest.defaultTestLoader.loadTestsFromTestCase(case).run(result)
-    assert not result.errors
-    return ' '.join(test.shortDescription() or str(test) for test, _ in result.failures)
+def planted(name, changes):
+    """The module `name` of the project, with those of the changes that are in it; and how many that are."""
+    text = (ROOT / f'{name}.py').read_text(encoding='utf-8')
+    here = [change for change in changes if text.count(change[0]) == 1]
+    for old, new in here:
+        text = text.replace(old, new)
+    module = types.ModuleType(name)
+    exec(compile(text, name, 'exec'), module.__dict__)
+    return module, len(here)
 
 
-@pytest.mark.parametrize('relative, noticed_numerically, noticed_by_autograd', [
-    (0, False, False), (1e-10, False, False), (1e-8, False, True), (1e-5, True, True)])
-@pytest.mark.parametrize('case', [module_checks.LinearModuleChecks, mlp_checks.MLPChecks])
-def test_a_gradient_that_is_off_by_so_much_is_noticed(monkeypatch, case, relative, noticed_numerically,
-                                                      noticed_by_autograd):
-    real = modules.LinearModule.backward
-
-    def backward(self, *arguments, **options):
-        dx = real(self, *arguments, **options)
-        self.grads['weight'] *= 1 + relative
-        return dx
-
-    monkeypatch.setattr(modules.LinearModule, 'backward', backward)
-    failed = failures_of(case)
-    assert (NUMERICALLY in failed, AUTOGRAD in failed) == (noticed_numerically, noticed_by_autograd)
-
-
-@pytest.mark.parametrize('case, module', [
-    (module_checks.ReLUModuleChecks, modules.ReLUModule), (module_checks.SoftMaxModuleChecks, modules.SoftMaxModule),
-    (module_checks.BatchNormModuleChecks, modules.BatchNormModule)])
-def test_so_is_the_gradient_of_any_other_module(monkeypatch, case, module):
-    real = module.backward
-    for relative, number in ((0, 0), (1e-8, 1), (1e-5, 2)):  # by autograd alone, then numerically as well
-        monkeypatch.setattr(module, 'backward', lambda self, dout, relative=relative: real(self, dout) * (1 + relative))
-        failed = failures_of(case)
-        assert sum(words in failed for words in ('autograd', 'PyTorch', 'central differences')) == number, failed
+def told(case, changes, patch):
+    """What the checks of a case say of the changes: each that fails, and its message."""
+    faulty, count = planted('modules', changes)
+    patch.setitem(sys.modules, 'modules', faulty)
+    mlp, more = planted('mlp_numpy', changes)
+    assert count + more == len(changes), changes
+    for checks, name, module in ((module_checks, 'modules', faulty), (mlp_checks, 'modules', faulty),
+                                 (mlp_checks, 'mlp_numpy', mlp)):
+        patch.setattr(checks, name, module)
+    runner = unittest.TextTestRunner(io.StringIO(), resultclass=Report, warnings='ignore')
+    result = runner.run(unittest.defaultTestLoader.loadTestsFromTestCase(case))
+    said = [f'{result.getDescription(test)}\n  {message.strip().splitlines()[-1]}\n'
+            for test, message in result.failures + result.errors]
+    changed = [f'{sign}{line}' for change in changes for sign, text in zip('-+', change) for line in text.splitlines()]
+    return '\n'.join(['=' * 100, *changed, '']) + (''.join(said) or 'nothing\n')
 
 
-def test_the_loss_and_the_gradient_of_cross_entropy_too(monkeypatch):
-    real = modules.CrossEntropyModule.backward
-    for relative, number in ((0, 0), (1e-8, 1), (1e-5, 2)):
-        monkeypatch.setattr(modules.CrossEntropyModule, 'backward',
-                            lambda self, x, y, relative=relative: real(self, x, y) * (1 + relative))
-        failed = failures_of(module_checks.CrossEntropyModuleChecks)
-        assert sum(words in failed for words in ('autograd', 'central differences')) == number, failed
+@pytest.mark.parametrize('part', CATALOGUE)
+def test_each_mistake_fails_the_checks_that_it_concerns_with_the_approved_messages(part, monkeypatch):
+    case, mistakes = CATALOGUE[part]
+    assert_approved(f'checks_{part}', '\n'.join(told(case, changes, monkeypatch) for changes in mistakes))
 
 
-def test_weights_that_are_uniform_are_noticed(monkeypatch):
-    real = modules.kaiming_normal
+def test_the_report_tells_of_a_failure_the_message_alone_and_of_an_error_where_it_is():
+    class Checks(unittest.TestCase):
+        def test_documented(self):
+            """one: is two"""
+            self.fail('one is not two')
 
-    def uniform(out_features, in_features, input_layer=False):
-        real(out_features, in_features)  # refuses what can't be
-        bound = np.sqrt(3 * (1 if input_layer else 2) / in_features)
-        return np.random.uniform(-bound, bound, size=(out_features, in_features))
+        def test_nowhere(self):
+            """a check: that has a mistake itself"""
+            self.nothing()
 
-    assert failures_of(module_checks.LinearModuleChecks) == ''
-    monkeypatch.setattr(modules, 'kaiming_normal', uniform)
-    assert failures_of(module_checks.LinearModuleChecks).startswith('linear: the weights are normally distributed')
+        def test_several(self):
+            """several: numbers are odd"""
+            for number in (1, 2, 3, 4):
+                with self.subTest(number=number):
+                    if number == 4:
+                        raise KeyError('four')
+                    if number % 2 == 0:
+                        self.fail(f'{number} is even')
+
+        def test_undocumented(self):
+            self.fail('another message')
+
+    Checks.__qualname__ = 'Checks'
+    out = io.StringIO()
+    unittest.TextTestRunner(out, resultclass=Report).run(unittest.defaultTestLoader.loadTestsFromTestCase(Checks))
+    lines = re.sub(r'in \d+\.\d+s', 'in … s', out.getvalue()).splitlines()
+    assert_approved('checks_report', '\n'.join(line for line in lines[1:] if not line.startswith(' ')) + '\n')
 
 
-def test_a_cross_entropy_that_takes_a_label_outside_of_the_classes_is_noticed(monkeypatch):
-    real = modules.CrossEntropyModule.forward
-    monkeypatch.setattr(modules.CrossEntropyModule, 'forward',
-                        lambda self, x, y: real(self, x, np.where(y == -1, 0, y) if isinstance(y, np.ndarray) else y))
-    assert failures_of(module_checks.CrossEntropyModuleChecks).startswith('cross-entropy: labels outside of')
+def test_unittests_prints_each_check_and_what_failed_and_ends_with_1(run_in_process, monkeypatch):
+    def backward(self, x, y):
+        return x
+
+    monkeypatch.setattr(modules.CrossEntropyModule, 'backward', backward)
+    code, out, err = run_in_process('unittests.py', ['--timeout', '3'])
+    assert code in (1, True) and out == ''
+    assert_approved('unittests', re.sub(r'in \d+\.\d+s', 'in … s', err))

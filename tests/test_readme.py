@@ -10,6 +10,7 @@ from experiments import twins
 import plant_faults
 import test_command_line
 import test_damaged_files
+import test_data_messages
 import test_downloads
 from conftest import ROOT
 
@@ -96,7 +97,7 @@ def test_every_file_is_described_and_every_picture_is_there():
 
 def test_the_faults_counted_are_those_that_the_tests_inject():
     for count, tests in [(2 * len(test_downloads.FAULTS), 'addresses that misbehave'),
-                         (2 * (len(test_damaged_files.BAD_BATCHES) + test_damaged_files.ATTACKS), 'damaged batches'),
+                         (2 * (len(test_data_messages.BAD_BATCHES) + test_damaged_files.ATTACKS), 'damaged batches'),
                          (len(test_command_line.BAD_INVOCATIONS), 'invocations that make no sense')]:
         assert re.search(rf'^\| {tests}.*\| {count} \| {count}( |$)', RELIABILITY, re.MULTILINE), tests
     planted, caught, tried = map(int, re.search(r'^\| faults planted in the code.*\| (\d+) \| (\d+) of the (\d+) tried',
