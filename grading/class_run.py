@@ -28,7 +28,7 @@ def run(folders, options, folder=None, show=print):
     entries = [None] * len(folders)
     if folder:
         folder.mkdir(parents=True, exist_ok=True)
-    lock, local, servers = threading.Lock(), threading.local(), []
+    local, servers = threading.local(), []
 
     def one(index):
         path = Path(folders[index])
@@ -37,8 +37,7 @@ def run(folders, options, folder=None, show=print):
         if entry is None:
             if not hasattr(local, 'server'):
                 local.server = Server(timeout=options.timeout)
-                with lock:
-                    servers.append(local.server)
+                servers.append(local.server)
             try:
                 judgement = judge(local.server, path, given=folders[index])
             except NoServer:
@@ -82,7 +81,6 @@ def not_judged(folder, error):
 def names_of(folders):
     """A file name for each folder: its last part, with those before it where two are the same."""
     parts = [Path(os.path.abspath(folder)).parts[1:] for folder in folders]
-    names = [''] * len(folders)
     depth = [1] * len(folders)
     while True:
         names = ['__'.join(part[-count:]) or 'solution' for part, count in zip(parts, depth)]
@@ -108,7 +106,7 @@ def fingerprint_of(folder, options):
         try:
             if not path.is_file() or path.stat().st_size > LARGEST:
                 continue
-            digest.update(str(path.relative_to(inner)).encode() + b'\0' + path.read_bytes())
+            digest.update(os.fsencode(path.relative_to(inner)) + b'\0' + path.read_bytes())
         except OSError:  # a dangling link, or no permission: the judgement will say so
             pass
     return digest.hexdigest()[:16]

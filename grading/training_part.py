@@ -98,7 +98,7 @@ def _accuracy(context, script, torch_kind, judged, reasons):
     targets = np.array([0, 1, 2, 0, 1])
     for given in (targets, np.eye(4)[targets]):
         answer = attempt(lambda given=given: as_array(context.session.ask(
-            'accuracy', args=[script, predictions.astype(np.float32), given, torch_kind]), 'accuracy'))
+            'accuracy', args=[script, predictions.astype(np.float32), given, torch_kind]), 'accuracy returned'))
         if not isinstance(answer, Exception) and answer.size == 1 and abs(float(answer.item()) - 0.6) < 1e-6:
             return judged.append('accuracy')
         if given is targets:
