@@ -14,7 +14,9 @@ COLUMNS = ['solution', 'verdict', *PARTS, 'findings', 'seconds']
 
 
 def sentence(text):
-    return text[:1].upper() + text[1:] if text[:1].isascii() else text
+    """With a capital, unless the first word is a formula or a name such as modules.py."""
+    first = text.partition(' ')[0].rstrip(',:')
+    return text[:1].upper() + text[1:] if first.isascii() and first.isalpha() else text
 
 
 def wrapped(text, bullet=''):
@@ -39,8 +41,10 @@ def paragraph(finding, number=None):
 
 def with_place(finding):
     """The text of a finding, and where it is unless the text says so."""
-    place = f' ({finding.place})' if finding.place and finding.place not in finding.text else ''
-    return f'{sentence(finding.text)}{place}'
+    text = sentence(finding.text)
+    if not finding.place or finding.place in text:
+        return text
+    return f'{text[:-1]} ({finding.place}).' if text.endswith('.') else f'{text} ({finding.place})'
 
 
 def part_line(part, findings):

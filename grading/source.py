@@ -16,7 +16,7 @@ class Source:
 
     def __init__(self, path):
         self.name, self.exists, self.problem, self.cause = path.name, path.is_file(), None, ''
-        self.lines, self.tree = [], ast.Module([], [])
+        self.lines, self.tree = [], ast.parse('')
         if not self.exists:
             return
         try:
