@@ -159,3 +159,23 @@ def test_agreement_counts_parts_and_solutions_that_the_truth_knows(tmp_path, cap
                                          ('with this, it', 'With this, it'), ('besides, it', 'Besides, it')])
 def test_a_sentence_begins_with_a_capital_but_no_formula(text, start):
     assert report.sentence(text) == start
+
+
+def test_lines_end_at_110_characters_and_words_stay_whole():
+    full = 'a ' * 53 + 'b'  # 107 characters, and three of indentation
+    assert report.wrapped(f'{full} c') == f'   {full}\n   c'
+    assert report.wrapped(f'{full}d c', '- ').splitlines() == [f'- {full}d', '  c']
+    assert report.wrapped(f'{"a " * 52}cross-entropy') == f'   {"a " * 51}a\n   cross-entropy'
+    assert report.wrapped(f'a {"long" * 40} b') == f'   a\n   {"long" * 40}\n   b'
+
+
+def test_a_reason_takes_150_characters_of_a_line_at_most():
+    reasons = [word * (length - 5) + ' ' + 'b' * 4 for word, length in (('a', 150), ('a', 151))]
+    assert [report.part_line('mlp', judgement(mlp=('stub', reason)).findings) for reason in reasons] == [
+        f'  NumPy MLP                           stub ({"a" * 145} bbbb)',
+        f'  NumPy MLP                           stub ({"a" * 146} …)']
+
+
+def test_a_finding_by_itself_has_a_dash():
+    finding = MANY.findings.of('softmax')[0]
+    assert report.paragraph(finding) == '- softmax\n   Forward has the wrong sign.'
