@@ -20,8 +20,8 @@ def add_arguments(parser):
                                                         'summary.csv, into this folder')
     parser.add_argument('--jobs', type=COUNT, default=1, metavar='N', help='so many solutions at a time')
     parser.add_argument('--strict', action='store_true', help='departures from the assignment count as errors')
-    parser.add_argument('--points', metavar='FILE', help='a JSON object with the points of each part, for the report: '
-                                                         + ', '.join(PARTS))
+    parser.add_argument('--points', metavar='FILE', help='a JSON object with the points of parts, for the report, 1 for '
+                                                         'each that it does not name: ' + ', '.join(PARTS))
     parser.add_argument('--timeout', type=POSITIVE, default=20, metavar='SECONDS',
                         help='how long one call to a solution may take')
 
@@ -71,9 +71,10 @@ def main(arguments, parser):
     except NoServer as error:
         parser.error(str(error))
     except OSError as error:
-        where = error.filename or arguments.report
-        parser.error(('argument --report: ' if arguments.report else '') + (f'{where!r}: ' if where else '')
-                     + str(error.strerror or error))
+        if arguments.report:
+            parser.error(f'argument --report: {error.filename or arguments.report!r}: {error.strerror}: give a folder '
+                         'that can be written')
+        parser.error(str(error))
 
 
 def one(folder, arguments):
