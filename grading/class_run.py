@@ -102,7 +102,7 @@ def fingerprint_of(folder, options):
     for path in sorted(Path(__file__).parent.rglob('*.py')):
         digest.update(path.read_bytes())
     inner = locate(folder)
-    for path in sorted(inner.rglob('*.py')) if inner.is_dir() else []:
+    for path in sorted(inner.rglob('*.py')):
         try:
             if not path.is_file() or path.stat().st_size > LARGEST:
                 continue

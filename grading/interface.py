@@ -11,6 +11,7 @@ from grading.remote import Failed, Ref
 REQUIRED = {  # values of parameters without a default, by a part of their name
     'alpha': 0.7, 'slope': 0.1, 'leak': 0.1, 'negative': 0.1, 'bias': True, 'batch_norm': False, 'dropout': 0.0,
     'init': False, 'activation': 'relu', 'name': 'name', 'batch': 7, 'lr': 0.1, 'learning': 0.1, 'seed': 0,
+    'input_layer': False,
 }
 
 

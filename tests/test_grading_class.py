@@ -10,6 +10,7 @@ import re
 import shutil
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -140,10 +141,25 @@ def test_the_exit_code_says_whether_something_is_wrong(run, folders, judge, says
         assert (run('--solution', *solutions)[0], run('--solution', *solutions, '--strict')[0]) == codes
 
 
-def test_an_interrupted_run_goes_on(run, folders, judge):
-    def interrupted():
-        raise KeyboardInterrupt
+def interrupted():
+    raise KeyboardInterrupt
 
+
+def test_what_has_not_begun_when_a_run_is_interrupted_does_not_begin(run, folders, judge, monkeypatch):
+    ending, shutdown = threading.Event(), ThreadPoolExecutor.shutdown
+
+    def shut_down(executor, wait=True, **options):
+        shutdown(executor, wait=False, **options)
+        ending.set()
+        shutdown(executor, wait=wait)
+
+    monkeypatch.setattr(ThreadPoolExecutor, 'shutdown', shut_down)
+    judge.says = {'anna': interrupted, 'ben': lambda: ending.wait(20) and {}}
+    run('--solution', *folders('anna', 'ben', 'cleo'))
+    assert judge.judged in (['anna'], ['anna', 'ben'])
+
+
+def test_an_interrupted_run_goes_on(run, folders, judge):
     names = folders('anna', 'ben', 'cleo')
     judge.says = {'ben': interrupted, 'cleo': {'mlp': 'wrong'}}
     command = ['--solution', *names, '--report', 'graded']
