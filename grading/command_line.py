@@ -20,8 +20,9 @@ def add_arguments(parser):
                                                         'summary.csv, into this folder')
     parser.add_argument('--jobs', type=COUNT, default=1, metavar='N', help='so many solutions at a time')
     parser.add_argument('--strict', action='store_true', help='departures from the assignment count as errors')
-    parser.add_argument('--points', metavar='FILE', help='a JSON object with the points of parts, for the report, 1 for '
-                                                         'each that it does not name: ' + ', '.join(PARTS))
+    parser.add_argument('--points', metavar='FILE',
+                        help='a JSON object with the points of parts, for the report, 1 for each that it does not name: '
+                             + ', '.join(PARTS))
     parser.add_argument('--timeout', type=POSITIVE, default=20, metavar='SECONDS',
                         help='how long one call to a solution may take')
 

@@ -6,7 +6,7 @@ import pytest
 
 from approval import assert_approved
 from grading import agreement, report
-from grading.findings import BESIDE, CORE, PARTS, TITLES, Findings
+from grading.findings import BESIDE, CORE, KINDS, PARTS, TITLES, Findings
 from grading.judge import Judgement
 
 POINTS = dict(zip(PARTS, [3, 1, 2.5, 2, 0, 1, 1, 4]))
@@ -32,15 +32,16 @@ BESIDE_WRONG = judgement(
 MANY = judgement(
     ('linear', 'wrong', '∂L/∂b, the gradient of the bias, is the mean over the batch in place of the sum: 1/S too '
      'small, which is a sentence that goes on.',
-     {'cause': 'mean in place of sum', 'place': 'modules.py, line 16', 'quote': "self.grads['bias'] = dout.mean(axis=0)",
+     {'cause': 'mean in place of sum', 'place': 'modules.py, line 16',
+      'quote': "self.grads['bias'] = dout.mean(axis=0)",
       'example': 'came out = [[-1],\n            [1]]\nshould be = [-2, -2]',
       'hint': '∂L/∂b = Σ_s ∂L/∂Y_s: each sample adds to the loss, so the gradients add up; the 1/S of the mean loss is '
               'in ∂L/∂Y already'}),
     ('linear', 'wrong', 'forward raises KeyError (modules.py, line 12).',
      {'cause': 'raises KeyError', 'place': 'modules.py, line 12'}),
     ('linear', 'wrong', 'forward raises KeyError (modules.py, line 12).', {'cause': 'told twice'}),
-    ('linear', 'departs', 'the weights start with 2/√M, and this is a sentence that is so long that it has to be wrapped '
-                          'at the end of the line.', {'cause': 'initialization', 'place': 'modules.py, line 7'}),
+    ('linear', 'departs', 'the weights start with 2/√M, and this is a sentence that is so long that it has to be '
+                          'wrapped at the end of the line.', {'cause': 'initialization', 'place': 'modules.py, line 7'}),
     ('softmax', 'wrong', 'forward has the wrong sign.', {'cause': 'sign'}),
     ('softmax', 'remark', 'αβγ is changed in place (modules.py, line 20).', {'place': 'modules.py, line 20'}),
     ('softmax', 'remark', 'clear_cache prints 7 characters.'),
@@ -110,9 +111,9 @@ def test_the_ten_most_frequent_errors_are_listed():
 
 def test_the_verdict_on_a_solution_is_that_of_its_numpy_half():
     def overall(**verdicts):
-        kinds = {'wrong', 'departs', 'remark'}
-        return judgement(*((part, kind, 'text') for part, kind in verdicts.items() if kind in kinds),
-                         **{part: (kind, '') for part, kind in verdicts.items() if kind not in kinds}).findings.overall()
+        found = [(part, kind, 'text') for part, kind in verdicts.items() if kind in KINDS]
+        status = {part: (kind, '') for part, kind in verdicts.items() if kind not in KINDS}
+        return judgement(*found, **status).findings.overall()
 
     assert [overall(), overall(mlp='remark'), overall(mlp='departs'), overall(linear='departs', mlp='wrong')] == [
         'right', 'right', 'departs', 'wrong']

@@ -140,7 +140,8 @@ def test_a_place_is_the_last_line_that_computes_what_was_looked_for(read):
     file = read(PLACES)
     places = {(name, pattern): file.place('A', name, pattern) for name, pattern in [
         ('forward', 'where'), ('forward', 'where|return'), ('forward', 'mask'), ('backward', 'return|dx'),
-        ('backward', 'return'), ('backward', 'def|out$'), ('other', 'return'), ('nothing', 'return'), ('missing', 'return')]}
+        ('backward', 'return'), ('backward', 'def|out$'), ('other', 'return'),
+        ('nothing', 'return'), ('missing', 'return')]}
     assert places == {
         ('forward', 'where'): 'modules.py, line 6', ('forward', 'where|return'): 'modules.py, line 6',
         ('forward', 'mask'): 'modules.py, line 6', ('backward', 'return|dx'): 'modules.py, line 10',
@@ -196,7 +197,8 @@ def test_a_file_that_is_not_there_too_large_or_not_to_be_read(read, monkeypatch,
     assert unreadable.problem == large.problem
     (tmp_path / 'modules.py').write_text('')
     unreadable = Source(tmp_path / 'modules.py')
-    assert (unreadable.problem, unreadable.cause) == ('modules.py can not be read: Permission denied', 'unreadable file')
+    assert unreadable.problem == 'modules.py can not be read: Permission denied'
+    assert unreadable.cause == 'unreadable file'
 
 
 def test_a_warning_of_an_escape_is_no_problem_and_is_not_shown(read, recwarn):
