@@ -177,7 +177,7 @@ def test_a_linear_module_in_a_net_has_the_shape_of_its_weight(session):
     maker = LinearMaker(session, 'Linear1')  # stored (M, N)
     assert maker.transposed and maker.cls == 'Linear1'
     linear = maker.make(4, 5)
-    assert (linear.shape, maker.around(linear.ref).shape) == ((5, 4), (5, 4))
+    assert (linear.shape, maker.around(linear.ref).shape, linear.cls) == ((5, 4), (5, 4), 'Linear1')
     assert LinearMaker(session, 'Linear0').around(linear.ref).shape == (4, 5)
     for weight, words in ((np.ones(6), 'has shape (6,)'), (np.ones((1, 2, 3)), 'has shape (1, 2, 3)'),
                           (None, 'is None, no array')):
