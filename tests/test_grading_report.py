@@ -138,7 +138,7 @@ def rows_and_truth(folder):
     parts = dict.fromkeys(CORE, 'right')
     truth = {'a': parts, 'b': parts | {'linear': 'wrong', 'mlp': 'stub'}, 'd': parts}
     rows = [{'solution': 'x/c', **parts}, {'solution': 'x/a', **parts, 'linear': 'departs'},
-            {'solution': 'x/b/', **parts, 'mlp': 'wrong'}, {'solution': 'd', **parts}]
+            {'solution': 'x/b/', **parts, 'mlp': 'wrong'}, {'solution': 'd', **parts, 'softmax': 'wrong'}]
     lines = [','.join(row.values()) for row in rows]
     (folder / 'summary.csv').write_text('\n'.join([','.join(rows[0]), *lines]), encoding='utf-8')
     (folder / 'truth.json').write_text(json.dumps(truth), encoding='utf-8')
@@ -148,11 +148,13 @@ def rows_and_truth(folder):
 def test_agreement_counts_parts_and_solutions_that_the_truth_knows(tmp_path, capsys):
     rows, truth = rows_and_truth(tmp_path)
     assert agreement.compare(rows, truth) == (
-        16, 18, 2, 3, [['b', 'linear', 'wrong', 'right'], ['b', 'mlp', 'stub', 'wrong']])
+        15, 18, 1, 3, [['b', 'linear', 'wrong', 'right'], ['b', 'mlp', 'stub', 'wrong'],
+                       ['d', 'softmax', 'right', 'wrong']])
     agreement.main(tmp_path / 'summary.csv', tmp_path / 'truth.json')
     assert capsys.readouterr().out == (
-        'parts: 16 of 18 agree; solutions: 2 of 3 agree in every part\n'
-        '  b, linear: truth wrong, verdict right\n  b, mlp: truth stub, verdict wrong\n')
+        'parts: 15 of 18 agree; solutions: 1 of 3 agree in every part\n'
+        '  b, linear: truth wrong, verdict right\n  b, mlp: truth stub, verdict wrong\n'
+        '  d, softmax: truth right, verdict wrong\n')
 
 
 @pytest.mark.parametrize('text, start', [('∂L/∂W is', '∂L/∂W is'), ('forward has', 'Forward has'), ('', ''), ('α', 'α'),
