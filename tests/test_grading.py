@@ -328,7 +328,7 @@ class MLP(object):
 
 @pytest.mark.parametrize('text, words', [
     ('import numpy as np\n<<<<<<< HEAD\nx = 1\n=======\nx = 2\n>>>>>>> main\n', 'merge conflict, the first in line 2'),
-    ('def f(:\n', 'no Python'),
+    ('def f(:\n', 'Python can not read modules.py'),
     ('import numpy as np\nraise OSError("no such thing")\n', 'no such thing')])
 def test_a_file_that_can_not_be_used_is_one_finding(judged, text, words):
     judgement = judged(files={'modules.py': text, 'mlp_numpy.py': small_solutions.MLP_NUMPY})
