@@ -15,13 +15,14 @@ from grading.findings import CORE
 
 
 def compare(rows, truth):
-    """→ (parts that agree, parts, solutions that agree in every part, solutions, [number, part, truth, verdict])."""
+    """→ (parts that agree, parts, solutions that agree in every part, solutions, [solution, part, truth, verdict])."""
     agree, parts, whole, solutions, differing = 0, 0, 0, 0, []
-    for number, row in enumerate(rows):
-        expected = truth.get(Path(row['solution']).name)
-        if expected is None:
+    for row in rows:
+        name = Path(row['solution']).name
+        if name not in truth:
             continue
-        found = [[number, part, expected[part], row[part]] for part in CORE
+        expected = truth[name]
+        found = [[name, part, expected[part], row[part]] for part in CORE
                  if expected[part] != ('right' if row[part] == 'departs' else row[part])]
         differing += found
         parts, agree = parts + len(CORE), agree + len(CORE) - len(found)
@@ -34,8 +35,8 @@ def main(summary, truth):
         rows = list(csv.DictReader(file))
     agree, parts, whole, solutions, differing = compare(rows, json.loads(Path(truth).read_text(encoding='utf-8')))
     print(f'parts: {agree} of {parts} agree; solutions: {whole} of {solutions} agree in every part')
-    for number, part, expected, verdict in differing:
-        print(f'  solution {number}, {part}: truth {expected}, verdict {verdict}')
+    for name, part, expected, verdict in differing:
+        print(f'  {name}, {part}: truth {expected}, verdict {verdict}')
 
 
 if __name__ == '__main__':

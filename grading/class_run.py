@@ -17,9 +17,10 @@ from grading.judge import Judgement, judge, locate
 from grading.remote import NoServer, Server
 from grading.source import LARGEST
 from storage.files import atomic_write
+from training.process import say
 
 
-def run(folders, options, folder=None, show=print):
+def run(folders, options, folder=None, show=say):
     """Judge the folders → their entries (report.as_json), in order; with `folder`, everything is written there.
 
     options: points, strict, timeout, jobs. show: called with each line.
@@ -28,7 +29,7 @@ def run(folders, options, folder=None, show=print):
     entries = [None] * len(folders)
     if folder:
         folder.mkdir(parents=True, exist_ok=True)
-    lock, local, servers = threading.Lock(), threading.local(), []
+    local, servers = threading.local(), []
 
     def one(index):
         path = Path(folders[index])
@@ -37,8 +38,7 @@ def run(folders, options, folder=None, show=print):
         if entry is None:
             if not hasattr(local, 'server'):
                 local.server = Server(timeout=options.timeout)
-                with lock:
-                    servers.append(local.server)
+                servers.append(local.server)
             try:
                 judgement = judge(local.server, path, given=folders[index])
             except NoServer:
@@ -82,7 +82,6 @@ def not_judged(folder, error):
 def names_of(folders):
     """A file name for each folder: its last part, with those before it where two are the same."""
     parts = [Path(os.path.abspath(folder)).parts[1:] for folder in folders]
-    names = [''] * len(folders)
     depth = [1] * len(folders)
     while True:
         names = ['__'.join(part[-count:]) or 'solution' for part, count in zip(parts, depth)]
@@ -104,11 +103,11 @@ def fingerprint_of(folder, options):
     for path in sorted(Path(__file__).parent.rglob('*.py')):
         digest.update(path.read_bytes())
     inner = locate(folder)
-    for path in sorted(inner.rglob('*.py')) if inner.is_dir() else []:
+    for path in sorted(inner.rglob('*.py')):
         try:
             if not path.is_file() or path.stat().st_size > LARGEST:
                 continue
-            digest.update(str(path.relative_to(inner)).encode() + b'\0' + path.read_bytes())
+            digest.update(os.fsencode(path.relative_to(inner)) + b'\0' + path.read_bytes())
         except OSError:  # a dangling link, or no permission: the judgement will say so
             pass
     return digest.hexdigest()[:16]

@@ -8,7 +8,7 @@ from grading import class_run, report
 from grading.findings import PARTS
 from grading.judge import judge
 from grading.remote import NoServer, Server
-from training.process import say
+from training.process import exit_code, say, signals_as_ctrl_c
 from training.settings import COUNT, POSITIVE
 
 
@@ -21,8 +21,9 @@ def add_arguments(parser):
                                                         'summary.csv, into this folder')
     parser.add_argument('--jobs', type=COUNT, default=1, metavar='N', help='so many solutions at a time')
     parser.add_argument('--strict', action='store_true', help='departures from the assignment count as errors')
-    parser.add_argument('--points', metavar='FILE', help='a JSON object with the points of each part, for the report: '
-                                                         + ', '.join(PARTS))
+    parser.add_argument('--points', metavar='FILE',
+                        help='a JSON object with the points of parts, for the report, 1 for each that it does not name: '
+                             + ', '.join(PARTS))
     parser.add_argument('--timeout', type=POSITIVE, default=20, metavar='SECONDS',
                         help='how long one call to a solution may take')
 
@@ -38,11 +39,14 @@ def read_points(path):
         raise ValueError(f'{path!r} can not be read: {error.strerror}') from error
     except ValueError as error:
         raise ValueError(f'{path!r} is no JSON: {error}') from error
-    if not isinstance(given, dict) or not set(given) <= set(PARTS):
-        raise ValueError(f'{path!r} should be one object with points for some of {", ".join(PARTS)}')
+    if not isinstance(given, dict):
+        raise ValueError(f'{path!r} is no object: give one with points for some of {", ".join(PARTS)}')
     for part, value in given.items():
+        if part not in PARTS:
+            raise ValueError(f'{path!r}: there is no part {part!r}: give points for some of {", ".join(PARTS)}')
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1e6:
-            raise ValueError(f'{path!r}: the points of {part} are {value!r}: give a number of at least 0')
+            raise ValueError(f'{path!r}: the points of {part} are {value!r}: give a number of at least 0 and below '
+                             'a million')
     return {**points, **given}
 
 
@@ -54,31 +58,26 @@ def main(arguments, parser):
         arguments.points = read_points(arguments.points)
     except ValueError as error:
         parser.error(f'argument --points: {error}')
-    if len(arguments.solution) == 1 and not arguments.report:
-        folder = arguments.solution[0]
-        if not Path(folder).is_dir():
-            parser.error(f'argument --solution: {folder!r} is not a folder: give the one that has modules.py and '
-                         'mlp_numpy.py')
-        try:
-            return one(folder, arguments)
-        except NoServer as error:
-            parser.error(str(error))
     if arguments.report and Path(arguments.report).exists() and not Path(arguments.report).is_dir():
         parser.error(f'argument --report: {arguments.report!r} is a file: give a folder for the reports')
+    alone = len(arguments.solution) == 1 and not arguments.report
+    if alone and not Path(arguments.solution[0]).is_dir():
+        parser.error(f'argument --solution: {arguments.solution[0]!r} is not a folder: give the one that has '
+                     'modules.py and mlp_numpy.py')
     try:
-        entries = class_run.run(arguments.solution, arguments, arguments.report and Path(arguments.report))
-    except KeyboardInterrupt:
+        with signals_as_ctrl_c():
+            return one(arguments.solution[0], arguments) if alone else many(arguments)
+    except KeyboardInterrupt as interrupt:
         print('unittests.py: interrupted' + (': the same command goes on where it was' if arguments.report else ''),
               file=sys.stderr)
-        return 130
+        return exit_code(interrupt)
     except NoServer as error:
         parser.error(str(error))
     except OSError as error:
-        parser.error(f'argument --report: {error.filename or arguments.report!r}: {error.strerror}')
-    say(f'\n{report.table(entries)}')
-    if arguments.report:
-        say(f'\nreport: {Path(arguments.report) / "summary.csv"}, a page and a JSON for each solution beside it')
-    return int(any(_fails(entry, arguments.strict) for entry in entries))
+        if arguments.report:
+            parser.error(f'argument --report: {error.filename or arguments.report!r}: {error.strerror}: give a folder '
+                         'that can be written')
+        parser.exit(1, f'{parser.prog}: error: {error}\n')
 
 
 def one(folder, arguments):
@@ -87,10 +86,19 @@ def one(folder, arguments):
     with Server(timeout=arguments.timeout) as server:
         judgement = judge(server, folder, given=folder, tell=lambda part, findings: say(
             report.part_line(part, findings)))
-    say(report.details(judgement))
+    say(report.details(judgement), end='')
     say(f'\ninterface met: {"; ".join(judgement.interface) or "none"}\nprotection: {judgement.protection}\n')
     say(f'verdict: {report.headline(judgement)}')
     return int(_fails(report.as_json(judgement, arguments.points, arguments.strict), arguments.strict))
+
+
+def many(arguments):
+    """A class, with its report where one is asked for."""
+    entries = class_run.run(arguments.solution, arguments, arguments.report and Path(arguments.report))
+    say(f'\n{report.table(entries)}')
+    if arguments.report:
+        say(f'\nreport: {Path(arguments.report) / "summary.csv"}, a page and a JSON for each solution beside it')
+    return int(any(_fails(entry, arguments.strict) for entry in entries))
 
 
 def _fails(entry, strict):

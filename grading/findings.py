@@ -67,7 +67,3 @@ class Findings:
         if not set(verdicts) <= set(OK):
             return 'wrong'
         return 'departs' if 'departs' in verdicts else 'right'
-
-    def any_wrong(self):
-        """Is there an error in any part, those beside the NumPy half included?"""
-        return self.overall() not in OK or any(self.verdict(part) == 'wrong' for part in BESIDE)

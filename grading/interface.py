@@ -11,6 +11,7 @@ from grading.remote import Failed, Ref
 REQUIRED = {  # values of parameters without a default, by a part of their name
     'alpha': 0.7, 'slope': 0.1, 'leak': 0.1, 'negative': 0.1, 'bias': True, 'batch_norm': False, 'dropout': 0.0,
     'init': False, 'activation': 'relu', 'name': 'name', 'batch': 7, 'lr': 0.1, 'learning': 0.1, 'seed': 0,
+    'input_layer': False,
 }
 
 
@@ -28,16 +29,19 @@ class Session:
         self.server, self.folder, self.preload = server, folder, preload
         self.process, self.imported = None, {}
         self.signatures, self.class_lists = {}, {}
-        self.interface, self.facts, self.printed, self.output = [], {}, 0, b''
+        self.interface, self.facts, self.printed = [], {}, 0
 
     def met(self, words):
         if words not in self.interface:
             self.interface.append(words)
 
     def ask(self, op, **arguments):
+        self.be_there()
+        return self.process.ask(op, **arguments)
+
+    def be_there(self):
         if self.process is None or self.process.ended:
             self.restart()
-        return self.process.ask(op, **arguments)
 
     def restart(self):
         self.close()
@@ -47,14 +51,12 @@ class Session:
     def close(self):
         if self.process:
             self.printed += self.process.printed
-            self.output = self.output or self.process.output
             self.process.close()
         self.process = None
 
     def require(self, module):
         """Import a file of the solution, once. Raises Failed, as often as it is asked for."""
-        if self.process is None or self.process.ended:
-            self.restart()
+        self.be_there()
         if module not in self.imported:
             try:
                 self.process.ask('import_module', name=module, timeout=max(60, self.server.timeout))
@@ -117,7 +119,7 @@ class Thing:
 
     def array(self, method, *args):
         """As call, for a method that has to return an array. Raises Malformed where it returns something else."""
-        return as_array(self.call(method, *args), f'{self.cls}.{method}')
+        return as_array(self.call(method, *args), f'{self.cls}.{method} returned')
 
     def get(self, *path):
         return self.session.ask('get', target=self.ref, path=list(path))
@@ -136,7 +138,8 @@ class Thing:
             pass
 
 
-def as_array(value, name):
+def as_array(value, what):
+    """what: how a sentence about the value begins, 'forward returned' say. Raises Malformed where it is no array."""
     if isinstance(value, np.ndarray):
         return value
     if isinstance(value, (int, float)) and not isinstance(value, bool):
@@ -148,7 +151,7 @@ def as_array(value, name):
                 return array
         except ValueError:  # rows of different lengths
             pass
-    raise Malformed(f'{name} returned {describe_value(value)}, no array')
+    raise Malformed(f'{what} {describe_value(value)}, no array')
 
 
 def describe_value(value):
@@ -161,15 +164,13 @@ def describe_value(value):
     return f'a {type(value).__name__}' if isinstance(value, (list, dict)) else repr(value)
 
 
-def as_weight(array, shape, transposed):
+def as_weight(array, transposed):
     """A weight or its gradient, stored (M, N) where transposed, as (N, M); of another shape as it is."""
-    array = np.asarray(array)
     return array.T if transposed and array.ndim == 2 else array
 
 
 def as_bias(array, size):
     """A bias or its gradient of N numbers in any shape as (N,); of another size as it is."""
-    array = np.asarray(array)
     return array.reshape(size) if array.size == size and array.ndim <= 2 else array
 
 
@@ -182,22 +183,22 @@ class Linear(Thing):
 
     def parameter(self, name):
         value = self.get('params', [self.keys[name]])
-        array = as_array(value, f"params['{self.keys[name]}']")
+        array = as_array(value, f"params['{self.keys[name]}'] is")
         if name == 'weight':
-            return as_weight(array, self.shape, self.transposed)
+            return as_weight(array, self.transposed)
         return np.full(self.shape[0], array.item()) if array.size == 1 else as_bias(array, self.shape[0])
 
     def set_parameters(self, weight, bias):
         """Put values of our own in, in the shapes that the solution has."""
-        self.set(['params', [self.keys['weight']]], np.array(weight.T if self.transposed else weight))
+        self.set(['params', [self.keys['weight']]], weight.T if self.transposed else weight)
         old = np.asarray(self.get('params', [self.keys['bias']]))
-        self.set(['params', [self.keys['bias']]], np.array(bias if old.size == 1 else bias.reshape(old.shape)))
+        self.set(['params', [self.keys['bias']]], bias if old.size == 1 else bias.reshape(old.shape))
 
     def gradient(self, name):
         """The gradient as it stands in grads: (N, M) and (N,) where it has as many numbers; Malformed for no array."""
-        value = as_array(self.get('grads', [self.keys[name]]), f"grads['{self.keys[name]}']")
+        value = as_array(self.get('grads', [self.keys[name]]), f"grads['{self.keys[name]}'] is")
         if name == 'weight':
-            return as_weight(value, self.shape, self.transposed)
+            return as_weight(value, self.transposed)
         return as_bias(value, self.shape[0])
 
 
@@ -213,7 +214,7 @@ class LinearMaker:
         try:
             params = thing.get('params')
         except Failed as failed:
-            raise Malformed(f'{cls} has no dict params: {failed}') from failed
+            raise Malformed(f'it has no dict params: {failed}') from failed
         if not isinstance(params, dict):
             raise Malformed(f'params is {describe_value(params)}, no dict')
         self.keys = {}
@@ -225,17 +226,15 @@ class LinearMaker:
         weight = params[self.keys['weight']]
         shape = weight.shape if isinstance(weight, np.ndarray) else None
         if shape not in ((2, 3), (3, 2)):
-            raise Malformed(f"params['{self.keys['weight']}'] of {cls}(3, 2) is {describe_value(weight)}: it should "
-                            'have shape (2, 3)')
+            raise Malformed(f"params['{self.keys['weight']}'] is {describe_value(weight)}: it should have shape (2, 3)")
         self.transposed = shape == (3, 2)
         bias = params[self.keys['bias']]
-        self.bias_shape = np.shape(bias) if isinstance(bias, (np.ndarray, int, float)) else None
-        if self.bias_shape not in ((2,), (1, 2), (2, 1), (), (1,), (1, 1)):
-            raise Malformed(f"params['{self.keys['bias']}'] of {cls}(3, 2) is {describe_value(bias)}: it should have "
-                            'shape (2,)')
+        shape = np.shape(bias) if isinstance(bias, (np.ndarray, int, float)) else None
+        if shape not in ((2,), (1, 2), (2, 1), (), (1,), (1, 1)):
+            raise Malformed(f"params['{self.keys['bias']}'] is {describe_value(bias)}: it should have shape (2,)")
         self.has_input_layer = 'input_layer' in [name for name, *_ in session.signature('modules', cls)]
         session.met('weight (in, out)' if self.transposed else 'weight (out, in)')
-        session.met(f'bias {("N".join(str(self.bias_shape).split("2")) if self.bias_shape else "a scalar")}')
+        session.met(f'bias {str(shape).replace("2", "N")}' if shape else 'bias a scalar')
         if not self.has_input_layer:
             session.met('no input_layer')
 
@@ -247,7 +246,7 @@ class LinearMaker:
         """A linear module that is there already, in an MLP."""
         thing = Thing(self.session, ref, self.cls)
         if shape is None:
-            weight = as_array(thing.get('params', [self.keys['weight']]), 'the weight')
+            weight = as_array(thing.get('params', [self.keys['weight']]), 'a weight in the MLP is')
             if weight.ndim != 2:
                 raise Malformed(f'a weight in the MLP has shape {weight.shape}')
             shape = weight.shape[::-1] if self.transposed else weight.shape

@@ -258,7 +258,7 @@ def _start(context, maker):
     try:
         linear.call('forward', np.ones((7, 5)))
         linear.call('backward', np.ones((7, 4)))
-        after = as_array(linear.get('grads', [maker.keys['bias']]), 'grads')
+        after = as_array(linear.get('grads', [maker.keys['bias']]), 'grads is')
         bias = np.asarray(params[maker.keys['bias']])
         if after.size == 4 and after.shape != bias.shape:
             context.departs(PART, f'The gradient of the bias has shape {after.shape}, the bias {bias.shape}: an update '

@@ -3,8 +3,7 @@
 import collections
 import textwrap
 
-from grading import findings as words
-from grading.findings import BESIDE, CORE, OK, PARTS, TITLES
+from grading.findings import BESIDE, CORE, KINDS, OK, PARTS, TITLES
 
 HEADINGS = {
     'wrong': 'Errors: what is computed is not what the mathematics says',
@@ -15,8 +14,9 @@ COLUMNS = ['solution', 'verdict', *PARTS, 'findings', 'seconds']
 
 
 def sentence(text):
-    """A text that begins with a capital, unless it begins with a symbol or the name of a file."""
-    return text[:1].upper() + text[1:] if text[:1].isascii() and not text.split(' ')[0].endswith('.py') else text
+    """With a capital, unless the first word is a formula or a name such as modules.py."""
+    first = text.partition(' ')[0].rstrip(',:')
+    return text[:1].upper() + text[1:] if first.isascii() and first.isalpha() else text
 
 
 def wrapped(text, bullet=''):
@@ -39,46 +39,49 @@ def paragraph(finding, number=None):
     return '\n'.join(lines)
 
 
+def with_place(finding):
+    """The text of a finding, and where it is unless the text says so."""
+    text = sentence(finding.text)
+    if not finding.place or finding.place in text:
+        return text
+    return f'{text[:-1]} ({finding.place}).' if text.endswith('.') else f'{text} ({finding.place})'
+
+
 def part_line(part, findings):
-    verdict = findings.verdict(part)
-    reason = findings.reasons.get(part, '')
-    return f'  {TITLES[part]:36}{verdict}' + (f' ({reason[:150]})' if reason else '')
+    reason = textwrap.shorten(findings.reasons.get(part, ''), 150, placeholder=' …')
+    return f'  {TITLES[part]:36}{findings.verdict(part)}' + (f' ({reason})' if reason else '')
 
 
 def headline(judgement):
     findings = judgement.findings
-    verdict = findings.overall()
     beside = [TITLES[part] for part in BESIDE if findings.verdict(part) == 'wrong']
     right = sum(findings.verdict(part) in OK for part in CORE)
-    return (f'{judgement.folder}: {verdict}, {right} of {len(CORE)} parts right'
+    return (f'{judgement.folder}: {findings.overall()}, {right} of {len(CORE)} parts right'
             + (f'; wrong beside them: {", ".join(beside)}' if beside else ''))
 
 
 def details(judgement):
-    """The findings by kind, as text."""
-    lines = []
-    for kind in words.KINDS:
+    """The findings by kind, as text: each block between blank lines; '' where nothing was found."""
+    blocks = []
+    for kind in KINDS:
         found = [finding for part in PARTS for finding in judgement.findings.of(part, kind)]
         if found:
-            lines += ['', HEADINGS[kind], '']
-        for number, finding in enumerate(found, 1):
-            if kind == 'wrong':
-                lines += [paragraph(finding, number), '']
-            else:
-                place = f' ({finding.place})' if finding.place and finding.place not in finding.text else ''
-                lines.append(wrapped(f'{TITLES[finding.part]}: {sentence(finding.text)}{place}', '- '))
-    return '\n'.join(lines).rstrip()
+            blocks.append(HEADINGS[kind])
+        if kind == 'wrong':
+            blocks += [paragraph(finding, number) for number, finding in enumerate(found, 1)]
+        elif found:
+            blocks.append('\n'.join(wrapped(f'{TITLES[finding.part]}: {with_place(finding)}', '- ')
+                                    for finding in found))
+    return ''.join(f'\n{block}\n' for block in blocks)
 
 
 def page(judgement):
     """What can be sent to the student."""
-    lines = [headline(judgement), '']
-    lines += [part_line(part, judgement.findings) for part in PARTS]
-    lines += [details(judgement), '']
-    if judgement.interface:
-        lines.append(wrapped(f'Interface met: {"; ".join(judgement.interface)}.', '* '))
-    lines.append(wrapped(f'Judged in {judgement.seconds:.1f} s. Protection: {judgement.protection}.', '* '))
-    return '\n'.join(lines) + '\n'
+    parts = '\n'.join(part_line(part, judgement.findings) for part in PARTS)
+    notes = [f'Interface met: {"; ".join(judgement.interface)}.'] if judgement.interface else []
+    notes.append(f'Judged in {judgement.seconds:.1f} s. Protection: {judgement.protection}.')
+    notes = '\n'.join(wrapped(note, '* ') for note in notes)
+    return f'{headline(judgement)}\n\n{parts}\n{details(judgement)}\n{notes}\n'
 
 
 def as_json(judgement, points, strict):
@@ -88,13 +91,11 @@ def as_json(judgement, points, strict):
     for part in PARTS:
         verdict = findings.verdict(part)
         passed = verdict == 'right' or verdict == 'departs' and not strict
-        found = [f'{sentence(finding.text)}{f" ({finding.place})" if finding.place else ""}'
-                 for finding in findings.of(part)]
         reason = findings.reasons.get(part)
         tests.append({
             'name': TITLES[part], 'part': part, 'score': points[part] if passed else 0, 'max_score': points[part],
             'status': 'passed' if passed else 'failed',
-            'output': '\n'.join([f'{verdict}{f": {reason}" if reason else ""}', *found])})
+            'output': '\n'.join([f'{verdict}{f": {reason}" if reason else ""}', *map(with_place, findings.of(part))])})
     return {
         'solution': judgement.folder, 'verdict': findings.overall(),
         'parts': {part: findings.verdict(part) for part in PARTS},
@@ -113,10 +114,15 @@ def row(entry):
             'findings': ' | '.join(texts), 'seconds': entry['seconds']}
 
 
+def errors(entry):
+    """Part and cause of the errors that don't follow from another, each once."""
+    return list(dict.fromkeys(f'{finding["part"]}: {finding["cause"]}' for finding in entry['findings']
+                              if finding['kind'] == 'wrong' and finding['cause'] not in ('follows', 'inherited')))
+
+
 def one_line(entry):
-    wrong = [finding['cause'] or finding['text'] for finding in entry['findings']
-             if finding['kind'] == 'wrong' and finding['cause'] not in ('follows', 'inherited')]
-    return f'{entry["solution"]}: {entry["verdict"]}' + (f' ({"; ".join(dict.fromkeys(wrong))})' if wrong else '')
+    wrong = errors(entry)
+    return f'{entry["solution"]}: {entry["verdict"]}' + (f' ({"; ".join(wrong)})' if wrong else '')
 
 
 def table(entries):
@@ -126,13 +132,9 @@ def table(entries):
     for part in [*PARTS, 'verdict']:
         counts = collections.Counter(entry['verdict'] if part == 'verdict' else entry['parts'][part]
                                      for entry in entries)
-        lines.append(f'{part:22}' + ''.join(f'{counts[verdict] or "":>12}' for verdict in verdicts))
-    causes = collections.Counter()
-    for entry in entries:
-        causes.update({(finding['part'], finding['cause']) for finding in entry['findings']
-                       if finding['kind'] == 'wrong'
-                       and finding['cause'] not in ('follows', 'inherited')})
-    if causes:
-        lines += ['', 'The most frequent errors:']
-        lines += [f'{count:5}  {part}: {cause}' for (part, cause), count in causes.most_common(10)]
+        lines.append((f'{part:22}' + ''.join(f'{counts[verdict] or "":>12}' for verdict in verdicts)).rstrip())
+    frequent = collections.Counter(error for entry in entries for error in errors(entry)).most_common(10)
+    if frequent:
+        lines += ['', 'The most frequent errors, and in how many solutions:']
+        lines += [f'{count:5}  {error}' for error, count in frequent]
     return '\n'.join(lines)

@@ -16,7 +16,7 @@ class Source:
 
     def __init__(self, path):
         self.name, self.exists, self.problem, self.cause = path.name, path.is_file(), None, ''
-        self.lines, self.tree = [], ast.Module([], [])
+        self.lines, self.tree = [], ast.parse('')
         if not self.exists:
             return
         try:
@@ -33,16 +33,18 @@ class Source:
                 warnings.simplefilter('ignore')  # of escapes such as '\d' in a plain string
                 self.tree = ast.parse(content)
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-            markers = [number for number, line in enumerate(self.lines, 1) if MARKER.match(line)]
-            line = getattr(error, 'lineno', None) or 1
-            if markers:
-                self.problem = (f'{path.name} has the markers of a merge conflict, the first in line {markers[0]}: '
-                                'no Python, so nothing in it can be used')
-                self.cause = 'merge conflict'
-            else:
-                self.problem = (f'{path.name} is no Python: {getattr(error, "msg", None) or error} in line {line}: '
-                                f'{self.line(line)}')
-                self.cause = 'syntax error'
+            self.problem, self.cause = self._no_python(error)
+
+    def _no_python(self, error):
+        """(what keeps Python from reading the file, its cause)"""
+        for number, line in enumerate(self.lines, 1):
+            if MARKER.match(line):
+                return (f'{self.name} has the markers of a merge conflict, the first in line {number}: no Python, so '
+                        'nothing in it can be used', 'merge conflict')
+        number = getattr(error, 'lineno', None)
+        words = getattr(error, 'msg', None) or str(error) or type(error).__name__
+        where = f' in line {number}: {self.line(number)}' if number else ''
+        return f'Python can not read {self.name}: {words}{where}', 'syntax error'
 
     def line(self, number):
         return self.lines[number - 1].strip()[:100] if 0 < number <= len(self.lines) else ''
@@ -93,7 +95,7 @@ class Source:
         node = self.method(cls, method)
         if node is None:
             return ''
-        numbers = [number for number in range(node.lineno + 1, (node.end_lineno or node.lineno) + 1)
+        numbers = [number for number in range(node.lineno + 1, node.end_lineno + 1)
                    if re.search(pattern, self.line(number)) and not self.line(number).startswith('#')]
         computing = [number for number in numbers if not re.fullmatch(r'return [\w.]+\s*(#.*)?', self.line(number))]
         return f'{self.name}, line {(computing or numbers or [node.lineno])[which]}'
@@ -110,42 +112,29 @@ class Source:
             if isinstance(node, ast.Import):
                 names.update(alias.name for alias in node.names)
             elif isinstance(node, ast.ImportFrom):
-                names.add(node.module or '')
-                names.update(alias.name for alias in node.names if node.level and not node.module)
+                names.update([node.module] if node.module else [alias.name for alias in node.names])
         return names
 
 
 def is_stub(function):
     """Does a function do nothing: pass, a bare return, NotImplementedError, or the return of a name it never sets?"""
     body = [node for node in function.body if not _says_nothing(node)]
-    if not body:
-        return True
-    if _is_not_implemented(body[0]):  # whatever stands behind it is never reached
-        return True
-    *front, last = body
-    arguments = {argument.arg for argument in function.args.args}
-    if front:
+    if not body or isinstance(body[0], ast.Raise) and 'NotImplemented' in ast.dump(body[0]):
+        return True  # whatever stands behind NotImplementedError is never reached
+    if len(body) > 1 or not isinstance(body[0], ast.Return):
         return False
-    if isinstance(last, ast.Return):
-        return last.value is None or isinstance(last.value, ast.Constant) or (
-            isinstance(last.value, ast.Name) and last.value.id not in arguments)
-    return False
-
-
-def _is_not_implemented(node):
-    return isinstance(node, ast.Raise) and 'NotImplemented' in ast.dump(node)
+    value, arguments = body[0].value, {argument.arg for argument in function.args.args}
+    return value is None or isinstance(value, ast.Constant) or (
+        isinstance(value, ast.Name) and value.id not in arguments)
 
 
 def _says_nothing(node):
-    if isinstance(node, ast.Pass) or isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
-        return True
-    if isinstance(node, ast.Expr) and 'super' in ast.dump(node):
-        return True
+    if isinstance(node, ast.Expr):  # a docstring, or super().__init__()
+        return isinstance(node.value, ast.Constant) or 'super' in ast.dump(node)
     if isinstance(node, ast.Assign):  # out = None, or params = {'weight': None, 'bias': None}
-        value = node.value
-        values = value.values if isinstance(value, ast.Dict) else [value]
+        values = node.value.values if isinstance(node.value, ast.Dict) else [node.value]
         return all(isinstance(item, ast.Constant) and item.value is None for item in values)
-    return False
+    return isinstance(node, ast.Pass)
 
 
 def _is_loop_over_names(node):
@@ -153,24 +142,17 @@ def _is_loop_over_names(node):
     iterables = [node.iter] if isinstance(node, ast.For) else [
         generator.iter for generator in getattr(node, 'generators', [])]
     text = ' '.join(ast.unparse(iterable) for iterable in iterables)
-    return isinstance(node, ast.While) is False and bool(
-        re.search(r"params|grads|\.keys\(\)|\.items\(\)|^[\[(]['\"]", text))
+    return bool(re.search(r"params|grads|\.keys\(\)|\.items\(\)|^[\[(]['\"]", text))
 
 
 PRELOADED = ['torch', 'matplotlib.pyplot', 'pandas', 'seaborn', 'tqdm.auto']  # imported once for all solutions
 
 
-def libraries(folder, names, seen=None):
+def libraries(folder, names):
     """The PRELOADED libraries that files of the solution, or its files that they import, import."""
-    seen = set() if seen is None else seen
-    found = set()
-    for name in names:
-        if name in seen:
-            continue
-        seen.add(name)
+    files, roots = list(names), set()
+    for name in files:  # which grows
         imported = Source(Path(folder) / f'{name}.py').imports()
-        roots = {module.partition('.')[0] for module in imported}
-        found.update(library for library in PRELOADED if library.partition('.')[0] in roots)
-        last = [module.rpartition('.')[2] for module in imported]
-        found |= libraries(folder, [module for module in last if (Path(folder) / f'{module}.py').is_file()], seen)
-    return found
+        roots.update(module.partition('.')[0] for module in imported)
+        files += {module.rpartition('.')[2] for module in imported}.difference(files)
+    return {library for library in PRELOADED if library.partition('.')[0] in roots}

@@ -48,7 +48,7 @@ def test_the_solution_of_this_project_is_right_in_its_scripts_too(server):
 def test_a_mistake_beside_the_numpy_half_counts_but_its_verdict_is_that_of_the_half(judged):
     findings = judged(('            n_inputs = out\n', ''), ('copy.deepcopy(model)', 'model'))
     assert (findings.verdict('pytorch'), findings.verdict('training')) == ('not judged', 'wrong')
-    assert findings.overall() == 'right' and findings.any_wrong()
+    assert findings.overall() == 'right'
 
 
 TAKES = '(hidden_dims, lr, batch_size, epochs, seed, data_dir):\n    '
