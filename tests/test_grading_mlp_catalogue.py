@@ -93,6 +93,7 @@ MLP = [
     ('can not be built', SIZES, f'{SIZES}\n        for i, n in sizes:\n            print(n)'),
     ('can not be built', LAST, LAST + "        self.layers[-1].params['weight'] = np.zeros((2, 3, 4))\n"),
     ('empty n_hidden', START, START + '        n_hidden[0]\n'),
+    ('empty n_hidden', LAST, LAST.replace('sizes[-2]', 'sizes[-2 if n_hidden else -1]')),
     ('empty n_hidden', FORWARD, FORWARD + ' + 0 * self.layers[2].alpha if len(self.layers) == 2 else x'),
     ('empty n_hidden', BACKWARD, BACKWARD + '\n        self.layers[2]'),
     ('no softmax', SOFTMAX, f'        if n_hidden:\n    {SOFTMAX}'),
@@ -140,6 +141,9 @@ WRONG_LINEAR = [
     [MEAN, *ONE_OBJECT],
     [MEAN, (BACKWARD, BACKWARD + ' * 0.9')],
     [TWICE, (FORWARD, FORWARD + ' ** 2')],
+    [TWICE, LEFT_OUT],
+    [TWICE, ('alpha=1.0', 'alpha=0.5'), (ONE_OBJECT[0][0], ONE_OBJECT[0][1].replace('1.0', '0.5')),
+     ('ELUModule(alpha=0.5)', 'elu')],
     [(Y, 'return None')],
     [(X, f'return dout @ {W}.T')],
     [NOT_BUILT, ('n_classes):', 'n_classes, alpha):')],
@@ -195,7 +199,8 @@ def told(judgement, part):
     lines = [f'{part}: {findings.verdict(part)}']
     for finding in findings.of(part):
         text = report.paragraph(finding) if finding.kind == 'wrong' else report.wrapped(finding.text, '- ')
-        lines += [f'[{finding.kind}: {finding.cause}]', text]
+        place = f' {finding.place}' if finding.kind != 'wrong' and finding.place else ''
+        lines += [f'[{finding.kind}: {finding.cause}]{place}', text]
     return '\n'.join(lines)
 
 
