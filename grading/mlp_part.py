@@ -110,7 +110,7 @@ def _judge_depth(context, hidden):
 
 def _tell_sizes(context, error, before=''):
     context.wrong(PART, f'{before}{error}.', cause='layer sizes',
-                  place=context.mlp.place('MLP', '__init__', 'Linear', -1 if error.only_the_last else 0),
+                  place=context.mlp.place('MLP', '__init__', 'Linear', first=not error.only_the_last),
                   hint='each layer takes as many inputs as the one before it has outputs')
 
 
