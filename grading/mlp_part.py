@@ -74,7 +74,7 @@ def judge(context):
         if not _judge_depth(context, hidden):
             break
     _tell_inherited(context)
-    if not _fused(context) and not context.inherited:
+    if not _fused(context) and not context.findings.of(PART):
         _no_hidden_layer(context)
     for more in (_images, _initialization, _cache):
         if not context.findings.of(PART, 'wrong'):
@@ -286,8 +286,6 @@ def _without_linear(context):
 
 def _no_hidden_layer(context):
     """An empty n_hidden is multinomial logistic regression: raising departs, another function is wrong."""
-    if context.findings.of(PART, 'wrong'):
-        return
     try:
         net = build(context, [])
         reference = reference_for(context, net)
