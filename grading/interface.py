@@ -18,6 +18,8 @@ REQUIRED = {  # values of parameters without a default, by a part of their name
 class Malformed(Exception):
     """The solution answered, but not with what the assignment asks for; the message says what it was."""
 
+    place = ''  # where Failed has one
+
 
 class Session:
     """The process of one solution, started when it is needed, and anew after it has ended.

@@ -29,7 +29,7 @@ class Reference:
     biases: list
     function: object
     slope: object
-    value: float = None  # of the activation's parameter
+    value: float  # of the activation's parameter, None where it has none
 
     def parameters(self):
         """W1, b1, W2, …: the weights and biases by name."""
@@ -72,7 +72,7 @@ class Reference:
 def build(context, hidden, inputs=INPUTS):
     """An MLP and what it is made of. Raises Failed or Malformed where it can't be built or isn't what was asked."""
     session = context.session
-    thing = session.new('mlp_numpy', 'MLP', [inputs, list(hidden), CLASSES])
+    thing = session.new('mlp_numpy', 'MLP', [inputs, hidden, CLASSES])
     wanted = ['LinearModule', *context.activations]
     kinds = [['modules', name] for name in wanted]
     found = session.ask('find', target=thing.ref, classes=kinds)
@@ -115,9 +115,8 @@ def _in_words(shapes):
 
 def _in_order(linears, expected):
     """The linear modules in the order of the net; found in another where their sizes say so."""
-    by_shape = {linear.shape: linear for linear in linears}
-    if len(by_shape) == len(linears) == len(expected) and set(by_shape) == set(expected):
-        return [by_shape[shape] for shape in expected]
+    if sorted(linear.shape for linear in linears) == sorted(expected):
+        return sorted(linears, key=lambda linear: expected.index(linear.shape))
     return linears
 
 

@@ -87,10 +87,10 @@ class Source:
                 return inner.lineno
         return None
 
-    def place(self, cls, method, pattern, which=-1):
+    def place(self, cls, method, pattern, first=False):
         """Where a statement of a method matches a pattern: 'modules.py, line 80', or ''.
 
-        The last that does (which: 0 for the first), but one that computes before one that only returns a name.
+        The last that does, or the first, but one that computes before one that only returns a name.
         """
         node = self.method(cls, method)
         if node is None:
@@ -98,7 +98,7 @@ class Source:
         numbers = [number for number in range(node.lineno + 1, node.end_lineno + 1)
                    if re.search(pattern, self.line(number)) and not self.line(number).startswith('#')]
         computing = [number for number in numbers if not re.fullmatch(r'return [\w.]+\s*(#.*)?', self.line(number))]
-        return f'{self.name}, line {(computing or numbers or [node.lineno])[which]}'
+        return f'{self.name}, line {(computing or numbers or [node.lineno])[0 if first else -1]}'
 
     def quote(self, place):
         """The line at a place, as it stands there."""

@@ -93,6 +93,7 @@ MLP = [
     ('can not be built', SIZES, f'{SIZES}\n        for i, n in sizes:\n            print(n)'),
     ('can not be built', LAST, LAST + "        self.layers[-1].params['weight'] = np.zeros((2, 3, 4))\n"),
     ('empty n_hidden', START, START + '        n_hidden[0]\n'),
+    ('empty n_hidden', LAST, LAST.replace('sizes[-2]', 'sizes[-2 if n_hidden else -1]')),
     ('empty n_hidden', FORWARD, FORWARD + ' + 0 * self.layers[2].alpha if len(self.layers) == 2 else x'),
     ('empty n_hidden', BACKWARD, BACKWARD + '\n        self.layers[2]'),
     ('no softmax', SOFTMAX, f'        if n_hidden:\n    {SOFTMAX}'),
@@ -101,6 +102,7 @@ MLP = [
     ('clear_cache', 'for layer in self.layers:\n' + CLEAR, 'pass'),
     ('clear_cache', '    def clear_cache(self):\n        for layer in self.layers:\n' + CLEAR, ''),
     ('clear_cache', CLEAR, '            layer.clear()'),
+    ('images', RESHAPE, 'x = x if x.ndim == 2 else x.reshape(len(x), -1)[:, ::-1]\n'),
     ('', START, START + '        if n_inputs > 5:\n            raise MemoryError("so large")\n'),
     ('in place', SIZES,
      'n_hidden.append(n_classes)\n        sizes = [n_inputs, *n_hidden]\n        n_hidden = n_hidden[:-1]'),
@@ -137,11 +139,16 @@ WRONG_LINEAR = [
      (BUILT, f'self.first = input_layer\n        {BUILT}')],
     [MEAN, (SOFTMAX, 2 * SOFTMAX)],
     [MEAN, LEFT_OUT],
+    [("['weight'] = dout.T", "['weight'] = -dout.T"), LEFT_OUT],
     [MEAN, *ONE_OBJECT],
     [MEAN, (BACKWARD, BACKWARD + ' * 0.9')],
     [TWICE, (FORWARD, FORWARD + ' ** 2')],
+    [TWICE, LEFT_OUT],
+    [TWICE, ('alpha=1.0', 'alpha=0.5'), (ONE_OBJECT[0][0], ONE_OBJECT[0][1].replace('1.0', '0.5')),
+     ('ELUModule(alpha=0.5)', 'elu')],
     [(Y, 'return None')],
     [(X, f'return dout @ {W}.T')],
+    [('1 if input_layer else 2', '2'), ('self.x = None\n\nclass ELU', 'self.z = None\n\nclass ELU')],
     [NOT_BUILT, ('n_classes):', 'n_classes, alpha):')],
     [NOT_BUILT, (HIDDEN, HIDDEN.replace('sizes[i],', 'sizes[0],'))],
     [NOT_BUILT, (SIZES, 'sizes = n_inputs + n_hidden')],
@@ -159,6 +166,9 @@ CHAIN = [  # of mistakes in the modules that show in the parts below them
     ELU_STUB,
     SOFTMAX_STUB,
     [*ELU_STUB, *SOFTMAX_STUB],
+    [*ELU_STUB, (ACTIVATION, '')],
+    [('class SoftMaxModule', 'class Softmax'), (SOFTMAX, ''), (FORWARD, f'{FORWARD[:-1]}SoftMaxModule().forward(x)')],
+    [(LOSS, STUB + LOSS), (f'one_hot = {HOT}', f'{STUB}one_hot = {HOT}')],
     [FUSED],
     [FUSED, LEFT_OUT],
     [FUSED, (JACOBIAN, 'return dout + 0 * self.y')],
@@ -195,7 +205,8 @@ def told(judgement, part):
     lines = [f'{part}: {findings.verdict(part)}']
     for finding in findings.of(part):
         text = report.paragraph(finding) if finding.kind == 'wrong' else report.wrapped(finding.text, '- ')
-        lines += [f'[{finding.kind}: {finding.cause}]', text]
+        place = f' {finding.place}' if finding.kind != 'wrong' and finding.place else ''
+        lines += [f'[{finding.kind}: {finding.cause}]{place}', text]
     return '\n'.join(lines)
 
 
