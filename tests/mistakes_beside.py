@@ -55,7 +55,8 @@ PYTORCH = [
     ('batch norm always', IF_NORM, 'if True:'),
     ('no activation', ELU, f'            if not use_batch_norm or out == 6:\n    {ELU}'),
     ('batch norm', 'nn.BatchNorm1d(out)', 'nn.BatchNorm1d(n_inputs)'),
-    ('batch norm', IF_NORM, f'{IF_NORM}\n                import os\n                os._exit(3)\n            {IF_NORM}'),
+    ('batch norm', IF_NORM,
+     f'{IF_NORM}\n                import os\n                os._exit(3)\n            {IF_NORM}'),
     ('batch norm', ', use_batch_norm=False', '', (IF_NORM, 'if True:')),
     ('layer sizes', LAST, f'if not use_batch_norm:\n            {LAST}'),
     ('device', '    @property\n    def device(self):\n        return next(self.parameters()).device\n', ''),
@@ -74,8 +75,9 @@ PYTORCH = [
                        '        return x', ('nn.Sequential(*layers)', 'nn.ModuleList(layers)')),
     ('right', ELU, '            layers.append(nn.ReLU(inplace=True))\n            layers.append(nn.Dropout())\n',
      (LAST, f'{BEHIND_LAST}(nn.Dropout())')),
-    ('right', 'use_batch_norm=False', 'dropout, use_batch_norm', ('nn.Linear(n_inputs, out)', 'nn.Linear(n_inputs, out, '
-     'bias=False)'), ('layers = []', 'self.rate, layers = nn.Parameter(torch.tensor(dropout), False), []'),
+    ('right', 'use_batch_norm=False', 'dropout, use_batch_norm',
+     ('nn.Linear(n_inputs, out)', 'nn.Linear(n_inputs, out, bias=False)'),
+     ('layers = []', 'self.rate, layers = nn.Parameter(torch.tensor(dropout), False), []'),
      ('import torch', 'import torch\nimport torch')),
     ('right', ', use_batch_norm=False', '', (NORM, ''), (FORWARD, 'return self.layers(self.first(self.twice(x)))'),
      (MODULE, 'class Twice(nn.Module):\n    def forward(self, x):\n        return x, x\n\nclass First(nn.Module):\n'
