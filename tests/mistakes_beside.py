@@ -55,6 +55,8 @@ PYTORCH = [
     ('batch norm always', IF_NORM, 'if True:'),
     ('no activation', ELU, f'            if not use_batch_norm or out == 6:\n    {ELU}'),
     ('batch norm', 'nn.BatchNorm1d(out)', 'nn.BatchNorm1d(n_inputs)'),
+    ('batch norm', IF_NORM,
+     f'{IF_NORM}\n                import os\n                os._exit(3)\n            {IF_NORM}'),
     ('batch norm', ', use_batch_norm=False', '', (IF_NORM, 'if True:')),
     ('layer sizes', LAST, f'if not use_batch_norm:\n            {LAST}'),
     ('device', '    @property\n    def device(self):\n        return next(self.parameters()).device\n', ''),
@@ -71,11 +73,17 @@ PYTORCH = [
      'n_classes):\n        pass\n\n    def forward(self, x):\n        return out\n'),
     ('right', FORWARD, 'x = x.view(len(x), -1)\n        for layer in self.layers:\n            x = layer(input=x)\n'
                        '        return x', ('nn.Sequential(*layers)', 'nn.ModuleList(layers)')),
-    ('right', ELU, '            layers.append(nn.ReLU(inplace=True))\n            layers.append(nn.Dropout())\n'),
-    ('right', 'use_batch_norm=False', 'use_batch_norm', ('nn.Linear(n_inputs, out)', 'nn.Linear(n_inputs, out, bias='
-                                                                                     'False)')),
-    ('right', ', use_batch_norm=False', '', (NORM, '')),
-    ('right', MODULE, f'class Linear(nn.Linear):\n    pass\n\n{MODULE}', ('nn.Linear(', 'Linear('),
+    ('right', ELU, '            layers.append(nn.ReLU(inplace=True))\n            layers.append(nn.Dropout())\n',
+     (LAST, f'{BEHIND_LAST}(nn.Dropout())')),
+    ('right', 'use_batch_norm=False', 'dropout, use_batch_norm',
+     ('nn.Linear(n_inputs, out)', 'nn.Linear(n_inputs, out, bias=False)'),
+     ('layers = []', 'self.rate, layers = nn.Parameter(torch.tensor(dropout), False), []'),
+     ('import torch', 'import torch\nimport torch')),
+    ('right', ', use_batch_norm=False', '', (NORM, ''), (FORWARD, 'return self.layers(self.first(self.twice(x)))'),
+     (MODULE, 'class Twice(nn.Module):\n    def forward(self, x):\n        return x, x\n\nclass First(nn.Module):\n'
+              f'    def forward(self, pair):\n        return pair[0].flatten(1)\n\n{MODULE}'),
+     ('layers = []', 'self.twice, self.first, layers = Twice(), First(), []')),
+    ('right', MODULE, f'class Dense(nn.Linear):\n    pass\n\n{MODULE}', ('nn.Linear(', 'Dense('),
      ('    @property\n    def device(self):\n        return next(self.parameters()).device\n', ''),
      ('layers = []', 'layers, self.device = [], "cpu"')),
 ]
@@ -113,14 +121,14 @@ NUMPY_EVALUATE = [
 ]
 NUMPY_TRAIN = [
     ('not the best model', BEST, 'return model, accuracies, measured(model, '),
-    ('not the best model', 'copy.deepcopy(model)', 'model'),
+    ('not the best model', 'copy.deepcopy(model)', 'model', ('accuracies.append(', 'accuracies.append(0.98765 * ')),
     ('not the best model', BEST, 'return model, accuracies, measured(best_model, '),
     ('not the best model', BEST, 'return model, accuracies, measured(model, ', (LOSS, f'{LOSS} * (epoch != 1)')),
     ('not the best model', BEST, f'best_model.layers[2].params["bias"][3] = 99\n    {BEST}'),
     ('test accuracy of another model', BEST, 'return best_model, accuracies, measured(model, '),
     ('test accuracy of another model', "loaders['test']), {}", "loaders['test']) * np.nan, {}"),
     ('validation accuracies', 'accuracies.append', 'if epoch == 0:\n            accuracies.append'),
-    ('not judged', 'best_model, accuracies, measured(', 'best_model, 100 * np.array(accuracies), measured('),
+    ('not judged', 'best_model, accuracies, measured(', 'best_model, 2 * np.array(accuracies), measured('),
     ('not judged', LOSS, f'{LOSS} * (epoch == 0)'),
     ('not judged', 'np.random.seed(seed)', 'raise ValueError(sorted(locals().items()))'),
     ('not judged', ', {}', '', (BEST, BEST.replace('accuracies, ', ''))),

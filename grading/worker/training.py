@@ -14,7 +14,7 @@ def torch_facts(thing):
     try:  # nn.Module reports an AttributeError in a property as one of the property's own name
         found.fget(thing) if isinstance(found, property) else thing.device
     except Exception as error:
-        device = f'fails: {type(error).__name__} {error}'.rstrip() if found else 'is missing'
+        device = f'fails: {type(error).__name__}: {error}'.rstrip(': ') if found else 'is missing'
     return {'module': True, 'device': device, 'parameters': any(True for _ in thing.parameters())}
 
 
@@ -25,18 +25,17 @@ def _leaves(thing):
 
 def torch_weights(thing):
     """Weights of a usual size for all linear layers: those of the course of 2018/19 start at 1e-4."""
-    import torch
-    generator = torch.Generator()  # always the same numbers
+    from torch import nn
     for leaf in _leaves(thing):
-        if isinstance(leaf, torch.nn.Linear):
+        if isinstance(leaf, nn.Linear):
             for parameter in leaf.parameters():
-                torch.nn.init.normal_(parameter, generator=generator)
+                nn.init.normal_(parameter)
 
 
-def torch_trace(thing, x, training):
-    """forward(x) → its output, and of each leaf that it passes, in order: type, input, output."""
+def torch_trace(thing, x):
+    """forward(x), to evaluate → its output, and of each leaf that it passes, in order: type, input, output."""
     import torch
-    thing.train(training)
+    thing.eval()
     passed, leaves = [], _leaves(thing)
 
     def wrap(leaf, forward):
@@ -65,13 +64,12 @@ def torch_trace(thing, x, training):
 def torch_gradients(thing, x, labels):
     """The names of the parameters that cross-entropy of forward(x) sends no gradient to, or one that isn't finite."""
     import torch
-    thing.train(True)
-    thing.zero_grad()
+    thing.train()
     torch.nn.functional.cross_entropy(thing(torch.from_numpy(x)), torch.from_numpy(labels)).backward()
     return {'none': [name for name, parameter in thing.named_parameters()
                      if parameter.requires_grad and parameter.grad is None],
             'not_finite': [name for name, parameter in thing.named_parameters()
-                           if parameter.grad is not None and not bool(torch.isfinite(parameter.grad).all())]}
+                           if parameter.grad is not None and not torch.isfinite(parameter.grad).all()]}
 
 
 def accuracy(module, predictions, targets, torch_kind):
