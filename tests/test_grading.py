@@ -214,7 +214,20 @@ class MLP(object):
 
 
 @pytest.mark.parametrize('text, words', [
-    ('import numpy as np\n
+    ('import numpy as np\n<<<<<<< HEAD\nx = 1\n=======\nx = 2\n>>>>>>> main\n', 'merge conflict, the first in line 2'),
+    ('def f(:\n', 'Python can not read modules.py'),
+    ('import numpy as np\nraise OSError("no such thing")\n', 'no such thing')])
+def test_a_file_that_can_not_be_used_is_one_finding(judged, text, words):
+    judgement = judged(files={'modules.py': text, 'mlp_numpy.py': small_solutions.MLP_NUMPY})
+    told = [finding for finding in judgement.findings.found if finding.cause != 'inherited']
+    assert len(told) == 1 and words in told[0].text
+    assert set(verdicts(judgement).values()) == {'wrong'}
+
+
+def test_without_files_everything_is_missing(judged):
+    judgement = judged(files={'notes.txt': 'nothing yet'})
+    assert judgement.findings.overall() == 'missing'
+
 
 def test_the_page_in_the_docs_is_what_comes_out(judged):
     judgement = judged(('dout.sum(axis=0)', 'dout.mean(axis=0)'),

@@ -292,7 +292,7 @@ def test_what_makes_no_sense_is_refused_as_approved(run, folders, judge, monkeyp
         lines.append(run(*arguments))
     monkeypatch.setattr(class_run, '_write', lambda path, text: full())
     lines.append(run('--solution', 'anna', '--report', 'graded'))
-    assert {code for code, _, _ in lines} == {2}
+    assert [code for code, _, _ in lines].count(2) == len(lines) - 2  # 1 for the two that the surroundings end
     assert_approved('grading_refusals', ''.join(err.splitlines()[-1] + '\n' for _, _, err in lines))
 
 

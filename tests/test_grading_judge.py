@@ -181,7 +181,7 @@ def test_without_modules_all_that_needs_them_is_missing(judged):
 
 
 @pytest.mark.parametrize('text, told, cause, place, quote', [
-    ('def f(:\n', 'modules.py is no Python: ', 'syntax error', '', ''),
+    ('def f(:\n', 'Python can not read modules.py: ', 'syntax error', '', ''),
     ('x = 1\nraise OSError("oh")\n', 'modules.py can not be imported: OSError: oh (modules.py, line 2).',
      'can not be imported', 'modules.py, line 2', 'raise OSError("oh")'),
     ('import os\nprint(1, flush=True)\nos._exit(3)\n',
