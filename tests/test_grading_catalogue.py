@@ -10,8 +10,8 @@ import pytest
 
 import small_solutions
 from approval import assert_approved
+from grading import judge as judging
 from grading import report
-from grading.judge import judge
 from grading.remote import Server
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith('linux'), reason='solutions are run on Linux')
@@ -274,12 +274,14 @@ def told(judgement, part, cause, old, new, *_):
     return '\n'.join(lines)
 
 
-def test_each_mistake_is_called_by_its_name_and_told_as_approved(tmp_path):
+def test_each_mistake_is_called_by_its_name_and_told_as_approved(tmp_path, monkeypatch):
+    for part in ('softmax_cross_entropy', 'mlp'):  # what follows for them is told in test_grading_mlp_catalogue.py
+        monkeypatch.setitem(judging.JUDGES, part, lambda context: None)
     texts = {part: [] for part in CATALOGUE}
     with Server(timeout=20) as server:
         for number, mistakes in enumerate(itertools.zip_longest(*CATALOGUE.values())):
             changes = [change for mistake in mistakes if mistake for change in (mistake[1:3], *mistake[3:])]
-            judgement = judge(server, small_solutions.write(tmp_path / str(number), changes=changes))
+            judgement = judging.judge(server, small_solutions.write(tmp_path / str(number), changes=changes))
             for part, mistake in zip(CATALOGUE, mistakes):
                 if mistake:
                     texts[part].append(told(judgement, part, *mistake))
