@@ -95,6 +95,15 @@ def test_every_file_is_described_and_every_picture_is_there():
         assert (ROOT / picture).exists(), picture
 
 
+def test_the_tests_that_the_pages_name_are_there():
+    files = list((ROOT / 'tests').glob('*.py'))
+    names = {path.name for path in files} | set(re.findall(
+        r'^def (test_\w+)', '\n'.join(path.read_text(encoding='utf-8') for path in files), re.MULTILINE))
+    for page in [ROOT / 'README.md', *(ROOT / 'docs').glob('*.md')]:
+        named = re.findall(r'`(test_\w+)|`tests/(\w+\.py)', page.read_text(encoding='utf-8'))
+        assert {name for pair in named for name in pair if name} <= names, page.name
+
+
 def test_the_faults_counted_are_those_that_the_tests_inject():
     for count, tests in [(2 * len(test_downloads.FAULTS), 'addresses that misbehave'),
                          (2 * (len(test_data_messages.BAD_BATCHES) + test_damaged_files.ATTACKS), 'damaged batches'),
