@@ -72,7 +72,7 @@ def attempt(function):
         return error
 
 
-def tell(context, part, what, trials, suspects=(), place='', hint='', shown=None, special=''):
+def tell(context, part, what, trials, suspects=(), place='', hint='', shown=(), special=''):
     """Add a finding where a trial failed; what: the subject of its sentence. Returns whether all trials passed.
 
     shown: the names of the inputs that the example prints; special: what the trials have in common that others
@@ -108,9 +108,9 @@ def tell(context, part, what, trials, suspects=(), place='', hint='', shown=None
 SYMBOLS = {'x': 'X', 'y': 'Y', 'D': '∂L/∂Y'}
 
 
-def example_of(trial, shown=None):
-    names = [name for name in (shown or trial.inputs) if name in trial.inputs and name != 'samples']
-    lines = [causes.show(SYMBOLS.get(name, name), trial.inputs[name]) for name in names]
+def example_of(trial, shown):
+    """The inputs of a trial that are to be shown, what came out and what should be."""
+    lines = [causes.show(SYMBOLS.get(name, name), trial.inputs[name]) for name in shown]
     actual = trial.actual
     if isinstance(actual, Exception):
         lines.append(f'came out: {actual}')

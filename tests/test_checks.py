@@ -89,6 +89,10 @@ BATCH_NORM = [
      ('    def _batch_statistics', '    def _moved(self):\n        self.running_mean, self.running_var = self.'
                                   'running_mean * 2, self.running_var * 3\n        return self.running_mean / 2, '
                                   'self.running_var / 3\n\n    def _batch_statistics')],
+    [("if self.training else (self.running_mean, self.running_var)", "if self.training else self._moved()"),
+     ('    def _batch_statistics', '    def _moved(self):\n        self.running_var = self.running_var * 3\n'
+                                  '        return self.running_mean, self.running_var / 3\n\n'
+                                  '    def _batch_statistics')],
     [("'weight': np.ones(num_features, dtype)", "'weight': 3 * np.ones(num_features, dtype)")],
     [("'bias': np.zeros(num_features, dtype)}", "'bias': np.full(num_features, 3, dtype)}")],
     [('np.zeros(num_features, dtype), np.ones', 'np.full(num_features, 3, dtype), np.ones')],

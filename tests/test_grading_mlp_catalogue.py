@@ -188,6 +188,9 @@ FILES = {  # what stands in mlp_numpy.py
     'the starter code': 'class MLP(object):\n    def __init__(self, n_inputs, n_hidden, n_classes):\n        pass\n\n'
                         '    def forward(self, x):\n        return out\n\n'
                         '    def backward(self, dout):\n        pass\n',
+    'the starter code but for backward': 'class MLP(object):\n    def __init__(self, n_inputs, n_hidden, n_classes):\n'
+                                         '        pass\n\n    def forward(self, x):\n        return out\n\n'
+                                         '    def backward(self, dout):\n        return self.layer.backward(dout)\n',
     'an import that fails': 'import numpy as np\nnp.load("weights.npy")\n\nclass MLP(object):\n    '
                             'def forward(self, x):\n        return x.T\n',
     'another class': 'class Network(object):\n    pass\n',
