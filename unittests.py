@@ -42,7 +42,7 @@ def main():
     parser = ArgumentParser('Check the NumPy modules and MLP of this project or of a solution.')
     grading.add_arguments(parser)
     arguments = parser.parse_args()
-    if arguments.solution or arguments.report:
+    if any(value != parser.get_default(name) for name, value in vars(arguments).items()):
         sys.exit(grading.main(arguments, parser))
     # A reader of the report that goes away, as with `2>&1 | head -1`, is no check that fails.
     stream = types.SimpleNamespace(write=lambda text: say(text, sys.stderr, end=''), flush=lambda: None)

@@ -2,7 +2,7 @@
 
 import statistics
 
-from experiments.batch_norm_runs import MULTIPLES, SELECTION_SEED, best_rate
+from experiments.batch_norm_runs import GROUPS, MULTIPLES, SELECTION_SEED, best_rate
 from experiments.batch_norm_tables import (COLUMNS, cell, control_net, difference_cell, differences,
                                            differences_by_seed, gain_by_seed, markdown, nets_of, select, yes)
 from experiments.intervals import difference
@@ -63,7 +63,9 @@ def start_table(results):
 
 
 def group_sizes(results):
-    return sorted({run['group_size'] for run in results['group_runs']}, reverse=True)
+    """The sizes of the groups whose statistics were taken, of those that the study takes, falling."""
+    there = {run.get('group_size') for run in results['group_runs']}
+    return [size for number in GROUPS if (size := results['config']['batch_size'] // number) in there]
 
 
 def group_table(results):

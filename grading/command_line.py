@@ -53,7 +53,8 @@ def read_points(path):
 def main(arguments, parser):
     """→ exit code: 0 where nothing is wrong, 1 where something is. Ends with 2 for arguments that make no sense."""
     if not arguments.solution:
-        parser.error('argument --report: give the solutions too, with --solution DIR …')
+        given = next(name for name, value in vars(arguments).items() if value != parser.get_default(name))
+        parser.error(f'argument --{given}: give the solutions too, with --solution DIR …')
     try:
         arguments.points = read_points(arguments.points)
     except ValueError as error:

@@ -63,7 +63,8 @@ def with_gaps():
     starts[4] = diverged(starts[4])
     groups = [known_run([4], True, seed, group_size=size) for size in (8, 16) for seed in MEASURED]
     groups[1] = diverged(groups[1])
-    groups.append(known_run([5, 4], True, 42, group_size=16))  # which nothing asks for
+    groups += [known_run([5, 4], True, 42, group_size=16), known_run([4], True, 42, group_size=7),
+               known_run([4], True, 42, group_size=4), known_run([4], True, 42)]  # which nothing asks for
     rates = [known_run(net, use_batch_norm, 42, lr=lr) for net in NETS for use_batch_norm in (False, True)
              for lr in (0.3, 0.01) if (net, use_batch_norm) != ([6, 5, 4], False)]
     for run in rates:  # which of the rates is the best of a net

@@ -29,6 +29,11 @@ def test_the_figures_of_a_study_are_as_approved():
     assert_approved('batch_norm_figures', '\n'.join(texts))
 
 
+def test_the_mean_step_of_validation_is_that_of_all_epochs():
+    assert [tables.mean_step({'val_accuracy': values}) for values in ([0.5], [0.5, 0.25], [0.5, 0.25, 0.75])] == [
+        0, 25, 37.5]
+
+
 def test_each_kind_of_control_has_its_figure_and_any_of_them_the_fit_and_the_spread(monkeypatch):
     for name in ('accuracy', 'gradient', 'groups', 'rates', 'fit', 'spread'):
         monkeypatch.setattr(report.figures, f'draw_{name}', lambda *_: 'a figure')

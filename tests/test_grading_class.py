@@ -283,7 +283,8 @@ def test_what_makes_no_sense_is_refused_as_approved(run, folders, judge, monkeyp
         if points is not None:
             Path(f'{number}.json').write_bytes(points)
         lines.append(run('--solution', 'anna', '--points', f'{number}.json'))
-    for arguments in (['--report', 'graded'], ['--solution', 'nowhere'], ['--solution', '0.json'],
+    for arguments in (['--report', 'graded'], ['--strict'], ['--jobs', '2'],
+                      ['--solution', 'nowhere'], ['--solution', '0.json'],
                       ['--solution', 'anna', '--report', '0.json'], ['--solution', 'anna', '--report', '0.json/more'],
                       ['--solution', 'anna', 'ben', '--report', '0.json'],
                       ['--solution', 'anna', '--jobs', '0'], ['--solution', 'anna', '--timeout', '0'],

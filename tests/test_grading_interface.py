@@ -45,7 +45,8 @@ LINEAR = [
     *[(ARGUMENTS, "{'weight': np.ones((n_out, n_in)), 'bias': np.zeros(n_out)}",
        f"{{'weight': {weight}, 'bias': {bias}}}")
       for weight, bias in [('None', '7'), ('True', 'np.float32(0.5)'), ("'text'", '[[1], [2, 3]]'),
-                           ('{}', "['a', 'b']"), ('object()', '[None]'), ('(1, 2)', '[True]'), ('[np.ones(2), np.zeros(2)]', '[]')]],
+                           ('{}', "['a', 'b']"), ('object()', '[None]'), ('(1, 2)', '[True]'),
+                           ('[np.ones(2), np.zeros(2)]', '[]')]],
     (ARGUMENTS, "{'weight': np.ones((n_out, n_in)), 'bias': np.zeros(n_out)}", '{}'),
     # what can't be used
     (ARGUMENTS, None), (ARGUMENTS, 'None'), (ARGUMENTS, '[np.ones((n_out, n_in)), np.zeros(n_out)]'),

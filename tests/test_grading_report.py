@@ -41,7 +41,8 @@ MANY = judgement(
      {'cause': 'raises KeyError', 'place': 'modules.py, line 12'}),
     ('linear', 'wrong', 'forward raises KeyError (modules.py, line 12).', {'cause': 'told twice'}),
     ('linear', 'departs', 'the weights start with 2/√M, and this is a sentence that is so long that it has to be '
-                          'wrapped at the end of the line.', {'cause': 'initialization', 'place': 'modules.py, line 7'}),
+                          'wrapped at the end of the line.',
+     {'cause': 'initialization', 'place': 'modules.py, line 7'}),
     ('softmax', 'wrong', 'forward has the wrong sign.', {'cause': 'sign'}),
     ('softmax', 'remark', 'αβγ is changed in place (modules.py, line 20).', {'place': 'modules.py, line 20'}),
     ('softmax', 'remark', 'clear_cache prints 7 characters.'),

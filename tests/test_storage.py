@@ -91,7 +91,9 @@ def test_what_json_does_not_have_is_refused(value):
 
 
 def test_a_figure_becomes_a_png_of_110_dots_an_inch_whatever_the_users_settings_say():
-    with rc_context({'savefig.format': 'pdf', 'savefig.dpi': 50}), Image.open(io.BytesIO(files.png_bytes(Figure(figsize=(2, 1))))) as image:
+    with rc_context({'savefig.format': 'pdf', 'savefig.dpi': 50}):
+        content = files.png_bytes(Figure(figsize=(2, 1)))
+    with Image.open(io.BytesIO(content)) as image:
         assert (image.format, image.size) == ('PNG', (220, 110))
 
 

@@ -32,7 +32,8 @@ VALUES = {
     'activation_spread': ([[[1, 2], [-3, 4]]], [[[1, 2]], [[1, 2], [3]], [[1, 2], [3, None]], [[1, 2], 3], None]),
     'loss_along_gradient': ([[], [{'epoch': 0, 'losses': [None, *FEW[1:]]}, MOMENT, MOMENT]],
                             [[1], [{**MOMENT, 'epoch': -1}], [{**MOMENT, 'epoch': 3}], [{'losses': FEW}],
-                             [{'epoch': 2}], [{'epoch': 2, 'losses': FEW[1:]}], [{'epoch': 2, 'losses': [*FEW, 1]}], {}, [MOMENT, []],
+                             [{'epoch': 2}], [{'epoch': 2, 'losses': FEW[1:]}], [{'epoch': 2, 'losses': [*FEW, 1]}], {},
+                             [MOMENT, []],
                              [{'epoch': 2, 'losses': ['1', *FEW[1:]]}], [{'epoch': 2, 'losses': [True, *FEW[1:]]}]])}
 OF_TWINS = {
     'twin': (['NumPy', 'PyTorch'], ['numpy', [], None]),
