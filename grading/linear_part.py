@@ -145,6 +145,8 @@ def _tell(context, cls, maker, trials):
          'Y = X Wᵀ + b, of shape (S, N)', ['x', 'W', 'b'])
     same = isinstance(trials['x'][-1].actual, Failed) and str(trials['x'][-1].actual)
     if same and all(str(trials[name][-1].actual) == same for name in ('weight', 'bias')):
+        if isinstance(trials['y'][-1].actual, Failed):
+            return  # forward has not come to keep what backward needs, and is to be mended first
         error = trials['x'][-1].actual
         context.broken[cls] = 'backward raises'
         square, cause = _square(context, maker)

@@ -37,6 +37,7 @@ LINEAR = [
     ('unexplained', Y, f"return x @ {W}.T + self.params['bias'] + x.sum(axis=1, keepdims=True) ** 2"),
     ('raises ValueError', Y, f'return x @ np.ones((9, 9)) @ {W}'),
     ('raises NameError', Y, 'return wieght'),
+    ('raises NameError', f'self.x = x\n        {Y}', f'self.x = X\n        {Y}'),
     ('raises no array', Y, 'return None'),
     ('unexplained', Y, f"return x @ {W}.T + self.params['bias'] * np.nan"),
     ('batch of one', Y, f"return np.squeeze(x @ {W}.T + self.params['bias'], 0) if len(x) == 1 else x @ {W}.T + "
