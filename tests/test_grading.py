@@ -211,6 +211,8 @@ class MLP(object):
     assert verdicts(judgement) == dict.fromkeys(CORE, 'stub')
     assert judgement.findings.overall() == 'stub'
     assert judgement.findings.found == []
+    half = {name: text.replace(f'{body}return dx', 'return 2 * dx') for name, text in files.items()}
+    assert 'stub' not in [verdicts(judged(files=half))[part] for part in ('linear', 'softmax', 'cross_entropy')]
 
 
 @pytest.mark.parametrize('text, words', [

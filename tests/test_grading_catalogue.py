@@ -157,6 +157,10 @@ ACTIVATION = [
     ('x not in the exponent', SLOPE, 'return dout * np.where(self.x > 0, 1, self.alpha)'),
     ('overflow', H, 'return np.where(x > 0, x + 0 * (np.exp(x) - np.exp(x)), self.alpha * (np.exp(x) - 1))'),
     ('loop', H, 'return np.array([[v if v > 0 else self.alpha * (np.exp(v) - 1) for v in row] for row in x])'),
+    ('overflow', H, 'return x', ('class SoftMaxModule', 'class ReLUModule(object):\n    def forward(self, x):\n'
+                                 '        self.x = x\n        return np.log(np.exp(x) * (x > 0) + (x <= 0))\n\n'
+                                 '    def backward(self, dout):\n        return dout * (self.x > 0)\n\n'
+                                 '    def clear_cache(self):\n        self.x = None\n\nclass SoftMaxModule')),
     ('clear_cache', '        self.x = None\n\nclass Soft', '        self.z = None\n\nclass Soft'),
 ]
 LEAKY = [('class ELUModule', 'class LeakyReLUModule'), ('self, alpha', 'self, neg_slope'),

@@ -263,6 +263,8 @@ def test_the_teacher_sets_the_points(run, folders, judge):
     assert scores == [1000006, 6.5]
     run('--solution', *folders('anna', 'ben'), '--report', 'graded')
     assert json.loads(Path('graded', 'ben.json').read_text())['score'] == 7
+    run('--solution', *folders('anna', 'ben'), '--report', 'graded', '--strict')
+    assert json.loads(Path('graded', 'ben.json').read_text())['score'] == 6
 
 
 def test_what_makes_no_sense_is_refused_as_approved(run, folders, judge, monkeypatch):

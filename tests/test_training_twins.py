@@ -119,6 +119,14 @@ def test_a_step_is_that_of_the_gradient_of_the_mean_loss_of_its_batch(module):
     assert log.batch_losses == [pytest.approx(math.log(2))]
 
 
+@pytest.mark.parametrize('module, dtype', [(train_mlp_numpy, {'dtype': np.float32}), (train_mlp_pytorch, {})])
+def test_the_norm_of_a_gradient_may_be_larger_than_the_root_of_the_largest_number(module, dtype):
+    images = scores(module, [[1e25, 0], [0, 1e25]])
+    images = images.astype(np.float32) if module is train_mlp_numpy else images.float()
+    norms = module.gradient_norms(module.MLP(2, [], 2, **dtype), images, scores(module, [0, 1]))
+    assert math.isfinite(norms['linear1']) and norms['linear1'] > 0
+
+
 class Batches(list):
     """Of a validation set with labels."""
     labels = None
