@@ -86,7 +86,8 @@ def told(findings, part):
         not found or part in findings.status)
     for finding in found:
         text = report.paragraph(finding) if finding.kind == 'wrong' else report.wrapped(finding.text, '- ')
-        lines += [f'[{finding.kind}: {finding.cause}]', text]
+        place = f' {finding.place}' if finding.kind != 'wrong' and finding.place else ''
+        lines += [f'[{finding.kind}: {finding.cause}]{place}', text]
     return '\n'.join(lines)
 
 

@@ -275,7 +275,8 @@ def told(judgement, part, cause, old, new, *_):
     lines = [f'### {changed}']
     for finding in judgement.findings.of(part):
         text = report.paragraph(finding) if finding.kind == 'wrong' else report.wrapped(finding.text, '- ')
-        lines += [f'[{finding.kind}: {finding.cause}]', text]
+        place = f' {finding.place}' if finding.kind != 'wrong' and finding.place else ''
+        lines += [f'[{finding.kind}: {finding.cause}]{place}', text]
     return '\n'.join(lines)
 
 
