@@ -55,7 +55,7 @@ def run(folders, options, folder=None, show=say):
     executor = concurrent.futures.ThreadPoolExecutor(options.jobs)
     try:
         futures = [executor.submit(one, index) for index in range(len(folders))]
-        with tqdm(total=len(folders), desc='solutions', unit='solution') as bar:
+        with tqdm(total=len(folders), desc='solutions', unit='solution', disable=None) as bar:
             for future in concurrent.futures.as_completed(futures):
                 index, entry = future.result()
                 entries[index] = entry

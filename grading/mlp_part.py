@@ -126,7 +126,8 @@ def _tell_changed(context, net, after, words):
     else:
         context.wrong(PART, f'{text}, its layers in reverse order.', cause='layers left reversed',
                       place=context.mlp.place('MLP', 'backward', r'reverse|\[::-1\]'),
-                      hint='reversed(layers) and layers[::-1] leave the list as it is; layers.reverse() does not')
+                      hint='backward walks over reversed(layers) or layers[::-1], and leaves the attribute as it is: no '
+                           'layers.reverse(), and nothing assigned to it')
 
 
 def _steps(context, net, reference):

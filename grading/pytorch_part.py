@@ -37,7 +37,7 @@ def judge(context, source, has_torch):
                                        'super().__init__() first.', cause='no nn.Module')
         session.ask('torch_weights', args=[model.ref])
         x = context.rng.normal(size=(7, INPUTS)).astype(np.float32)
-        trace = session.ask('torch_trace', args=[model.ref, x])
+        trace = session.ask('torch_trace', args=[model.ref, x, False])
     except (Failed, Gone) as error:
         return context.skip(PART, 'not judged', f'{BUILT} can not be built or called: {error}')
     asks_for_norm = 'use_batch_norm' in [name for name, *_ in session.signature('mlp_pytorch', 'MLP')]
@@ -127,7 +127,7 @@ def _batch_norm(context, x, right_layers, linear):
         model = session.ask('new', module='mlp_pytorch', name='MLP', args=[INPUTS, list(HIDDEN), CLASSES],
                             kwargs={**session.further('mlp_pytorch', 'MLP', 3), 'use_batch_norm': True})['made']
         session.ask('torch_weights', args=[model])
-        trace = session.ask('torch_trace', args=[model, x])
+        trace = session.ask('torch_trace', args=[model, x, True])
     except (Failed, Gone) as error:
         return context.wrong(PART, f'With use_batch_norm=True a batch of 7 fails: {error}.', cause='batch norm',
                              place=getattr(error, 'place', ''))

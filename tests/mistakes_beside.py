@@ -58,6 +58,8 @@ PYTORCH = [
     ('batch norm', IF_NORM,
      f'{IF_NORM}\n                import os\n                os._exit(3)\n            {IF_NORM}'),
     ('batch norm', ', use_batch_norm=False', '', (IF_NORM, 'if True:')),
+    ('batch norm missing', FORWARD, 'return nn.Sequential(*(layer for layer in self.layers if not self.training or '
+                                    'not isinstance(layer, nn.BatchNorm1d)))(x.flatten(1))'),
     ('layer sizes', LAST, f'if not use_batch_norm:\n            {LAST}'),
     ('device', '    @property\n    def device(self):\n        return next(self.parameters()).device\n', ''),
     ('device', DEVICE, 'return self.nowhere'),

@@ -67,6 +67,8 @@ VARIANTS = {
     'no input_layer, start of 2018': [
         (', input_layer=False', ''), ('np.sqrt((1 if input_layer else 2) / in_features)', '0.0001'),
         (', input_layer=i == 0', ''), (', input_layer=not n_hidden', '')],
+    'an alpha for each unit': [('ELUModule(alpha=1.0)', 'ELUModule(alpha=np.ones(n_hidden[i]))'),
+                               ('from modules', 'import numpy as np\nfrom modules')],
     'float32 parameters': [("std * np.random.randn(out_features, in_features)",
                             "(std * np.random.randn(out_features, in_features)).astype(np.float32)")],
     'one-hot rows': [('x[np.arange(len(y)), y]', '(x * y).sum(axis=1)'), ('np.eye(x.shape[1])[y]', 'y')],

@@ -90,7 +90,8 @@ def summary(folder='graded'):
     return {line[0]: line[1] for line in lines[1:]}
 
 
-def test_a_class_gets_what_is_approved(run, tmp_path):
+def test_a_class_gets_what_is_approved(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys.stderr, 'isatty', lambda: True, raising=False)
     small_solutions.write(tmp_path / 'class' / 'anna')
     small_solutions.write(tmp_path / 'class' / 'ben', changes=[MEAN])
     (tmp_path / 'class' / 'cleo').mkdir()

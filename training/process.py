@@ -44,6 +44,6 @@ def say(text, stream=None, end='\n'):
     try:
         print(text, end=end, file=stream, flush=True)
     except OSError as error:
-        if not isinstance(error, BrokenPipeError):  # whose reader has seen enough, as with `| head -1`
+        if stream is sys.stdout and not isinstance(error, BrokenPipeError):  # whose reader has seen enough, as with `| head -1`
             print(f'standard output can not be written ({error}); the work goes on', file=sys.stderr)
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -32,10 +32,10 @@ def torch_weights(thing):
                 nn.init.normal_(parameter)
 
 
-def torch_trace(thing, x):
-    """forward(x), to evaluate → its output, and of each leaf that it passes, in order: type, input, output."""
+def torch_trace(thing, x, training):
+    """forward(x), in training mode or not → its output, and of each leaf that it passes, in order: type, input, output."""
     import torch
-    thing.eval()
+    thing.train(training)
     passed, leaves = [], _leaves(thing)
 
     def wrap(leaf, forward):
