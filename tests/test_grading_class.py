@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -158,6 +159,13 @@ def test_what_has_not_begun_when_a_run_is_interrupted_does_not_begin(run, folder
     judge.says = {'anna': interrupted, 'ben': lambda: ending.wait(20) and {}}
     run('--solution', *folders('anna', 'ben', 'cleo'))
     assert judge.judged in (['anna'], ['anna', 'ben'])
+
+
+def test_sigterm_and_sighup_end_the_judging_as_ctrl_c_does(run, folders, judge):
+    folders('anna')
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        judge.says['anna'] = lambda number=number: os.kill(os.getpid(), number)
+        assert run('--solution', 'anna')[::2] == (128 + number, 'unittests.py: interrupted\n')
 
 
 def test_an_interrupted_run_goes_on(run, folders, judge):
