@@ -1,6 +1,8 @@
-"""A small right solution of the assignment, as the course hands it out, for the tests to change."""
+"""A small right solution of the assignment, as the course hands it out, for the tests to change; what is said of it."""
 
 from pathlib import Path
+
+from grading import report
 
 MODULES = '''
 import numpy as np
@@ -196,3 +198,13 @@ def write(folder, files=None, changes=()):
     for name, text in files.items():
         (folder / name).write_text(text)
     return folder
+
+
+def told(findings):
+    """What findings say, as the student reads it, each under its kind and cause; of what is no error its place too."""
+    lines = []
+    for finding in findings:
+        text = report.paragraph(finding) if finding.kind == 'wrong' else report.wrapped(finding.text, '- ')
+        place = f' {finding.place}' if finding.kind != 'wrong' and finding.place else ''
+        lines += [f'[{finding.kind}: {finding.cause}]{place}', text]
+    return lines

@@ -9,7 +9,6 @@ import mistakes_beside
 import small_solutions
 from approval import assert_approved
 from conftest import ROOT
-from grading import report
 from grading.findings import Findings
 from grading.judge import judge
 from grading.remote import Server
@@ -84,11 +83,7 @@ def told(findings, part):
     found = findings.of(part)
     lines = [f'[{findings.verdict(part)}] {findings.reasons.get(part, "")}'.rstrip()] * (
         not found or part in findings.status)
-    for finding in found:
-        text = report.paragraph(finding) if finding.kind == 'wrong' else report.wrapped(finding.text, '- ')
-        place = f' {finding.place}' if finding.kind != 'wrong' and finding.place else ''
-        lines += [f'[{finding.kind}: {finding.cause}]{place}', text]
-    return '\n'.join(lines)
+    return '\n'.join([*lines, *small_solutions.told(found)])
 
 
 def told_of(findings, part, mistake, words=('',)):

@@ -11,7 +11,6 @@ import pytest
 import small_solutions
 from approval import assert_approved
 from grading import judge as judging
-from grading import report
 from grading.remote import Server
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith('linux'), reason='solutions are run on Linux')
@@ -273,11 +272,7 @@ def told(judgement, part, cause, old, new, *_):
     assert cause in {finding.cause for finding in judgement.findings.of(part)}, (part, cause, new)
     changed = ' / '.join(line.strip() for line in (new or f'without {old}').splitlines() if line.strip())
     lines = [f'### {changed}']
-    for finding in judgement.findings.of(part):
-        text = report.paragraph(finding) if finding.kind == 'wrong' else report.wrapped(finding.text, '- ')
-        place = f' {finding.place}' if finding.kind != 'wrong' and finding.place else ''
-        lines += [f'[{finding.kind}: {finding.cause}]{place}', text]
-    return '\n'.join(lines)
+    return '\n'.join([*lines, *small_solutions.told(judgement.findings.of(part))])
 
 
 def test_each_mistake_is_called_by_its_name_and_told_as_approved(tmp_path, monkeypatch):

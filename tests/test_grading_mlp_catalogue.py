@@ -11,7 +11,6 @@ import pytest
 import small_solutions
 from approval import assert_approved
 from grading import judge as judging
-from grading import report
 from grading.findings import CORE
 from grading.interface import LinearMaker
 from grading.remote import Server
@@ -206,11 +205,7 @@ def told(judgement, part):
     """The verdict on a part and what is said of it, as the student reads it."""
     findings = judgement.findings
     lines = [f'{part}: {findings.verdict(part)}']
-    for finding in findings.of(part):
-        text = report.paragraph(finding) if finding.kind == 'wrong' else report.wrapped(finding.text, '- ')
-        place = f' {finding.place}' if finding.kind != 'wrong' and finding.place else ''
-        lines += [f'[{finding.kind}: {finding.cause}]{place}', text]
-    return '\n'.join(lines)
+    return '\n'.join([*lines, *small_solutions.told(findings.of(part))])
 
 
 def _linear_is_right(context):
