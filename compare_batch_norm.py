@@ -12,8 +12,7 @@ from pathlib import Path
 import cifar10_utils
 from cifar10.sources import DATA_DIR
 from experiments import batch_norm_report, batch_norm_runs, study
-from experiments.batch_norm_file import load_results
-from experiments.batch_norm_runs import KINDS, SETTINGS
+from experiments.batch_norm_runs import KINDS, SETTINGS, load_results
 from training.command_line import ArgumentParser, add_folders, user_errors
 from training.process import say
 from training.settings import ALLOWED, COUNT, SEED

@@ -6,6 +6,8 @@ The six configurations are the assignment's (Q2.2). The controls each change one
     learning_rate_runs  other learning rates; on the first seed several, on the others the best one of each net
 """
 
+from experiments import study
+
 NETS = [[128], [256, 128], [512, 256, 128]]
 SETTINGS = {'lr': 0.1, 'batch_size': 128, 'epochs': 20}
 KINDS = ['runs', 'start_runs', 'group_runs', 'learning_rate_runs']
@@ -19,6 +21,20 @@ SPREAD_IMAGES = 1000  # validation images on which the spread of the activations
 SAMPLE_IMAGES = 5000  # training images on which the accuracy is measured as it is on the validation set
 GRADIENT_BATCHES = 8
 MULTIPLES = [0, 0.25, 0.5, 1, 2, 4, 8]  # of the learning rate: how far to go along the gradient
+
+
+MEASURED = {'train_loss', 'train_accuracy', 'val_accuracy', 'measured_train_accuracy', 'best_epoch', 'test_accuracy',
+            'activation_spread', 'loss_along_gradient'}  # of a run, by batch_norm_training.train_one
+
+
+def load_results(results_filename, settings=None):
+    """The results in the file, or empty ones where there is no file. Raises experiments.study.ResultsError.
+
+    settings: what the file must have been made with; default: whatever it was.
+    """
+    empty = {'config': {**(settings or SETTINGS), 'nets': NETS}, **{kind: [] for kind in KINDS}}
+    names = MEASURED | {'hidden_dims', 'use_batch_norm', 'seed', *SETTINGS}
+    return study.load_results(results_filename, empty, names, {**(settings or {}), 'nets': NETS})
 
 
 def planned_runs(seeds, settings):

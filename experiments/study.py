@@ -5,6 +5,7 @@ A results file is a JSON object with 'config', what all runs share, and one or m
 
 import concurrent.futures
 import contextlib
+import itertools
 import json
 import multiprocessing
 import multiprocessing.connection
@@ -16,8 +17,6 @@ from pathlib import Path
 from storage.files import exclusive_lock, json_bytes, write_together
 from training.process import exit_code
 from training.threads import processors
-
-LEAVE = 'it was left as it is: move it away or give another --results_dir'
 
 
 class ResultsError(Exception):
@@ -34,37 +33,27 @@ def only_writer(results_filename):
         yield
 
 
-def read_results(results_filename, kinds, check_run, check_config):
-    """The results in the file; None where there is no file. Raises ResultsError, and leaves the file as it is.
+def load_results(results_filename, empty, names, wanted):
+    """The results in the file; `empty` where there is no file. Raises ResultsError, and leaves the file as it is.
 
-    kinds: the names of the lists of runs; check_run(run), check_config(config): raise ValueError for what can't be.
+    names: what each run must have, unless it has diverged; wanted: the settings that the file must be of.
     """
-    def refuse(constant):
-        raise ValueError(f'{constant} is no result')
-
     try:
-        results = json.loads(Path(results_filename).read_bytes(), parse_constant=refuse)
-        if not isinstance(results, dict) or not isinstance(results.get('config'), dict):
-            raise ValueError('no object with a config')
-        check_config(results['config'])
-        for kind in kinds:
-            if not isinstance(results.get(kind), list):
-                raise ValueError(f'no list {kind}')
-            for run in results[kind]:
-                check_run(run)
+        results = json.loads(Path(results_filename).read_bytes())
+        for run in itertools.chain(*(results[kind] for kind in empty if kind != 'config')):
+            if 'diverged' not in run and not names <= run.keys():
+                raise ValueError(f'a run has no {min(names - run.keys())}')
+        config = dict(results['config'])
     except FileNotFoundError:
-        return None
-    except (ValueError, RecursionError) as error:
-        raise ResultsError(f'{results_filename} is damaged ({_short(error)}); {LEAVE}') from error
-    return results
-
-
-def refuse_other_settings(results_filename, config, wanted):
-    """Raise ResultsError where the file's config has another value than is wanted."""
+        return empty
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise ResultsError(f'{results_filename} is damaged ({_short(repr(error))}); it was left as it is: move it away '
+                           'or give another --results_dir') from error
     for name, value in wanted.items():
         if config.get(name) != value:
             raise ResultsError(f'{results_filename} holds runs with {name} {_short(config.get(name))}, not {value}; '
                                'it was left as it is: give another --results_dir')
+    return results
 
 
 def _short(value):

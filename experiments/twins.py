@@ -19,7 +19,6 @@ import numpy as np
 import train_mlp_numpy
 import train_mlp_pytorch
 from experiments import study
-from experiments.run_checks import check, is_list_of, is_number, is_seed, is_share, is_truth
 from storage.files import png_bytes, write_together
 from training.command_line import ArgumentParser, add_folders, user_errors
 from training.process import say
@@ -58,20 +57,8 @@ def train_one(run, data_dir):
 
 def load_results(results_filename):
     """The results in the file, or empty ones where there is no file. Raises experiments.study.ResultsError."""
-    results = study.read_results(results_filename, ['runs'], check_run, lambda config: None)
-    if results is None:
-        return {'config': SETTINGS, 'runs': []}
-    study.refuse_other_settings(results_filename, results['config'], SETTINGS)
-    return results
-
-
-def check_run(run):
-    """Raise ValueError for what can't be a run."""
-    check(run, 'twin', lambda twin: isinstance(twin, str) and twin in TWINS)
-    check(run, 'seed', is_seed)
-    check(run, 'use_batch_norm', is_truth)
-    check(run, 'test_accuracy', is_share)
-    check(run, 'first_epoch_loss', lambda losses: is_list_of(losses, is_number) and losses)
+    names = {'twin', 'seed', 'use_batch_norm', 'test_accuracy', 'first_epoch_loss'}
+    return study.load_results(results_filename, {'config': SETTINGS, 'runs': []}, names, SETTINGS)
 
 
 def compare(runs):

@@ -246,8 +246,7 @@ def _backward_suspects(activation):
         Suspect('wrong side', 'has the mask the wrong way round', lambda x, D, **_: D * kind.slope(-x, a)),
         Suspect('sign', 'has the wrong sign', lambda x, D, **_: -D * kind.slope(x, a)),
         Suspect('row sums of ∂L/∂Y', 'multiplies ∂L/∂Y with its own row sums; the slope is not in it',
-                lambda D, **_: D * D.sum(axis=1)),
-        Suspect('row sums of ∂L/∂Y', 'multiplies ∂L/∂Y with its own row sums; the slope is not in it',
+                lambda D, **_: D * D.sum(axis=1),
                 lambda D, **_: D * D.sum(axis=1, keepdims=True)),
         Suspect('never filled', 'is zero', lambda x, **_: np.zeros_like(x)),
     ]

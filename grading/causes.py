@@ -29,13 +29,11 @@ class Trial:
         return isinstance(self.actual, Exception) or not close(self.actual, self.expected, self.slack)
 
 
-@dataclass
 class Suspect:
-    """A known mistake: what it is called, how it is said, and the result that it has, from the inputs of a trial."""
+    """A known mistake: what it is called, how it is said, and the results that it has, from the inputs of a trial."""
 
-    cause: str
-    text: str
-    formula: object
+    def __init__(self, cause, text, *formulas):
+        self.cause, self.text, self.formulas = cause, text, formulas
 
 
 def tolerance_of(array):
@@ -58,15 +56,15 @@ def explain(trials, suspects):
     if not any(trial.failed for trial in with_values):
         return None
     for suspect in suspects:
-        if all(_explains(suspect, trial) for trial in with_values):
+        if any(all(_explains(formula, trial) for trial in with_values) for formula in suspect.formulas):
             return suspect
     return None
 
 
-def _explains(suspect, trial):
+def _explains(formula, trial):
     try:
         with np.errstate(all='ignore'):
-            value = np.asarray(suspect.formula(**trial.inputs))
+            value = np.asarray(formula(**trial.inputs))
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
         return False
     actual = np.asarray(trial.actual)

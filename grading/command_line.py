@@ -30,24 +30,15 @@ def add_arguments(parser):
 
 def read_points(path):
     """The points of each part; 1 where the file, or there being none, doesn't say. Raises ValueError."""
-    points = dict.fromkeys(PARTS, 1)
-    if path is None:
-        return points
     try:
-        given = json.loads(Path(path).read_text(encoding='utf-8'))
-    except OSError as error:
-        raise ValueError(f'{path!r} can not be read: {error.strerror}') from error
-    except ValueError as error:
-        raise ValueError(f'{path!r} is no JSON: {error}') from error
-    if not isinstance(given, dict):
-        raise ValueError(f'{path!r} is no object: give one with points for some of {", ".join(PARTS)}')
-    for part, value in given.items():
-        if part not in PARTS:
-            raise ValueError(f'{path!r}: there is no part {part!r}: give points for some of {", ".join(PARTS)}')
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1e6:
-            raise ValueError(f'{path!r}: the points of {part} are {value!r}: give a number of at least 0 and below '
-                             'a million')
-    return {**points, **given}
+        given = json.loads(Path(path).read_text(encoding='utf-8')) if path else {}
+        right = given.keys() <= set(PARTS) and all(
+            type(value) in (int, float) and 0 <= value < 1e6 for value in given.values())
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise ValueError(f'{path!r} can not be read: {error}') from error
+    if not right:
+        raise ValueError(f'{path!r}: give a number of at least 0 and below a million for some of {", ".join(PARTS)}')
+    return {**dict.fromkeys(PARTS, 1), **given}
 
 
 def main(arguments, parser):

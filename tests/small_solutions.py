@@ -200,11 +200,15 @@ def write(folder, files=None, changes=()):
     return folder
 
 
-def told(findings):
-    """What findings say, as the student reads it, each under its kind and cause; of what is no error its place too."""
+def told(findings, seen):
+    """What findings say, a line each; the whole paragraph the first time that one with its hint is told.
+
+    seen: the hints that have been told, to which those of the findings are added.
+    """
     lines = []
     for finding in findings:
-        text = report.paragraph(finding) if finding.kind == 'wrong' else report.wrapped(finding.text, '- ')
-        place = f' {finding.place}' if finding.kind != 'wrong' and finding.place else ''
-        lines += [f'[{finding.kind}: {finding.cause}]{place}', text]
+        lines.append(f'[{finding.kind}: {finding.cause}] {finding.place}: {finding.text}')
+        if finding.kind == 'wrong' and finding.hint not in seen:
+            seen.add(finding.hint)
+            lines.append(report.paragraph(finding))
     return lines

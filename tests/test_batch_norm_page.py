@@ -11,7 +11,7 @@ import pytest
 
 from conftest import ROOT
 from experiments import batch_norm_report, batch_norm_runs, batch_norm_tables
-from experiments.batch_norm_file import load_results
+from experiments.batch_norm_runs import load_results
 
 REFERENCE = ROOT / 'results' / 'reference'
 PAGE = (ROOT / 'docs' / 'batch_normalization.md').read_text(encoding='utf-8')

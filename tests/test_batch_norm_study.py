@@ -162,12 +162,6 @@ def test_what_is_no_longer_finite_ends_a_run_with_the_reason(expect_trainable, m
 
 # Means and intervals.
 
-def test_students_quantiles_are_the_tabulated_ones():
-    """NIST/SEMATECH e-Handbook of Statistical Methods, 1.3.6.7.2, the column 0.975."""
-    for degrees, quantile in {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 9: 2.262, 30: 2.042}.items():
-        assert intervals.student_quantile(degrees) == pytest.approx(quantile, abs=5e-4)
-
-
 def test_an_interval_of_known_numbers():
     low, high = intervals.confidence_interval([1, 2, 3])  # 2 ± 4.303 · 1/√3
     assert (low, high) == (pytest.approx(-0.484, abs=1e-3), pytest.approx(4.484, abs=1e-3))

@@ -267,24 +267,24 @@ CROSS_ENTROPY = [
 CATALOGUE = {'linear': LINEAR, 'activation': ACTIVATION, 'softmax': SOFTMAX, 'cross_entropy': CROSS_ENTROPY}
 
 
-def told(judgement, part, cause, old, new, *_):
+def told(judgement, part, seen, cause, old, new, *_):
     """What is said of a part, as the student reads it, under the line that is wrong."""
     assert cause in {finding.cause for finding in judgement.findings.of(part)}, (part, cause, new)
     changed = ' / '.join(line.strip() for line in (new or f'without {old}').splitlines() if line.strip())
     lines = [f'### {changed}']
-    return '\n'.join([*lines, *small_solutions.told(judgement.findings.of(part))])
+    return '\n'.join([*lines, *small_solutions.told(judgement.findings.of(part), seen)])
 
 
 def test_each_mistake_is_called_by_its_name_and_told_as_approved(tmp_path, monkeypatch):
     for part in ('softmax_cross_entropy', 'mlp'):  # what follows for them is told in test_grading_mlp_catalogue.py
         monkeypatch.setitem(judging.JUDGES, part, lambda context: None)
-    texts = {part: [] for part in CATALOGUE}
+    texts, seen = {part: [] for part in CATALOGUE}, {part: set() for part in CATALOGUE}
     with Server(timeout=20) as server:
         for number, mistakes in enumerate(itertools.zip_longest(*CATALOGUE.values())):
             changes = [change for mistake in mistakes if mistake for change in (mistake[1:3], *mistake[3:])]
             judgement = judging.judge(server, small_solutions.write(tmp_path / str(number), changes=changes))
             for part, mistake in zip(CATALOGUE, mistakes):
                 if mistake:
-                    texts[part].append(told(judgement, part, *mistake))
+                    texts[part].append(told(judgement, part, seen[part], *mistake))
     for part, told_of_it in texts.items():
-        assert_approved(f'grading_{part}', '\n\n'.join(told_of_it) + '\n')
+        assert_approved(f'grading_{part}', '\n'.join(told_of_it) + '\n')

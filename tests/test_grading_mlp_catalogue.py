@@ -201,11 +201,11 @@ def heading(changes):
     return f'### {" / ".join(filter(None, lines))}'
 
 
-def told(judgement, part):
+def told(judgement, part, seen):
     """The verdict on a part and what is said of it, as the student reads it."""
     findings = judgement.findings
     lines = [f'{part}: {findings.verdict(part)}']
-    return '\n'.join([*lines, *small_solutions.told(findings.of(part))])
+    return '\n'.join([*lines, *small_solutions.told(findings.of(part), seen)])
 
 
 def _linear_is_right(context):
@@ -240,23 +240,23 @@ def judge(server, tmp_path):
 
 
 def told_of_all(judge, mistakes):
-    texts = []
+    texts, seen = [], set()
     for changes in mistakes:
         findings = (judgement := judge(changes)).findings
         verdicts = [f'{part}: {findings.verdict(part)}' for part in CORE[:4] if findings.verdict(part) != 'right']
-        texts.append('\n'.join([heading(changes), *verdicts, *(told(judgement, part) for part in CORE[4:])]))
-    return '\n\n'.join(texts) + '\n'
+        texts.append('\n'.join([heading(changes), *verdicts, *(told(judgement, part, seen) for part in CORE[4:])]))
+    return '\n'.join(texts) + '\n'
 
 
 def test_each_mistake_is_called_by_its_name_and_told_as_approved(judge, linear_is_right, loss_is_right):
-    texts = []
+    texts, seen = [], set()
     for cause, *mistake in MLP:
         changes = [mistake[:2], *mistake[2:]]
         judgement = judge(changes)
         causes = {finding.cause for finding in judgement.findings.of('mlp')}
         assert cause in causes or not causes and not cause, (cause, causes, changes)
-        texts.append(f'{heading(changes)}\n{told(judgement, "mlp")}')
-    assert_approved('grading_mlp', '\n\n'.join(texts) + '\n')
+        texts.append(f'{heading(changes)}\n{told(judgement, "mlp", seen)}')
+    assert_approved('grading_mlp', '\n'.join(texts) + '\n')
 
 
 def test_what_follows_from_a_wrong_linear_module_is_told_as_approved(judge):
@@ -268,8 +268,8 @@ def test_what_follows_from_other_modules_is_told_as_approved(judge, linear_is_ri
 
 
 def test_a_file_that_can_not_be_used_is_told_as_approved(judge):
-    texts = []
+    texts, seen = [], set()
     for what, text in FILES.items():
         judgement = judge(files={'modules.py': small_solutions.MODULES, **({'mlp_numpy.py': text} if text else {})})
-        texts.append(f'### {what}\n{told(judgement, "mlp")}')
-    assert_approved('grading_mlp_file', '\n\n'.join(texts) + '\n')
+        texts.append(f'### {what}\n{told(judgement, "mlp", seen)}')
+    assert_approved('grading_mlp_file', '\n'.join(texts) + '\n')

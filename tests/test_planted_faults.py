@@ -1,20 +1,9 @@
-"""The lists of faults and of mutants' tests, for plant_faults.py and mutate.py, are in step with the code."""
+"""The list of mutants' tests, for mutate.py, is in step with the code."""
 
 import configparser
 from pathlib import Path
 
-import pytest
-
 from conftest import ROOT
-from plant_faults import all_faults
-
-
-@pytest.mark.parametrize('file', sorted({fault[0] for fault in all_faults()}))
-def test_each_fault_has_one_place_to_be_planted(file):
-    code = (ROOT / file).read_text(encoding='utf-8')
-    for name, _, old, new in all_faults():
-        if name == file:
-            assert code.count(old) == 1 and old != new, old
 
 
 def test_each_file_is_listed_with_the_tests_that_its_mutants_are_tried_with():

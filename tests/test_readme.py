@@ -7,7 +7,6 @@ import numpy as np
 
 from benchmark import report
 from experiments import twins
-import plant_faults
 import test_command_line
 import test_damaged_files
 import test_data_messages
@@ -109,9 +108,6 @@ def test_the_faults_counted_are_those_that_the_tests_inject():
                          (2 * (len(test_data_messages.BAD_BATCHES) + test_damaged_files.ATTACKS), 'damaged batches'),
                          (len(test_command_line.BAD_INVOCATIONS), 'invocations that make no sense')]:
         assert re.search(rf'^\| {tests}.*\| {count} \| {count}( |$)', RELIABILITY, re.MULTILINE), tests
-    planted, caught, tried = map(int, re.search(r'^\| faults planted in the code.*\| (\d+) \| (\d+) of the (\d+) tried',
-                                                RELIABILITY, re.MULTILINE).groups())
-    assert plant_faults.WANTED * tried <= caught <= tried <= planted == len(plant_faults.all_faults())
 
 
 def test_the_autograder_example_runs():

@@ -10,9 +10,9 @@ import types
 
 import numpy as np
 
+from . import training
 from .imports import Absent
 from .messages import Objects, read_message, write_message
-from .training import OPERATIONS
 
 
 class Solution:
@@ -197,8 +197,8 @@ def serve(solution, requests, replies):
         arrays = []
         try:
             operation = request.pop('op')
-            if operation in OPERATIONS:
-                value = OPERATIONS[operation](*solution.objects.decode(request['args']))
+            if hasattr(training, operation):
+                value = getattr(training, operation)(*solution.objects.decode(request['args']))
             else:
                 value = getattr(solution, operation)(**request)
             header = {'value': solution.objects.encode(value, arrays)}

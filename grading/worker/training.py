@@ -202,8 +202,3 @@ def train(module, arguments, images, torch_kind):
         except Exception:  # images may have to be flat
             outputs[split] = forward(x.reshape(len(x), -1))
     return {'validation': [float(value) for value in val_accuracies], 'test': float(test_accuracy), 'outputs': outputs}
-
-
-OPERATIONS = {'torch_facts': torch_facts, 'torch_weights': torch_weights, 'torch_trace': torch_trace,
-              'torch_gradients': torch_gradients,
-              'accuracy': accuracy, 'evaluate': evaluate, 'use_data': use_data, 'train': train}
