@@ -11,6 +11,7 @@ from experiments import twins
 from conftest import ROOT
 
 README = (ROOT / 'README.md').read_text(encoding='utf-8')
+SPEED = (ROOT / 'docs' / 'speed.md').read_text(encoding='utf-8').partition('![')[0]  # its first lines
 STEMS = {
     'python train_mlp_numpy.py': 'mlp_numpy',
     'python train_mlp_pytorch.py': 'mlp_pytorch',
@@ -79,6 +80,7 @@ def test_the_speed_is_that_of_the_committed_benchmark():
     for net in ('128', '512 256 128'):
         ratios = [statistics.median(targets.ratios(seconds, net, name, floor)) for name in ours[:2]]
         assert f'| {net} | {ratios[0]:.2f} × | {ratios[1]:.2f} × |' in README
+        assert f'takes {ratios[0]:.2f}' in SPEED and f'{ratios[1]:.2f} times' in SPEED, net
     slower = [statistics.median(targets.ratios(seconds, '128', course, name)) for name in ours[:2]]
     assert (f'takes {slower[0]:.1f} times as long as with the NumPy MLP, and {slower[1]:.1f} times as long as with the PyTorch '
             'MLP') in ' '.join(README.split())
