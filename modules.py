@@ -1,8 +1,8 @@
 """The building blocks of a multi-layer perceptron, each with its gradients derived by hand.
 
-Every module has `forward`, which keeps what the backward pass needs, `backward`, which turns the
-gradient of the loss L with respect to its output into that with respect to its input, and
-`clear_cache`, which forgets what forward kept. A gradient has the shape of what it is taken of.
+Every module has `forward`, which caches arrays for the backward pass, `backward`, which turns the
+gradient of the loss L with respect to its output into the gradient with respect to its input, and
+`clear_cache`, which drops the cached arrays. Each gradient has the shape of the variable it belongs to.
 
 S samples, M input features, N output features, C classes. NumPy only.
 """
@@ -13,13 +13,13 @@ import numpy as np
 def kaiming_normal(out_features, in_features, input_layer=False):
     """Draw a weight matrix W ~ N(0, gain / in_features) from NumPy's global random state.
 
-    The gain is 2 behind a ReLU, which passes on half of the second moment, and 1 for the input
-    layer, which has no ReLU before it (He et al. 2015; derivations.md, section 7).
+    The gain is 2 after a ReLU, which halves the second moment, and 1 for the input layer, which
+    has no ReLU before it (He et al. 2015; derivations.md, section 7).
 
     Returns: (out_features, in_features), float64. Raises ValueError for a layer without inputs or outputs.
     """
     if in_features < 1 or out_features < 1:
-        raise ValueError(f'a linear layer has {in_features} inputs and {out_features} outputs: give at least 1 of each')
+        raise ValueError(f'a linear layer needs at least 1 input and 1 output, not {in_features} and {out_features}')
     gain = 1 if input_layer else 2
     return np.random.normal(0, np.sqrt(gain / in_features), size=(out_features, in_features))
 
@@ -45,10 +45,8 @@ class LinearModule:
         self.clear_cache()
 
     def forward(self, x):
-        """x: (S, M) → (S, N). Raises ValueError where x has another number of features than M."""
-        in_features = self.params['weight'].shape[1]
-        if x.ndim != 2 or x.shape[1] != in_features:
-            raise ValueError(f'the input has shape {x.shape}: give rows of {in_features} features')
+        """x: (S, M) → (S, N). Raises ValueError for another number of features than M."""
+        _check_rows(x, self.params['weight'].shape[1])
         self._x = x
         out = x @ self.params['weight'].T  # (S, N)
         out += self.params['bias']
@@ -57,8 +55,8 @@ class LinearModule:
     def backward(self, dout, needs_input_grad=True):
         """dout = ∂L/∂Y: (S, N) → ∂L/∂X: (S, M). Fills `grads`.
 
-        The first layer of a net has nothing behind it: with needs_input_grad=False the product
-        for ∂L/∂X is saved and None returned.
+        The first layer does not need ∂L/∂X: with needs_input_grad=False that product is skipped
+        and None is returned.
         """
         self.grads['weight'] = dout.T @ _cached(self._x)  # (N, M)
         self.grads['bias'] = dout.sum(axis=0)  # (N,)
@@ -69,7 +67,7 @@ class LinearModule:
 
 
 class ReLUModule:
-    """Rectified linear unit, element by element (Q1.1 b; derivations.md, section 3).
+    """Element-wise rectified linear unit (Q1.1 b; derivations.md, section 3).
 
         forward    Y     = max(X, 0)
         backward   ∂L/∂X = ∂L/∂Y ∘ [X > 0]   (the subgradient at 0 is 0)
@@ -80,13 +78,13 @@ class ReLUModule:
 
     def forward(self, x):
         """x: any shape → the same shape."""
-        # maximum lets a NaN through; a diverged network must not come out looking healthy.
+        # maximum passes a NaN on, and so does backward: a diverged network must not look healthy.
         self._out = np.maximum(x, 0)
         return self._out
 
     def backward(self, dout):
         """dout = ∂L/∂Y → ∂L/∂X, both of the shape of x."""
-        return dout * (_cached(self._out) > 0)
+        return dout * (_cached(self._out) != 0)  # unlike Y > 0, this is true for NaN
 
     def clear_cache(self):
         self._out = None
@@ -100,9 +98,10 @@ class BatchNormModule:
                    ∂L/∂β = Σ_i ∂L/∂Y_i           (N,)
                    ∂L/∂X = γ / s ∘ (∂L/∂Y − (∂L/∂β + X̂ ∘ ∂L/∂γ) / S)    (S, N)
 
-    In training μ and σ² are mean and (biased) variance over the batch, and depend on X; running
+    In training μ and σ² are the mean and (biased) variance over the batch, and depend on X; running
     estimates follow them with PyTorch's conventions. In evaluation (`training = False`) the running
-    estimates take their place, constants: ∂L/∂X = γ / s ∘ ∂L/∂Y.
+    estimates replace them, which are constants: ∂L/∂X = γ / s ∘ ∂L/∂Y. The attribute `training`
+    counts when forward runs; backward belongs to that forward pass.
 
     `params` and `grads` have the keys 'weight' (γ, starts at 1) and 'bias' (β, starts at 0), all (N,).
     """
@@ -116,7 +115,10 @@ class BatchNormModule:
         self.clear_cache()
 
     def forward(self, x):
-        """x: (S, N) → (S, N). Raises ValueError for a single sample in training: it has no variance."""
+        """x: (S, N) → (S, N). Raises ValueError for another number of features than N, and for a
+        single sample in training, which has no variance."""
+        _check_rows(x, len(self.running_mean))
+        self._by_batch = self.training
         mean, var = self._batch_statistics(x) if self.training else (self.running_mean, self.running_var)
         self._std = np.sqrt(var + self.eps)
         self._x_hat = (x - mean) / self._std
@@ -125,7 +127,7 @@ class BatchNormModule:
     def _batch_statistics(self, x):
         samples = len(x)
         if samples < 2:
-            raise ValueError(f'batch normalization is training on a batch of {samples} sample: give at least 2')
+            raise ValueError(f'batch normalization needs at least 2 samples in training, not {samples}')
         mean, var = x.mean(axis=0), x.var(axis=0)
         unbiased_var = var * (samples / (samples - 1))
         self.running_mean = (1 - self.momentum) * self.running_mean + self.momentum * mean
@@ -137,12 +139,12 @@ class BatchNormModule:
         x_hat = _cached(self._x_hat)
         self.grads['weight'] = (dout * x_hat).sum(axis=0)
         self.grads['bias'] = dout.sum(axis=0)
-        if self.training:
+        if self._by_batch:
             dout = dout - (self.grads['bias'] + x_hat * self.grads['weight']) / len(dout)
         return self.params['weight'] / self._std * dout
 
     def clear_cache(self):
-        self._x_hat = self._std = None
+        self._x_hat = self._std = self._by_batch = None
 
 
 class SoftMaxModule:
@@ -151,9 +153,9 @@ class SoftMaxModule:
         forward    Y_ij      = exp(X_ij) / Σ_k exp(X_ik)
         backward   ∂L/∂X_ij  = Y_ij (∂L/∂Y_ij − Σ_k ∂L/∂Y_ik Y_ik)
 
-    The row's maximum is subtracted from X first, which changes nothing in Y and keeps exp finite.
-    Y is kept at or above the smallest normal number of its type: so 1/Y, which cross-entropy
-    sends back, is finite, Y · 1/Y is 1, and the gradient of the two modules together is
+    The row's maximum is subtracted from X first. That does not change Y and keeps exp finite.
+    Y is kept at or above the smallest normal number of its type. So 1/Y in the gradient of
+    cross-entropy is finite, Y · 1/Y is 1, and the gradient of the two modules together is
     (Y − T)/S however far apart the logits are (derivations.md, section 6).
     """
 
@@ -185,7 +187,7 @@ class CrossEntropyModule:
     The targets y are integer labels (S,), which stand for one-hot rows, or the rows T (S, C)
     themselves. A probability below the smallest normal number of its type counts as that number,
     so that the loss stays finite: at most 87.3 per sample in float32, 708.4 in float64. Both raise
-    ValueError for probabilities that are integers, and for targets that don't go with them.
+    ValueError for negative or integer probabilities and for targets of the wrong shape, type or range.
     """
 
     def forward(self, x, y):
@@ -195,12 +197,17 @@ class CrossEntropyModule:
 
     def backward(self, x, y):
         """x: (S, C) probabilities, y: (S,) or (S, C) targets → ∂L/∂X: (S, C)."""
-        return -_target_rows(y, x) / _at_least_tiny(x) / len(x)
+        x, targets = _at_least_tiny(x), _target_rows(y, x)
+        limit = np.finfo(x.dtype).max
+        with np.errstate(over='ignore'):  # a target above 1 divided by the smallest probability
+            return np.clip(-targets / x, -limit, limit) / len(x)
 
 
 def _at_least_tiny(x):
     if not np.issubdtype(x.dtype, np.floating):
-        raise ValueError(f'the probabilities are of type {x.dtype}: give floating-point numbers')
+        raise ValueError(f'the probabilities are of type {x.dtype}: they must be floating-point numbers')
+    if x.min(initial=0) < 0:
+        raise ValueError(f'a probability is {x.min():.3g}: none may be negative (are these logits?)')
     return np.maximum(x, np.finfo(x.dtype).tiny)
 
 
@@ -210,15 +217,20 @@ def _target_rows(y, x):
     if y.shape == x.shape:
         return y.astype(x.dtype, copy=False)
     if y.shape != x.shape[:1] or not np.issubdtype(y.dtype, np.integer):
-        raise ValueError(f'targets of shape {y.shape} and type {y.dtype} do not go with probabilities of shape '
-                         f'{x.shape}: give integer labels of shape {x.shape[:1]} or rows of shape {x.shape}')
+        raise ValueError(f'targets of shape {y.shape} and type {y.dtype} do not fit probabilities of shape {x.shape}: '
+                         f'they must be integer labels of shape {x.shape[:1]} or rows of shape {x.shape}')
     classes = x.shape[1]
     if y.size and not 0 <= y.min() <= y.max() < classes:
-        raise ValueError(f'labels from {y.min()} to {y.max()} are not all among the classes 0 to {classes - 1}')
+        raise ValueError(f'labels from {y.min()} to {y.max()}: each must be a class from 0 to {classes - 1}')
     return np.eye(classes, dtype=x.dtype)[y]
+
+
+def _check_rows(x, features):
+    if x.ndim != 2 or x.shape[1] != features:
+        raise ValueError(f'the input has shape {x.shape}: it must be rows of {features} features')
 
 
 def _cached(value):
     if value is None:
-        raise RuntimeError('backward needs a forward pass first, and no clear_cache between the two')
+        raise RuntimeError('call forward before backward (clear_cache discards its cache)')
     return value

@@ -1,18 +1,19 @@
 """Checks of the NumPy modules and MLP: every gradient against central differences and PyTorch's autograd.
 
-    python unittests.py                  a readable report; exit code 1 where a check fails
-    python unittests.py --solution DIR   judge the solution in DIR, or several (docs/grading.md)
+    python unittests.py                  a readable report; exit code 1 if a check fails
+    python unittests.py --solution DIR   grade the solution in DIR, or several (docs/grading.md)
     python -m pytest unittests.py        the same checks under pytest
 
-Where a check fails, the message says which gradient is off, by how much, and the probable cause. The checks
-themselves are in checks/module_checks.py and checks/mlp_checks.py.
+If a check fails, the message names the gradient, its error and the probable cause. The checks themselves are
+in checks/module_checks.py and checks/mlp_checks.py.
 """
 
+import os
 import sys
 import types
 import unittest
 
-from checks.mlp_checks import MLPChecks  # noqa: F401 (the checks are run from here)
+from checks.mlp_checks import MLPChecks  # noqa: F401 (unittest finds the checks here)
 from checks.module_checks import (ActivationChecks, BatchNormModuleChecks, CrossEntropyModuleChecks,  # noqa: F401
                                   LinearModuleChecks, ModuleChecks, ReLUModuleChecks, SoftMaxModuleChecks,
                                   SoftMaxWithCrossEntropyChecks)
@@ -22,7 +23,7 @@ from training.process import say
 
 
 class Report(unittest.TextTestResult):
-    """One line per check, and of a failed one the message alone: the traceback leads into the check."""
+    """One line per check; for a failure, only the message (the traceback would point into the check)."""
 
     def getDescription(self, test):
         case = ''.join(f' ({name}={value})' for name, value in getattr(test, 'params', {}).items())  # of a subTest
@@ -44,7 +45,8 @@ def main():
     arguments = parser.parse_args()
     if any(value != parser.get_default(name) for name, value in vars(arguments).items()):
         sys.exit(grading.main(arguments, parser))
-    # A reader of the report that goes away, as with `2>&1 | head -1`, is no check that fails.
+    os.environ['NO_COLOR'] = '1'  # newer Pythons color the report, also in a file if FORCE_COLOR is set
+    # `say` does not fail if the reader of the report ends first, as with `2>&1 | head -1`.
     stream = types.SimpleNamespace(write=lambda text: say(text, sys.stderr, end=''), flush=lambda: None)
     unittest.main(__name__, argv=sys.argv[:1],
                   testRunner=unittest.TextTestRunner(stream, resultclass=Report, verbosity=2))

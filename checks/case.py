@@ -1,4 +1,4 @@
-"""What the checks of modules and MLP stand on: comparisons whose message names the cause."""
+"""The base class of all checks: comparisons whose message names the cause."""
 
 import copy
 import unittest
@@ -18,15 +18,15 @@ S, M, N, C = 7, 5, 4, 3  # samples, inputs, outputs, classes: all different, so 
 
 
 class ModuleChecks(unittest.TestCase):
-    """What the checks of every module need."""
+    """Comparisons for the checks of a module, and the checks that several modules share."""
 
     def setUp(self):
         np.random.seed(42)
         self.rng = np.random.default_rng(42)
 
-    def assert_gradient(self, name, actual, expected, cause, tolerance=TOLERANCE):
-        """cause: what to suspect, and the number of the result in derivations.md."""
-        fault = gradient_fault(name, actual, expected, S, tolerance, *cause)
+    def assert_gradient(self, name, actual, expected, result, tolerance=TOLERANCE):
+        """result: the formula of the gradient, and the number of that result in derivations.md."""
+        fault = gradient_fault(name, actual, expected, S, tolerance, *result)
         if fault:
             self.fail(fault)
 
@@ -42,7 +42,7 @@ class ModuleChecks(unittest.TestCase):
             self.fail(f'{name} is {actual} instead of {expected}')
 
     def assert_statistic(self, name, value, expected, chance):
-        """chance: by how much a right one may be off, at the very most."""
+        """chance: the largest deviation of a correct value."""
         if not abs(value - expected) <= chance:
             self.fail(f'{name} is {value:.4f}: by chance it is {expected:.4f} ± {chance:.2g}')
 
@@ -56,7 +56,7 @@ class ModuleChecks(unittest.TestCase):
         else:
             self.fail(f'{what} is not refused')
 
-    def assert_matches_central_differences(self, module, x, causes, params=()):
+    def assert_matches_central_differences(self, module, x, results, params=()):
         """Compare backward of a module with central differences of L = Σ forward(x) ∘ D for a random D."""
         dout = self.rng.normal(size=module.forward(x).shape)
         dx = module.backward(dout)
@@ -68,18 +68,18 @@ class ModuleChecks(unittest.TestCase):
 
         for name in params:
             expected = central_differences(loss, module.params[name])
-            self.assert_gradient(f'∂L/∂{name}', grads[name], expected, causes[name], CENTRAL_TOLERANCE)
-        self.assert_gradient('∂L/∂X', dx, central_differences(loss, x), causes['x'], CENTRAL_TOLERANCE)
+            self.assert_gradient(f'∂L/∂{name}', grads[name], expected, results[name], CENTRAL_TOLERANCE)
+        self.assert_gradient('∂L/∂X', dx, central_differences(loss, x), results['x'], CENTRAL_TOLERANCE)
 
     def assert_independent(self, module, x):
-        """What forward has returned stays as it is when forward runs again."""
+        """A second forward does not change the result of the first."""
         first = module.forward(x)
         kept = first.copy()
         module.forward(x[::-1])  # to which no module is invariant, as softmax is to x + 1
         self.assert_close(first, kept, 'a later forward overwrote an earlier result', tolerance=0)
 
     def assert_forgets(self, module, x):
-        """After clear_cache there is nothing to go back from."""
+        """backward raises RuntimeError after clear_cache."""
         out = module.forward(x)
         module.clear_cache()
         with self.assertRaises(RuntimeError, msg='backward after clear_cache used the cleared forward pass'):

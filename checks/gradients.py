@@ -1,4 +1,4 @@
-"""Tools to judge a gradient: central differences, relative error, and the mistake that explains an error."""
+"""Tools to check a gradient: central differences, relative error, and the mistake that explains an error."""
 
 import numpy as np
 
@@ -25,16 +25,16 @@ def central_differences(function, x, eps=1e-5):
 
 
 def relative_error(actual, expected):
-    """max |actual − expected| / max |expected|; infinite where the shapes differ or a number is not finite."""
+    """max |actual − expected| / max |expected|; infinite if the shapes differ or a number is not finite."""
     actual, expected = np.asarray(actual), np.asarray(expected)
     if actual.shape != expected.shape or not np.isfinite(actual).all():
         return np.inf
-    # The checks' gradients are about 1; the lower bound keeps rounding beside an exact zero from counting.
+    # The gradients of the checks are about 1; without the lower bound, rounding would fail an exact zero.
     return np.abs(actual - expected).max() / max(np.abs(expected).max(), 1e-6)
 
 
 def difference(actual, expected, tolerance):
-    """None where the relative error is within the tolerance; otherwise, in words, how the arrays differ."""
+    """None if the relative error is within the tolerance; otherwise, in words, how the arrays differ."""
     error = relative_error(actual, expected)
     if error <= tolerance:
         return None
@@ -44,19 +44,19 @@ def difference(actual, expected, tolerance):
     return f'shape {shape} instead of {expected_shape}'
 
 
-def gradient_fault(name, actual, expected, samples, tolerance, usual_cause, result):
-    """None where the gradient `actual` is right; otherwise what is off, by how much, and why, probably.
+def gradient_fault(name, actual, expected, samples, tolerance, formula, result):
+    """None if the gradient `actual` is right; otherwise the name, the error and the mistake that explains it.
 
-    samples: the number S in the batch; usual_cause: what to suspect where no known mistake explains
-    the difference.
+    samples: the number S in the batch; formula: printed if no known mistake explains the error.
     """
     if actual is None:
         return f'{name} is None: backward did not compute it (derivations.md, Result {result})'
     extent = difference(actual, expected, tolerance)
     if extent is None:
         return None
-    cause = probable_cause(np.asarray(actual), np.asarray(expected), samples) or usual_cause
-    return f'{name} is off: {extent}. Probable cause: {cause} (derivations.md, Result {result})'
+    cause = probable_cause(np.asarray(actual), np.asarray(expected), samples)
+    advice = f'Probable cause: {cause}' if cause else f'No known mistake matches. Check: {formula}'
+    return f'{name} is off: {extent}. {advice} (derivations.md, Result {result})'
 
 
 def probable_cause(actual, expected, samples):
@@ -66,7 +66,7 @@ def probable_cause(actual, expected, samples):
         ('the sign', -expected),
         ('the gradient was never filled', np.zeros_like(expected)),
         ('the missing 1/S of the mean over the batch', expected * samples),
-        ('1/S applied twice, or a mean over the batch in place of the sum', expected / samples),
+        ('1/S applied twice, or a mean over the batch instead of the sum', expected / samples),
         ('added to an earlier gradient, or counted twice', expected * 2),
     ]
     # A transpose of a symmetric shape first needs a matrix that differs from its transpose.

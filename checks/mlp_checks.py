@@ -1,4 +1,4 @@
-"""Checks of the NumPy MLP: what its modules compute together, with no, one and three hidden layers."""
+"""Checks of the NumPy MLP: its modules together, with no, one and three hidden layers."""
 
 import copy
 
@@ -12,7 +12,7 @@ from checks.gradients import CENTRAL_TOLERANCE, TOLERANCE, central_differences
 
 class MLPChecks(ModuleChecks):
     HIDDEN = ([], [6], [6, 5, 4])
-    CAUSE = ('the order of the layers in backward, or one of the modules (see its own checks)', '1.3')
+    RESULT = ('the order of the layers in backward, and each module by its own checks', '1.3')
 
     def setUp(self):
         super().setUp()
@@ -45,7 +45,7 @@ class MLPChecks(ModuleChecks):
                 for i, linear in enumerate(linears):
                     for name, param in zip(('weight', 'bias'), params[2 * i:2 * i + 2]):
                         self.assert_gradient(f'∂L/∂{name} of linear layer {i + 1}', linear.grads[name], param.grad,
-                                             self.CAUSE)
+                                             self.RESULT)
 
     def test_gradients_numerically(self):
         """mlp: all gradients equal central differences with 0, 1 and 3 hidden layers"""
@@ -54,14 +54,14 @@ class MLPChecks(ModuleChecks):
                 model = mlp_numpy.MLP(M, hidden, C)
                 linears = self.linear_layers(model, [M, *hidden, C])
                 model.forward(self.x)
-                model.backward(self.dout)  # and its gradients are kept, before forward runs again
+                model.backward(self.dout)  # copy the gradients before forward runs again
                 grads = [copy.deepcopy(linear.grads) for linear in linears]
                 for i, linear in enumerate(linears, start=1):
                     for name, param in linear.params.items():
                         expected = central_differences(
                             lambda m=model: float((m.forward(self.x) * self.dout).sum()), param)
                         self.assert_gradient(f'∂L/∂{name} of linear layer {i}', grads[i - 1][name], expected,
-                                             self.CAUSE, CENTRAL_TOLERANCE)
+                                             self.RESULT, CENTRAL_TOLERANCE)
 
     def test_input_layer_has_gain_1(self):
         """mlp: the first layer starts with gain 1, the others with gain 2"""
@@ -93,7 +93,7 @@ class MLPChecks(ModuleChecks):
 
     def test_a_layer_without_units_is_refused(self):
         """mlp: a hidden layer of 0 units is refused"""
-        self.assert_refused('a hidden layer of 0 units', 'give at least 1 of each', mlp_numpy.MLP, M, [0], C)
+        self.assert_refused('a hidden layer of 0 units', 'at least 1 input and 1 output', mlp_numpy.MLP, M, [0], C)
 
     def test_dtype(self):
         """mlp: a float32 model stays float32 in parameters, results and gradients"""

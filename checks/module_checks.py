@@ -8,10 +8,10 @@ from checks.gradients import CENTRAL_TOLERANCE, TOLERANCE, central_differences
 
 
 class LinearModuleChecks(ModuleChecks):
-    CAUSES = {
-        'weight': ('a transpose; ∂L/∂W = (∂L/∂Y)ᵀ X', '2.1'),
-        'bias': ('the sum over the batch; ∂L/∂b = Σ_s ∂L/∂Y_s', '2.2'),
-        'x': ('a transpose; ∂L/∂X = ∂L/∂Y W', '2.3'),
+    RESULTS = {
+        'weight': ('∂L/∂W = (∂L/∂Y)ᵀ X', '2.1'),
+        'bias': ('∂L/∂b = Σ_s ∂L/∂Y_s', '2.2'),
+        'x': ('∂L/∂X = ∂L/∂Y W', '2.3'),
     }
 
     def setUp(self):
@@ -27,7 +27,7 @@ class LinearModuleChecks(ModuleChecks):
 
     def test_gradients_numerically(self):
         """linear: gradients of weight, bias and input equal central differences"""
-        self.assert_matches_central_differences(self.module, self.x, self.CAUSES, ['weight', 'bias'])
+        self.assert_matches_central_differences(self.module, self.x, self.RESULTS, ['weight', 'bias'])
 
     @needs_torch
     def test_gradients_autograd(self):
@@ -37,9 +37,9 @@ class LinearModuleChecks(ModuleChecks):
         dx = self.module.backward(dout)
         x, weight, bias = leaves(self.x, self.module.params['weight'], self.module.params['bias'])
         torch.nn.functional.linear(x, weight, bias).backward(torch.from_numpy(dout))
-        self.assert_gradient('∂L/∂weight', self.module.grads['weight'], weight.grad, self.CAUSES['weight'])
-        self.assert_gradient('∂L/∂bias', self.module.grads['bias'], bias.grad, self.CAUSES['bias'])
-        self.assert_gradient('∂L/∂X', dx, x.grad, self.CAUSES['x'])
+        self.assert_gradient('∂L/∂weight', self.module.grads['weight'], weight.grad, self.RESULTS['weight'])
+        self.assert_gradient('∂L/∂bias', self.module.grads['bias'], bias.grad, self.RESULTS['bias'])
+        self.assert_gradient('∂L/∂X', dx, x.grad, self.RESULTS['x'])
 
     def test_second_backward_replaces_the_gradients(self):
         """linear: a second backward replaces the gradients of the first"""
@@ -47,8 +47,8 @@ class LinearModuleChecks(ModuleChecks):
             self.module.forward(self.x)
             self.module.backward(np.ones((S, N)))
         expected = np.ones((N, S)) @ self.x
-        self.assert_gradient('∂L/∂weight', self.module.grads['weight'], expected, self.CAUSES['weight'])
-        self.assert_gradient('∂L/∂bias', self.module.grads['bias'], np.full(N, float(S)), self.CAUSES['bias'])
+        self.assert_gradient('∂L/∂weight', self.module.grads['weight'], expected, self.RESULTS['weight'])
+        self.assert_gradient('∂L/∂bias', self.module.grads['bias'], np.full(N, float(S)), self.RESULTS['bias'])
 
     def test_initial_shapes(self):
         """linear: weight (N, M) and bias (N,); bias and gradients start at zero, in float64"""
@@ -72,7 +72,7 @@ class LinearModuleChecks(ModuleChecks):
                                   5 * std / np.sqrt(2 * weight.size))
 
     def test_weights_are_normal(self):
-        """linear: the weights are normally distributed, not only of the right deviation"""
+        """linear: the weights are normally distributed"""
         weight = modules.LinearModule(200, 250).params['weight'].ravel()
         for deviations, share in ((1, 0.6827), (2, 0.9545), (3, 0.9973)):
             inside = (np.abs(weight) < deviations * weight.std()).mean()
@@ -82,10 +82,10 @@ class LinearModuleChecks(ModuleChecks):
     def test_input_of_another_size_is_refused(self):
         """linear: an input with another number of features is refused, and so is a layer without any"""
         for shape in ((S, M + 1), (M,), (S, M, 1)):
-            self.assert_refused(f'an input of shape {shape}', f'give rows of {M} features',
+            self.assert_refused(f'an input of shape {shape}', f'must be rows of {M} features',
                                 self.module.forward, np.zeros(shape))
         for sizes in ((0, N), (M, 0)):
-            self.assert_refused(f'a layer of {sizes} features', 'give at least 1 of each', modules.LinearModule, *sizes)
+            self.assert_refused(f'a layer of {sizes} features', 'at least 1 input and 1 output', modules.LinearModule, *sizes)
 
     def test_input_gradient_can_be_left_out(self):
         """linear: without needs_input_grad only ∂L/∂X is left out"""
@@ -105,9 +105,9 @@ class LinearModuleChecks(ModuleChecks):
 
 
 class ActivationChecks:
-    """What holds for every element-wise activation; mixed into the checks of one, which give make_module."""
+    """The checks of every element-wise activation; the class of one activation adds make_module."""
 
-    CAUSES = {'x': ('the slope h′(X) taken at the wrong place, or not multiplied with ∂L/∂Y', '3.1')}
+    RESULTS = {'x': ('∂L/∂X = ∂L/∂Y ∘ h′(X)', '3.1')}
 
     def setUp(self):
         super().setUp()
@@ -116,7 +116,7 @@ class ActivationChecks:
 
     def test_gradient_numerically(self):
         """activation: gradient equals central differences"""
-        self.assert_matches_central_differences(self.module, self.x, self.CAUSES)
+        self.assert_matches_central_differences(self.module, self.x, self.RESULTS)
 
     def test_independent_results(self):
         """activation: two forward results are independent"""
@@ -128,7 +128,7 @@ class ActivationChecks:
 
 
 class ReLUModuleChecks(ActivationChecks, ModuleChecks):
-    CAUSES = {'x': ('the mask X > 0 applied to the wrong array, or not at all', '3.2')}
+    RESULTS = {'x': ('∂L/∂X = ∂L/∂Y ∘ [X > 0]', '3.2')}
 
     def make_module(self):
         return modules.ReLUModule()
@@ -138,10 +138,13 @@ class ReLUModuleChecks(ActivationChecks, ModuleChecks):
         self.assert_close(self.module.forward(np.array([[-2.0, 0.0, 3.0]])), [[0, 0, 3]], 'Y = max(X, 0)')
 
     def test_nan_passes(self):
-        """relu: a NaN stays a NaN"""
+        """relu: forward and backward pass a NaN on"""
         out = self.module.forward(np.array([np.nan]))
         if not np.isnan(out).all():
             self.fail(f'a NaN became {out}')
+        dx = self.module.backward(np.ones(1))
+        if dx != 1:
+            self.fail(f'∂L/∂X is {dx} for a NaN and ∂L/∂Y = 1: the gradient is not passed on')
 
     @needs_torch
     def test_gradient_autograd(self):
@@ -151,14 +154,14 @@ class ReLUModuleChecks(ActivationChecks, ModuleChecks):
         self.module.forward(self.x)
         x, = leaves(self.x)
         torch.relu(x).backward(torch.from_numpy(dout))
-        self.assert_gradient('∂L/∂X', self.module.backward(dout), x.grad, self.CAUSES['x'])
+        self.assert_gradient('∂L/∂X', self.module.backward(dout), x.grad, self.RESULTS['x'])
 
 
 class BatchNormModuleChecks(ModuleChecks):
-    CAUSES = {
-        'weight': ('the sum over the batch of ∂L/∂Y ∘ X̂', '8.1'),
-        'bias': ('the sum over the batch of ∂L/∂Y', '8.1'),
-        'x': ('the dependence of the batch mean or variance on X', '8.2'),
+    RESULTS = {
+        'weight': ('∂L/∂γ = Σ_s ∂L/∂Y_s ∘ X̂_s', '8.1'),
+        'bias': ('∂L/∂β = Σ_s ∂L/∂Y_s', '8.1'),
+        'x': ('in training, the mean and the variance of the batch depend on X', '8.2'),
     }
 
     def setUp(self):
@@ -181,7 +184,7 @@ class BatchNormModuleChecks(ModuleChecks):
         """batch norm: each feature of the output has mean β and standard deviation γ"""
         out = self.module.forward(self.x)
         self.assert_close(out.mean(axis=0), self.module.params['bias'], 'the mean of each feature, β')
-        # Where the variance is small, eps makes the deviation a little smaller.
+        # If the variance is small, eps makes the standard deviation a little smaller.
         self.assert_close(out.std(axis=0), np.abs(self.module.params['weight']),
                           'the standard deviation of each feature, |γ|', tolerance=1e-4)
 
@@ -190,7 +193,7 @@ class BatchNormModuleChecks(ModuleChecks):
         for training in (True, False):
             with self.subTest(training=training):
                 self.module.training = training
-                self.assert_matches_central_differences(self.module, self.x, self.CAUSES, ['weight', 'bias'])
+                self.assert_matches_central_differences(self.module, self.x, self.RESULTS, ['weight', 'bias'])
 
     @needs_torch
     def test_everything_autograd(self):
@@ -209,10 +212,10 @@ class BatchNormModuleChecks(ModuleChecks):
             expected = twin(x)
             expected.backward(torch.from_numpy(dout))
             self.assert_close(self.module.forward(self.x), expected.detach(), 'Y')
-            self.assert_gradient('∂L/∂X', self.module.backward(dout), x.grad, self.CAUSES['x'])
+            self.assert_gradient('∂L/∂X', self.module.backward(dout), x.grad, self.RESULTS['x'])
             for name in ('weight', 'bias'):
                 self.assert_gradient(f'∂L/∂{name}', self.module.grads[name], getattr(twin, name).grad,
-                                     self.CAUSES[name])
+                                     self.RESULTS[name])
             self.assert_close(self.module.running_mean, twin.running_mean, 'running mean')
             self.assert_close(self.module.running_var, twin.running_var, 'running variance: unbiased, momentum 0.1?')
 
@@ -225,10 +228,23 @@ class BatchNormModuleChecks(ModuleChecks):
         self.assert_close(self.module.running_mean, mean, 'running mean', tolerance=0)
         self.assert_close(self.module.running_var, var, 'running variance', tolerance=0)
 
-    def test_a_single_sample_is_refused_in_training(self):
-        """batch norm: a batch of one sample is refused in training, and fine in evaluation; two are enough"""
-        self.assert_refused('a batch of one sample', 'give at least 2', self.module.forward, self.x[:1])
-        self.module.forward(self.x[:2])  # raises nothing, nor does what follows
+    def test_backward_belongs_to_its_forward(self):
+        """batch norm: a change to evaluation after forward does not change the gradient"""
+        grads = []
+        for training in (True, False):
+            self.module.training = True
+            self.module.forward(self.x)
+            self.module.training = training
+            grads.append(self.module.backward(np.arange(S * N).reshape(S, N) % 3.0))
+        self.assert_close(grads[1], grads[0], '∂L/∂X after a change to evaluation', tolerance=0)
+
+    def test_wrong_inputs_are_refused(self):
+        """batch norm: another number of features is refused, and in training a batch of one sample"""
+        for shape in ((S, N + 1), (S, 1), (N,), (S, N, 1)):
+            self.assert_refused(f'an input of shape {shape}', f'must be rows of {N} features',
+                                self.module.forward, np.zeros(shape))
+        self.assert_refused('a batch of one sample', 'at least 2 samples', self.module.forward, self.x[:1])
+        self.module.forward(self.x[:2])  # this and the next forward raise no error
         self.module.training = False
         self.module.forward(self.x[:1])
 
@@ -242,9 +258,7 @@ class BatchNormModuleChecks(ModuleChecks):
 
 
 class SoftMaxModuleChecks(ModuleChecks):
-    CAUSES = {
-        'x': ('the off-diagonal part of the Jacobian: −Y_ij Σ_k ∂L/∂Y_ik Y_ik, a sum over the classes', '4.2'),
-    }
+    RESULTS = {'x': ('∂L/∂X_ij = Y_ij (∂L/∂Y_ij − Σ_k ∂L/∂Y_ik Y_ik), a sum over the classes', '4.2')}
 
     def setUp(self):
         super().setUp()
@@ -258,7 +272,7 @@ class SoftMaxModuleChecks(ModuleChecks):
 
     def test_gradient_numerically(self):
         """softmax: gradient equals central differences"""
-        self.assert_matches_central_differences(self.module, self.x, self.CAUSES)
+        self.assert_matches_central_differences(self.module, self.x, self.RESULTS)
 
     @needs_torch
     def test_gradient_autograd(self):
@@ -267,7 +281,7 @@ class SoftMaxModuleChecks(ModuleChecks):
         self.module.forward(self.x)
         x, = leaves(self.x)
         torch.softmax(x, dim=1).backward(torch.from_numpy(dout))
-        self.assert_gradient('∂L/∂X', self.module.backward(dout), x.grad, self.CAUSES['x'])
+        self.assert_gradient('∂L/∂X', self.module.backward(dout), x.grad, self.RESULTS['x'])
 
     def test_extreme_logits(self):
         """softmax: finite for logits of ±1e4, and the same for X and X + 1e4"""
@@ -286,7 +300,7 @@ class SoftMaxModuleChecks(ModuleChecks):
 
 
 class CrossEntropyModuleChecks(ModuleChecks):
-    CAUSE = ('the sign, the missing 1/S, or X in place of 1/X; ∂L/∂X = −T / X / S', '5.1')
+    RESULT = ('∂L/∂X = −T / X / S', '5.1')
 
     def setUp(self):
         super().setUp()
@@ -312,7 +326,7 @@ class CrossEntropyModuleChecks(ModuleChecks):
         """cross-entropy: gradient equals central differences, for labels and soft targets"""
         for targets in (self.labels, self.soft_targets):
             expected = central_differences(lambda y=targets: self.module.forward(self.x, y), self.x)
-            self.assert_gradient('∂L/∂X', self.module.backward(self.x, targets), expected, self.CAUSE,
+            self.assert_gradient('∂L/∂X', self.module.backward(self.x, targets), expected, self.RESULT,
                                  tolerance=CENTRAL_TOLERANCE)
 
     @needs_torch
@@ -322,26 +336,34 @@ class CrossEntropyModuleChecks(ModuleChecks):
         loss = -(torch.from_numpy(self.soft_targets) * x.log()).sum(dim=1).mean()
         loss.backward()
         self.assert_close(self.module.forward(self.x, self.soft_targets), loss.item(), 'L')
-        self.assert_gradient('∂L/∂X', self.module.backward(self.x, self.soft_targets), x.grad, self.CAUSE)
+        self.assert_gradient('∂L/∂X', self.module.backward(self.x, self.soft_targets), x.grad, self.RESULT)
 
     def test_wrong_targets_are_refused(self):
         """cross-entropy: labels outside of the classes and targets of a wrong shape are refused"""
         for label in (C, -1):
-            self.assert_refused(f'the label {label}', f'among the classes 0 to {C - 1}',
+            self.assert_refused(f'the label {label}', f'must be a class from 0 to {C - 1}',
                                 self.module.forward, self.x, np.full(S, label))
         for targets in (np.zeros(S), np.zeros((S, C + 1)), np.zeros(S - 1, int)):
             self.assert_refused(f'an array of {targets.dtype} and shape {targets.shape} for targets',
-                                f'give integer labels of shape ({S},)', self.module.forward, self.x, targets)
+                                f'must be integer labels of shape ({S},)', self.module.forward, self.x, targets)
 
-    def test_integer_probabilities_are_refused(self):
-        """cross-entropy: probabilities that are integers are refused"""
+    def test_wrong_probabilities_are_refused(self):
+        """cross-entropy: integer and negative probabilities are refused"""
         for method in (self.module.forward, self.module.backward):
-            self.assert_refused(f'an array of integers in {method.__name__}', 'give floating-point numbers',
-                                method, np.ones((S, C), int), self.labels)
+            for kind, x, words in (('integers', np.ones((S, C), int), 'must be floating-point numbers'),
+                                   ('logits', np.log(self.x), 'none may be negative')):
+                self.assert_refused(f'an array of {kind} in {method.__name__}', words, method, x, self.labels)
+
+    def test_gradient_is_finite(self):
+        """cross-entropy: the gradient is finite for a probability of 0 and a target above 1"""
+        for dtype in (np.float32, np.float64):
+            grad = self.module.backward(np.array([[0, 1]], dtype), np.array([[9, -8]]))
+            if not np.isfinite(grad).all() or not grad[0, 0] < -1e38:
+                self.fail(f'∂L/∂X is {grad[0]} in {np.dtype(dtype)}')
 
 
 class SoftMaxWithCrossEntropyChecks(ModuleChecks):
-    CAUSE = ('either module alone, or 1/Y of a probability that became zero', '6.1')
+    RESULT = ('∂L/∂X = (Y − T) / S, also where a probability is nearly 0', '6.1')
 
     def gradient(self, logits, targets):
         softmax, cross_entropy = modules.SoftMaxModule(), modules.CrossEntropyModule()
@@ -355,7 +377,7 @@ class SoftMaxWithCrossEntropyChecks(ModuleChecks):
         soft_targets = self.rng.dirichlet(np.ones(C), size=S)
         for targets, rows in ((labels, np.eye(C)[labels]), (soft_targets, soft_targets)):
             probabilities, _, grad = self.gradient(self.rng.normal(size=(S, C)), targets)
-            self.assert_gradient('∂L/∂logits', grad, (probabilities - rows) / S, self.CAUSE)
+            self.assert_gradient('∂L/∂logits', grad, (probabilities - rows) / S, self.RESULT)
 
     def test_extreme_logits(self):
         """softmax + cross-entropy: logits of ±1e4 give a finite loss and the gradient (Y − T) / S"""
@@ -368,4 +390,4 @@ class SoftMaxWithCrossEntropyChecks(ModuleChecks):
                 self.fail(f'the loss is {loss} in {np.dtype(dtype)}')
             expected = ((logits > 0).astype(float) - np.eye(C)[labels]) / S
             self.assert_kind('∂L/∂logits', grad, (S, C), dtype)
-            self.assert_gradient('∂L/∂logits', grad, expected, self.CAUSE, tolerance=tolerance)
+            self.assert_gradient('∂L/∂logits', grad, expected, self.RESULT, tolerance=tolerance)

@@ -1,6 +1,7 @@
-"""Each mistake that is planted in the modules fails the checks that it concerns, with the message that was approved."""
+"""Each injected bug in the modules fails the checks of its part, with the messages of the snapshot."""
 
 import io
+import os
 import re
 import sys
 import types
@@ -14,12 +15,12 @@ from checks import mlp_checks, module_checks
 from conftest import ROOT
 from unittests import Report
 
-# Per part: the lines that are wrong, each a text that stands there once and what takes its place. In one go where they
-# fail different checks.
+# For each part: the bugs, each a list of replacements of texts that occur once. Bugs that fail different checks are
+# injected together.
 WEIGHT, BIAS = "dout.T @ _cached(self._x)", "dout.sum(axis=0)  # (N,)"
 PRODUCT, NEEDED = "dout @ self.params['weight']", ' if needs_input_grad else None'
 ONE_OF_EACH = 'in_features < 1 or out_features < 1'
-ANOTHER_SIZE = 'x.ndim != 2 or x.shape[1] != in_features'
+ANOTHER_SIZE = 'x.ndim != 2 or x.shape[1] != features'
 ZEROS = 'np.zeros_like(param) for name, param in self.params.items()}\n        self.clear'
 DRAWN = 'np.random.normal(0, np.sqrt(gain / in_features), size'
 FACTORS = '(1 + 6e-10)', '(1 + 2e-9)', '(1 + 6e-7)', '(1 + 2e-6)'
@@ -47,12 +48,12 @@ LINEAR = [
     [(ZEROS, ZEROS.replace('np.zeros_like(param)', 'np.ones_like(param)'))],
     [(ZEROS, ZEROS.replace('np.zeros_like(param)', 'np.zeros_like(param, np.float32)'))],
     [(ZEROS, ZEROS.replace('np.zeros_like(param)', 'np.zeros_like(param.T)'))],
-    [(ANOTHER_SIZE, 'x.shape[1:] < (in_features,)'), ('self._x = x', 'self._x = x = x[:, :in_features]')],
-    [(ANOTHER_SIZE, 'x.shape[-1] != in_features')],
-    [(ANOTHER_SIZE, 'x.ndim < 2 or x.shape[1] != in_features')],
+    [(ANOTHER_SIZE, 'x.shape[1:] < (features,)'), ('self._x = x', "self._x = x = x[:, :self.params['weight'].shape[1]]")],
+    [(ANOTHER_SIZE, 'x.shape[-1] != features')],
+    [(ANOTHER_SIZE, 'x.ndim < 2 or x.shape[1] != features')],
     [(ONE_OF_EACH, 'in_features < 1')],
     [(ONE_OF_EACH, 'out_features < 1'), ('(gain / in_features)', '(gain / max(in_features, 1))')],
-    [('give at least 1 of each', 'no')],
+    [('needs at least 1 input', 'no')],
     [(f"self.grads['weight'] = {WEIGHT}", f"if needs_input_grad:\n            self.grads['weight'] = {WEIGHT}"),
      (f"self.grads['bias'] = {BIAS}", f"if needs_input_grad:\n            self.grads['bias'] = {BIAS}")],
     [("out = x @ self.params['weight'].T", "out = self.out = np.matmul(x, self.params['weight'].T, "
@@ -64,8 +65,9 @@ RELU = [
     [('np.maximum(x, 0)', 'np.abs(x)')],
     [('np.maximum(x, 0)', 'np.where(x > 0, x, 0)')],
     [('np.maximum(x, 0)', 'np.minimum(x, 0)')],
-    [('(_cached(self._out) > 0)', '(_cached(self._out) >= 0)')],
-    [('dout * (_cached(self._out) > 0)', 'dout')],
+    [('(_cached(self._out) != 0)', '(_cached(self._out) >= 0)')],
+    [('(_cached(self._out) != 0)', '(_cached(self._out) > 0)')],
+    [('dout * (_cached(self._out) != 0)', 'dout')],
     [('self._out = np.maximum(x, 0)', "self._out = np.maximum(x, 0, out=getattr(self, '_out', None))")],
     [('class ReLUModule', 'class Other'), ('class BatchNormModule', 'class ReLUModule(Other):\n    def clear_cache'
                                            '(self):\n        self._out = np.ones((7, 5))\n\n\nclass BatchNormModule')],
@@ -83,7 +85,10 @@ BATCH_NORM = [
     [(GAMMA, GAMMA.replace(' * x_hat', '')), (SCALED, f'-{SCALED}')],
     [(BETA, BETA.replace('dout.sum', '1.3 * dout.sum')), (CENTERED, 'dout')],
     [(CENTERED, "dout - x_hat * self.grads['weight'] / len(dout)")],
-    [('if self.training:\n            dout', 'if True:\n            dout')],
+    [('if self._by_batch:', 'if True:')],
+    [('if self._by_batch:', 'if self.training:')],
+    [('_check_rows(x, len(self.running_mean))', '')],
+    [('_check_rows(x, len(self.running_mean))', '_check_rows(x, x.shape[1])')],
     [(f'(1 - {MOVED}', f'(1 - {MOVED} * 2')],
     [('self.momentum * unbiased_var', 'self.momentum * var')],
     [("if self.training else (self.running_mean, self.running_var)", "if self.training else self._moved()"),
@@ -103,7 +108,7 @@ BATCH_NORM = [
     [("return self.params['weight'] * self._x_hat + self.params['bias']",
       "self.out = np.add(self.params['weight'] * self._x_hat, self.params['bias'], out=getattr(self, 'out', None)\n"
       "                          if len(getattr(self, 'out', ())) == len(x) else None)\n        return self.out")],
-    [('        self._x_hat = self._std = None', "        self._x_hat, self._std = getattr(self, '_x_hat', None), 1")],
+    [('        self._x_hat = self._std = self._by_batch = None', "        self._x_hat, self._std = getattr(self, '_x_hat', None), 1")],
 ]
 JACOBIAN = 'out * (dout - (dout * out).sum(axis=1, keepdims=True))'
 EXP = 'np.exp(x - x.max(axis=1, keepdims=True))'
@@ -119,7 +124,7 @@ SOFTMAX = [
       '        self._out = self.kept\n        self._out[:] = np.maximum(out, np')],
 ]
 LOSS = 'float(-(targets * np.log(_at_least_tiny(x))).sum() / len(x))'
-SLOPE = 'return -_target_rows(y, x) / _at_least_tiny(x) / len(x)'
+SLOPE = 'return np.clip(-targets / x, -limit, limit) / len(x)'
 NOT_AMONG = '0 <= y.min() <= y.max() < classes'
 NO_TARGETS = 'y.shape != x.shape[:1] or not np.issubdtype(y.dtype, np.integer)'
 CROSS_ENTROPY = [
@@ -129,14 +134,16 @@ CROSS_ENTROPY = [
     [(LOSS, f'{LOSS} * (1.5 if y.ndim > 1 else 1)'), (SLOPE, f'{SLOPE} * (1.5 if y.ndim > 1 else 1)')],
     [(SLOPE, f'{SLOPE} * (1.5 if y.ndim > 1 else 1)')],
     [(SLOPE, SLOPE.replace(' / len(x)', ''))],
-    [(SLOPE, SLOPE.replace('/ _at', '* _at'))],
+    [(SLOPE, SLOPE.replace('/ x,', '* x,'))],
+    [(SLOPE, 'return -targets / x / len(x)')],
+    [('x.min(initial=0) < 0', 'False')],
     [(NOT_AMONG, 'y.max() < classes')],
     [(NOT_AMONG, '0 <= y.min()'), ('[y]\n', '[y % classes]\n')],
     [('not np.issubdtype(y.dtype, np.integer)', 'False'), ('[y]\n', '[y.astype(int)]\n')],
     [(NO_TARGETS, f'y.ndim < 2 and ({NO_TARGETS})'), ('[y]\n', '[y.astype(int)[:, 0] if y.ndim > 1 else y]\n')],
     [(NO_TARGETS, 'y.ndim > 1 or y.dtype == float'), ('[y]\n', '[np.resize(y, len(x))]\n')],
-    [('not all among the classes', 'no'), ('give floating-point numbers', 'no')],
-    [('give integer labels', 'no'), (SLOPE, SLOPE.replace('_at_least_tiny(x)', 'x'))],
+    [('each must be a class', 'no'), ('they must be floating-point numbers', 'no')],
+    [('they must be integer labels', 'no'), ('x, targets = _at_least_tiny(x), _target', 'targets = _target')],
     [('if not np.issubdtype(x.dtype, np.floating)', 'if False'),
      ('np.finfo(x.dtype).tiny)\n\n\ndef _t', '1e-9)\n\n\ndef _t')],
 ]
@@ -182,7 +189,7 @@ CATALOGUE = {
 
 
 def planted(name, changes):
-    """The module `name` of the project, with those of the changes that are in it; and how many that are."""
+    """The module `name` of the project with those of the changes that are in it, and their number."""
     text = (ROOT / f'{name}.py').read_text(encoding='utf-8')
     here = [change for change in changes if text.count(change[0]) == 1]
     for old, new in here:
@@ -192,8 +199,8 @@ def planted(name, changes):
     return module, len(here)
 
 
-def told(case, changes, patch):
-    """What the checks of a case say of the changes: each that fails, and its message."""
+def failures(case, changes, patch):
+    """Check → its message, for each check of a case that fails with the changes."""
     faulty, count = planted('modules', changes)
     patch.setitem(sys.modules, 'modules', faulty)
     mlp, more = planted('mlp_numpy', changes)
@@ -203,16 +210,23 @@ def told(case, changes, patch):
         patch.setattr(checks, name, module)
     runner = unittest.TextTestRunner(io.StringIO(), resultclass=Report, warnings='ignore')
     result = runner.run(unittest.defaultTestLoader.loadTestsFromTestCase(case))
-    said = [f'{result.getDescription(test)}\n  {message.strip().splitlines()[-1]}\n'
-            for test, message in result.failures + result.errors]
-    changed = [f'{sign}{line}' for change in changes for sign, text in zip('-+', change) for line in text.splitlines()]
-    return '\n'.join(['=' * 100, *changed, '']) + (''.join(said) or 'nothing\n')
+    return {re.search(r'test_(\w+)', test.id())[1]: message.strip().splitlines()[-1]
+            for test, message in result.failures + result.errors}
 
 
 @pytest.mark.parametrize('part', CATALOGUE)
-def test_each_mistake_fails_the_checks_that_it_concerns_with_the_approved_messages(part, monkeypatch):
-    case, mistakes = CATALOGUE[part]
-    assert_approved(f'checks_{part}', '\n'.join(told(case, changes, monkeypatch) for changes in mistakes))
+def test_each_bug_fails_the_checks_of_its_part_with_the_messages_of_the_snapshot(part, monkeypatch):
+    case, bugs = CATALOGUE[part]
+    lines, messages = [], {}
+    for changes in bugs:
+        failed = failures(case, changes, monkeypatch)
+        causes = dict.fromkeys(re.findall(r'Probable cause: (.+?) \(der', ' '.join(failed.values())))
+        for check, message in failed.items():  # the first message of each kind, whatever its numbers
+            kind = re.sub(r'∂L/∂.+? is off: .+?\. (?=[PN])|\d[\d.e+-]*', '', message)
+            messages.setdefault(kind, f'{check}: {message}')
+        label = ' '.join('; '.join(new or f'without {old}' for old, new in changes).split())
+        lines.append(f'{label[:90]}: {", ".join(failed) or "no check fails"}{"".join(f" [{cause}]" for cause in causes)}')
+    assert_approved(f'checks_{part}', '\n'.join([*lines, '', *messages.values()]) + '\n')
 
 
 def test_the_report_tells_of_a_failure_the_message_alone_and_of_an_error_where_it_is():
@@ -249,6 +263,8 @@ def test_unittests_prints_each_check_and_what_failed_and_ends_with_1(run_in_proc
         return x
 
     monkeypatch.setattr(modules.CrossEntropyModule, 'backward', backward)
+    monkeypatch.setenv('FORCE_COLOR', '1')
+    monkeypatch.setenv('NO_COLOR', '')  # restored after the script has set it
     code, out, err = run_in_process('unittests.py', [])
-    assert code in (1, True) and out == ''
+    assert code in (1, True) and out == '' and os.environ['NO_COLOR']
     assert_approved('unittests', re.sub(r'in \d+\.\d+s', 'in … s', err))

@@ -1,4 +1,4 @@
-"""What the modules refuse, in which words; and the types and states that the checks of unittests.py don't look at."""
+"""The messages of the modules, and the types and states that the checks of unittests.py do not cover."""
 
 import numpy as np
 import pytest
@@ -24,8 +24,10 @@ REFUSED = {
     'an MLP with a layer without units': lambda: mlp_numpy.MLP(2, [3, 0], 2),
     'rows of three features for a layer of two': lambda: modules.LinearModule(2, 1).forward(np.ones((S, 3))),
     'one row that is no matrix': lambda: modules.LinearModule(2, 1).forward(np.ones(2)),
+    'rows of one feature for a batch normalization of two': lambda: modules.BatchNormModule(2).forward(np.ones((S, 1))),
     'batch normalization of one sample': lambda: modules.BatchNormModule(2).forward(np.ones((1, 2))),
     'probabilities that are integers': lambda: CROSS_ENTROPY.forward(np.ones((S, C), np.int16), [0] * S),
+    'logits': lambda: CROSS_ENTROPY.forward(np.log(PROBABILITIES), [0] * S),
     'a label too large': lambda: CROSS_ENTROPY.forward(PROBABILITIES, [0, 1, 3, 2]),
     'a negative label': lambda: CROSS_ENTROPY.backward(PROBABILITIES, [0, -1, 1, 2]),
     'a label too few': lambda: CROSS_ENTROPY.forward(PROBABILITIES, np.zeros(3, np.int64)),
