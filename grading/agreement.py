@@ -31,7 +31,7 @@ def compare(rows, truth):
 
 
 def main(summary, truth):
-    with open(summary, encoding='utf-8', newline='') as file:
+    with open(summary, encoding='utf-8-sig', newline='') as file:
         rows = list(csv.DictReader(file))
     agree, parts, whole, solutions, differing = compare(rows, json.loads(Path(truth).read_text(encoding='utf-8')))
     print(f'parts: {agree} of {parts} agree; solutions: {whole} of {solutions} agree in every part')

@@ -1,105 +1,110 @@
-"""Many solutions: several at a time, each with its page and its JSON as it is done; an interrupted run goes on."""
+"""Many solutions: several at a time, each with its page and its JSON as it is done; an interrupted run resumes."""
 
 import concurrent.futures
-import csv
+import functools
 import hashlib
-import io
+import importlib.metadata
 import json
 import os
+import platform
 import threading
+import time
 from pathlib import Path
 
 from tqdm import tqdm
 
-from grading import report
-from grading.findings import PARTS
+from grading import report, sandbox, similar
+from grading.findings import NOT_GRADED, PARTS
 from grading.judge import Judgement, judge, locate
+from grading.records import Records, names_for
 from grading.remote import NoServer, Server
 from grading.source import LARGEST
-from storage.files import atomic_write
 from training.process import say
+
+SUMMARY_SECONDS = 5  # how often summary.csv is written while solutions are graded
 
 
 def run(folders, options, folder=None, show=say):
-    """Judge the folders → their entries (report.as_json), in order; with `folder`, everything is written there.
+    """Grade the folders → the entries of the class, by student; with `folder`, everything is written there.
 
-    options: points, strict, timeout, jobs. show: called with each line.
+    options: points, strict, decided (the teacher's overrides), timeout, jobs. show: called with each line.
     """
-    names = names_of(folders)
-    entries = [None] * len(folders)
-    if folder:
-        folder.mkdir(parents=True, exist_ok=True)
+    places = [os.path.abspath(path) for path in folders]
+    hidden = sandbox.has_bubblewrap()
+    with Records(folder, options, hidden).open() as records:
+        show(f'sandbox: {sandbox.protection(hidden)}')
+        for note in records.about:
+            show(note)
+        students = names_for(places, {student: record['folder'] for student, record in records.records.items()})
+        grade(dict(zip(students, zip(places, folders))), options, records, show)
+    return records.entries()
+
+
+def grade(students, options, records, show):
+    """Grade students' folders, {student: (absolute path, as given)}; what still holds in `records` is left."""
     local, servers = threading.local(), []
 
-    def one(index):
-        path = Path(folders[index])
-        fingerprint = fingerprint_of(path, options)
-        entry = earlier(folder, names[index], fingerprint) if folder else None
-        if entry is None:
+    def one(student):
+        place, given = students[student]
+        fingerprint = ''
+        try:
+            fingerprint = fingerprint_of(Path(place), options)
+            if records.earlier(student, fingerprint):
+                return student
             if not hasattr(local, 'server'):
                 local.server = Server(timeout=options.timeout)
                 servers.append(local.server)
-            try:
-                judgement = judge(local.server, path, given=folders[index])
-            except NoServer:
-                raise
-            except Exception as error:  # one folder that we did not foresee is a row, and not the end
-                judgement = not_judged(folders[index], error)
-            judgement.fingerprint = fingerprint
-            entry = report.as_json(judgement, options.points, options.strict)
-            if folder:
-                _write(folder / f'{names[index]}.txt', report.page(judgement))
-                _write(folder / f'{names[index]}.json', json.dumps(entry, indent=1, ensure_ascii=False) + '\n')
-        return index, entry
+            judgement = judge(local.server, Path(place), given=given)
+            judgement.code = similar.digests(locate(place))
+        except NoServer:
+            raise
+        except Exception as error:  # one folder that we did not foresee is a row, and not the end
+            judgement = not_graded(given, error)
+        judgement.place, judgement.versions, judgement.fingerprint = place, versions(), fingerprint
+        records.take(student, report.record_of(judgement))
+        return student
 
-    executor = concurrent.futures.ThreadPoolExecutor(options.jobs)
+    executor, written = concurrent.futures.ThreadPoolExecutor(options.jobs), time.monotonic()
     try:
-        futures = [executor.submit(one, index) for index in range(len(folders))]
-        with tqdm(total=len(folders), desc='solutions', unit='solution', disable=None) as bar:
+        futures = [executor.submit(one, student) for student in students]
+        with tqdm(total=len(students), desc='solutions', unit='solution', disable=None) as bar:
             for future in concurrent.futures.as_completed(futures):
-                index, entry = future.result()
-                entries[index] = entry
+                entry = records.entry(future.result())
                 bar.clear()
                 show(report.one_line(entry))
                 bar.update()
-                if folder:
-                    write_summary(folder, entries)
+                if time.monotonic() - written > SUMMARY_SECONDS:
+                    records.write_summary()
+                    written = time.monotonic()
     finally:
         executor.shutdown(cancel_futures=True)
         for server in servers:
             server.__exit__()
-    return entries
 
 
-def not_judged(folder, error):
+def not_graded(folder, error):
     judgement = Judgement(folder)
     for part in PARTS:
-        judgement.findings.status[part] = 'not judged'
-        judgement.findings.reasons[part] = f'the checker itself failed, {type(error).__name__}: {error}'
+        judgement.findings.status[part] = NOT_GRADED
+        judgement.findings.reasons[part] = f'the grader itself failed, {type(error).__name__}: {error}'
     return judgement
 
 
-def names_of(folders):
-    """A file name for each folder: its last part, with those before it where two are the same."""
-    parts = [Path(os.path.abspath(folder)).parts[1:] for folder in folders]
-    depth = [1] * len(folders)
-    while True:
-        names = ['__'.join(part[-count:]) or 'solution' for part, count in zip(parts, depth)]
-        double = [index for index, name in enumerate(names)
-                  if names.count(name) > 1 and depth[index] < len(parts[index])]
-        if not double:
-            break
-        for index in double:
-            depth[index] += 1
-    for index, name in enumerate(names):  # the same folder twice
-        if name in names[:index]:
-            names[index] = f'{name}__{index + 1}'
-    return names
+@functools.cache
+def versions():
+    """The versions that a verdict may depend on."""
+    found = {'Python': platform.python_version()}
+    for name, package in (('NumPy', 'numpy'), ('PyTorch', 'torch')):
+        try:
+            found[name] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = 'not installed'
+    return found
 
 
 def fingerprint_of(folder, options):
-    """What the judgement depends on: the solution's Python files, this package, the options."""
-    digest = hashlib.sha256(json.dumps([options.points, options.strict, options.timeout]).encode())
+    """What the judgement depends on: the solution's Python files, this package, versions and the time limit."""
+    digest = hashlib.sha256(json.dumps([options.timeout, versions()]).encode())
     for path in sorted(Path(__file__).parent.rglob('*.py')):
         digest.update(path.read_bytes())
     inner = locate(folder)
@@ -111,33 +116,3 @@ def fingerprint_of(folder, options):
         except OSError:  # a dangling link, or no permission: the judgement will say so
             pass
     return digest.hexdigest()[:16]
-
-
-def earlier(folder, name, fingerprint):
-    """The entry of an earlier run with the same fingerprint, or None."""
-    try:
-        entry = json.loads((folder / f'{name}.json').read_text(encoding='utf-8'))
-        return entry if entry['fingerprint'] == fingerprint and (folder / f'{name}.txt').is_file() else None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
-def write_summary(folder, entries):
-    """summary.csv, of the solutions that are done so far, in the order given."""
-    text = io.StringIO(newline='')
-    writer = csv.DictWriter(text, report.COLUMNS)
-    writer.writeheader()
-    for entry in entries:
-        if entry:
-            writer.writerow({key: _safe(value) for key, value in report.row(entry).items()})
-    _write(folder / 'summary.csv', text.getvalue())
-
-
-def _safe(value):
-    """A cell that no spreadsheet takes for a formula, whatever a solution's messages are."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(('=', '+', '-', '@')) else value
-
-
-def _write(path, text):
-    with atomic_write(path) as file:
-        file.write(text.encode('utf-8', errors='replace'))

@@ -10,11 +10,15 @@ TITLES = {
     'softmax_cross_entropy': 'softmax and cross-entropy in a row', 'mlp': 'NumPy MLP', 'pytorch': 'PyTorch MLP',
     'training': 'training scripts',
 }
+CORRECT, DEVIATES, INCORRECT = 'right', 'departs', 'wrong'
+NOT_IMPLEMENTED, MISSING, NOT_GRADED = 'stub', 'missing', 'not judged'
+VERDICTS = [CORRECT, DEVIATES, INCORRECT, NOT_IMPLEMENTED, MISSING, NOT_GRADED]
+NOTE = 'remark'
 # wrong: a forward or a gradient is not what the mathematics says, on an input that the assignment allows.
 # departs: the assignment asks for it, it isn't so, and what the net computes is right all the same.
 # remark: beyond the assignment.
-KINDS = ['wrong', 'departs', 'remark']
-OK = ('right', 'departs')
+KINDS = [INCORRECT, DEVIATES, NOTE]
+OK = (CORRECT, DEVIATES)
 
 
 @dataclass

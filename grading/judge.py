@@ -25,10 +25,13 @@ JUDGES = {
 class Judgement:
     """All that is known about a solution in the end."""
 
-    folder: str
+    folder: str  # as the teacher gave it
+    place: str = ''  # the same folder as an absolute path
     findings: Findings = field(default_factory=Findings)
     interface: list = field(default_factory=list)
     protection: str = ''
+    versions: dict = field(default_factory=dict)  # of Python and its packages
+    code: dict = field(default_factory=dict)  # file → what similar.digest makes of it
     fingerprint: str = ''
     seconds: float = 0.0
 

@@ -1,16 +1,87 @@
 """What is written about solutions: a page for the student, the same as JSON, a row and a table for the teacher."""
 
 import collections
+import re
 import textwrap
+import unicodedata
 
-from grading.findings import BESIDE, CORE, KINDS, OK, PARTS, TITLES
+from grading.findings import BESIDE, CORE, DEVIATES, INCORRECT, KINDS, NOTE, OK, PARTS, TITLES, VERDICTS, Finding
+from grading.points import BLOCKED, FOLLOWS, errors, sources
 
 HEADINGS = {
-    'wrong': 'Errors: what is computed is not what the mathematics says',
-    'departs': 'Departures: the assignment asks for it, what the net computes is right all the same',
-    'remark': 'Remarks, beyond the assignment',
+    INCORRECT: 'Errors: incorrect results',
+    DEVIATES: 'Deviations from the assignment (results are correct)',
+    NOTE: 'Notes (beyond the assignment)',
 }
-COLUMNS = ['solution', 'verdict', *PARTS, 'findings', 'seconds']
+# What is known of a solution whatever its points are: the fields that the seal of an entry covers.
+FIELDS = ['solution', 'folder', 'verdict', 'parts', 'findings', 'reasons', 'interface', 'sandbox', 'versions', 'seconds',
+          'code', 'fingerprint']
+COLUMNS = ['student', 'points', 'max_points', 'to_look_at', 'verdict', *PARTS, *(f'points_{part}' for part in PARTS),
+           'same_code', 'errors', 'seconds', 'solution']
+LONGEST = 2000  # characters of a text that may hold a student's own words
+PATH = re.compile(r'(?<![\w.\])])(?:[A-Za-z]:[\\/]|/)(?:[^\s/\\\'":,;()<>]+[\\/])+')
+
+
+def clean(text):
+    """A text without control codes, bidirectional marks or line ends other than a newline, and not endless."""
+    if len(text) > LONGEST:
+        text = text[:LONGEST] + ' …'
+    return ''.join(' ' if character == '\t' else character if character == '\n' or unicodedata.category(character)
+                   not in ('Cc', 'Cf', 'Cs', 'Co', 'Cn', 'Zl', 'Zp') else '\ufffd' for character in text)
+
+
+def without_paths(text):
+    """A text in which each path has lost the folders before its last part: they are those of the teacher's machine."""
+    return PATH.sub('', clean(text))
+
+
+def record_of(judgement):
+    """What is known of a solution, as JSON has it. Texts that a solution can choose are cleaned here, once for all."""
+    findings = judgement.findings
+    return {
+        'solution': clean(judgement.folder), 'folder': judgement.place, 'verdict': findings.overall(),
+        'parts': {part: findings.verdict(part) for part in PARTS},
+        'findings': [{name: (clean if name == 'quote' else without_paths)(str(text))
+                      for name, text in vars(finding).items()} for finding in findings.found],
+        'reasons': {part: without_paths(reason) for part, reason in findings.reasons.items()},
+        'interface': [without_paths(words) for words in judgement.interface], 'sandbox': judgement.protection,
+        'versions': judgement.versions, 'seconds': round(judgement.seconds, 2), 'code': judgement.code,
+        'fingerprint': judgement.fingerprint,
+    }
+
+
+def entry(student, record, tests):
+    """A record with its points: what NAME.json has. tests: as points.award gives them."""
+    graded = [test for test in tests if test['score'] is not None]
+    made = {
+        'student': student, 'score': sum(test['score'] for test in graded),
+        'max_score': sum(test['max_score'] for test in tests),
+        'to_look_at': [test['part'] for test in tests if test['score'] is None],
+        'tests': [{**test, 'output': '\n'.join([
+            test['verdict'] + (f': {test["note"]}' if test['note'] else ''),
+            *(with_place(finding) for finding in record['findings'] if finding['part'] == test['part'])])}
+            for test in tests],
+        **record}
+    return {**made, 'output': headline(made)}
+
+
+def points_line(made):
+    points = f'{made["score"]:g} of {made["max_score"]:g} points'
+    return points + (f', to look at: {_titles(made["to_look_at"])}' if made['to_look_at'] else '')
+
+
+def _titles(parts):
+    if set(CORE) <= set(parts):
+        return ', '.join(['all NumPy parts', *(TITLES[part] for part in parts if part not in CORE)])
+    return ', '.join(TITLES[part] for part in parts)
+
+
+def headline(made):
+    """The verdict in a line. It speaks of all parts, as the exit code does."""
+    right = sum(made['parts'][part] in OK for part in CORE)
+    words = f'{made["student"]}: {right} of {len(CORE)} NumPy parts correct'
+    wrong = [part for part in BESIDE if made['parts'][part] == INCORRECT]
+    return words + (f'; errors in: {_titles(wrong)}' if wrong else '') + f'; {points_line(made)}'
 
 
 def sentence(text):
@@ -24,116 +95,100 @@ def wrapped(text, bullet=''):
                          break_long_words=False, break_on_hyphens=False)
 
 
-def paragraph(finding, number=None):
-    """A finding with its place, its line and its example, indented."""
+def paragraph(finding, number=None, follows='see there'):
+    """A finding with its place, its line of code and its example, indented."""
     bullet = f'{number}.' if number else '-'
     place = f' ({finding.place})' if finding.place else ''
-    lines = [f'{bullet} {TITLES[finding.part]}{place}', wrapped(sentence(finding.text))]
+    lines = [f'{bullet} {TITLES[finding.part]}{place}', wrapped(sentence(finding.text.replace('see there', follows)))]
     if finding.quote:
-        lines.append(f'   The line: {finding.quote}')
+        lines.append(f'   Code: {finding.quote}')
     if finding.example:
-        lines += ['   The smallest case in which it shows:',
-                  *(f'       {line}' for line in finding.example.splitlines())]
+        lines += ['   Minimal example:', *(f'       {line}' for line in finding.example.split('\n'))]
     if finding.hint:
-        lines.append(wrapped(f'To check: {finding.hint}.'))
+        lines.append(wrapped(f'Hint: {finding.hint}.'))
     return '\n'.join(lines)
 
 
 def with_place(finding):
     """The text of a finding, and where it is unless the text says so."""
-    text = sentence(finding.text)
-    if not finding.place or finding.place in text:
+    text = sentence(finding['text'])
+    if not finding['place'] or finding['place'] in text:
         return text
-    return f'{text[:-1]} ({finding.place}).' if text.endswith('.') else f'{text} ({finding.place})'
+    return f'{text[:-1]} ({finding["place"]}).' if text.endswith('.') else f'{text} ({finding["place"]})'
 
 
-def part_line(part, findings):
-    reason = textwrap.shorten(findings.reasons.get(part, ''), 150, placeholder=' …')
-    return f'  {TITLES[part]:36}{findings.verdict(part)}' + (f' ({reason})' if reason else '')
+def part_line(test):
+    points = f'{"–" if test["score"] is None else format(test["score"], "g")} of {test["max_score"]:g}'
+    note = textwrap.shorten(test['note'], 150, placeholder=' …')
+    return f'  {test["name"]:36}{test["verdict"]:17}{points:10}{f"({note})" if note else ""}'.rstrip()
 
 
-def headline(judgement):
-    findings = judgement.findings
-    beside = [TITLES[part] for part in BESIDE if findings.verdict(part) == 'wrong']
-    right = sum(findings.verdict(part) in OK for part in CORE)
-    return (f'{judgement.folder}: {findings.overall()}, {right} of {len(CORE)} parts right'
-            + (f'; wrong beside them: {", ".join(beside)}' if beside else ''))
-
-
-def details(judgement):
-    """The findings by kind, as text: each block between blank lines; '' where nothing was found."""
+def details(record):
+    """The findings by kind, as text: each block between blank lines; '' if nothing was found."""
     blocks = []
     for kind in KINDS:
-        found = [finding for part in PARTS for finding in judgement.findings.of(part, kind)]
+        found = [finding for part in PARTS for finding in record['findings']
+                 if (finding['part'], finding['kind']) == (part, kind)]
         if found:
             blocks.append(HEADINGS[kind])
-        if kind == 'wrong':
-            blocks += [paragraph(finding, number) for number, finding in enumerate(found, 1)]
+        if kind == INCORRECT:
+            blocks += [paragraph(Finding(**finding), number, f'see {sources(record, finding["part"])}')
+                       for number, finding in enumerate(errors(record), 1)]
         elif found:
-            blocks.append('\n'.join(wrapped(f'{TITLES[finding.part]}: {with_place(finding)}', '- ')
+            blocks.append('\n'.join(wrapped(f'{TITLES[finding["part"]]}: {with_place(finding)}', '- ')
                                     for finding in found))
     return ''.join(f'\n{block}\n' for block in blocks)
 
 
-def page(judgement):
-    """What can be sent to the student."""
-    parts = '\n'.join(part_line(part, judgement.findings) for part in PARTS)
-    notes = [f'Interface met: {"; ".join(judgement.interface)}.'] if judgement.interface else []
-    notes.append(f'Judged in {judgement.seconds:.1f} s. Protection: {judgement.protection}.')
+def page(made):
+    """The student's page, ready to be sent: nothing in it is about the teacher's machine."""
+    parts = '\n'.join(map(part_line, made['tests']))
+    notes = [f'Detected interface: {"; ".join(made["interface"])}.'] if made['interface'] else []
+    notes.append(f'Graded with {versions(made)}.')
     notes = '\n'.join(wrapped(note, '* ') for note in notes)
-    return f'{headline(judgement)}\n\n{parts}\n{details(judgement)}\n{notes}\n'
+    return f'{headline(made)}\n\n{parts}\n{details(made)}\n{notes}\n'
 
 
-def as_json(judgement, points, strict):
-    """The same for programs, with the fields of Gradescope's results.json: score, output, tests."""
-    findings = judgement.findings
-    tests = []
-    for part in PARTS:
-        verdict = findings.verdict(part)
-        passed = verdict == 'right' or verdict == 'departs' and not strict
-        reason = findings.reasons.get(part)
-        tests.append({
-            'name': TITLES[part], 'part': part, 'score': points[part] if passed else 0, 'max_score': points[part],
-            'status': 'passed' if passed else 'failed',
-            'output': '\n'.join([f'{verdict}{f": {reason}" if reason else ""}', *map(with_place, findings.of(part))])})
-    return {
-        'solution': judgement.folder, 'verdict': findings.overall(),
-        'parts': {part: findings.verdict(part) for part in PARTS},
-        'score': sum(test['score'] for test in tests), 'max_score': sum(test['max_score'] for test in tests),
-        'output': headline(judgement), 'tests': tests,
-        'findings': [vars(finding) for finding in findings.found], 'reasons': findings.reasons,
-        'interface': judgement.interface, 'protection': judgement.protection,
-        'seconds': round(judgement.seconds, 2), 'fingerprint': judgement.fingerprint,
-    }
+def versions(made):
+    return ', '.join(f'{name} {version}' for name, version in made['versions'].items())
 
 
-def row(entry):
-    """The row of summary.csv of what as_json gave."""
-    texts = [f'{finding["part"]}: {finding["text"]}' for finding in entry['findings'] if finding['kind'] == 'wrong']
-    return {'solution': entry['solution'], 'verdict': entry['verdict'], **entry['parts'],
-            'findings': ' | '.join(texts), 'seconds': entry['seconds']}
+def row(made, same_code=()):
+    """The row of an entry in summary.csv."""
+    texts = [f'{finding["part"]}: {finding["text"]}' for finding in errors(made)]
+    scores = {f'points_{test["part"]}': '' if test['score'] is None else test['score'] for test in made['tests']}
+    return {'student': made['student'], 'points': made['score'], 'max_points': made['max_score'],
+            'to_look_at': ' '.join(made['to_look_at']), 'verdict': made['verdict'], **made['parts'], **scores,
+            'same_code': ' | '.join(same_code), 'errors': ' | '.join(texts), 'seconds': made['seconds'],
+            'solution': made['solution']}
 
 
-def errors(entry):
-    """Part and cause of the errors that don't follow from another, each once."""
-    return list(dict.fromkeys(f'{finding["part"]}: {finding["cause"]}' for finding in entry['findings']
-                              if finding['kind'] == 'wrong' and finding['cause'] not in ('follows', 'inherited')))
+def cell(value):
+    """A cell of a table that no spreadsheet takes for a formula, also where a semicolon separates the cells."""
+    return re.sub('(^|;)(\\s*["\']*)(?=[=+\\-@＝＋－＠])', r"\1'\2", value) if isinstance(value, str) else value
 
 
-def one_line(entry):
-    wrong = errors(entry)
-    return f'{entry["solution"]}: {entry["verdict"]}' + (f' ({"; ".join(wrong)})' if wrong else '')
+def causes(made):
+    """Part and cause of the errors that do not follow from another, each once."""
+    return list(dict.fromkeys(f'{finding["part"]}: {finding["cause"]}' for finding in errors(made)
+                              if finding['cause'] not in (*FOLLOWS, BLOCKED)))
+
+
+def one_line(made):
+    found = causes(made)
+    return f'{made["student"]}: {made["verdict"]}, {points_line(made)}' + (f' ({"; ".join(found)})' if found else '')
 
 
 def table(entries):
-    """Verdicts by part, and the most frequent errors."""
-    verdicts = ['right', 'departs', 'wrong', 'stub', 'missing', 'not judged']
-    lines = [' ' * 22 + ''.join(f'{verdict:>12}' for verdict in verdicts)]
+    """What a person has to look at, verdicts by part, and the most frequent errors."""
+    lines = [f'  {made["student"]}: {_titles(made["to_look_at"])}' for made in entries if made['to_look_at']]
+    if lines:
+        lines = ['To look at by hand:', *lines, '']
+    lines.append(' ' * 22 + ''.join(f'{verdict:>16}' for verdict in VERDICTS))
     for part in [*PARTS, 'verdict']:
-        counts = collections.Counter(entry['verdict'] if part == 'verdict' else entry['parts'][part]
-                                     for entry in entries)
-        lines.append((f'{part:22}' + ''.join(f'{counts[verdict] or "":>12}' for verdict in verdicts)).rstrip())
-    frequent = collections.Counter(error for entry in entries for error in errors(entry)).most_common(10)
+        counts = collections.Counter(made['verdict'] if part == 'verdict' else made['parts'][part] for made in entries)
+        lines.append((f'{part:22}' + ''.join(f'{counts[verdict] or "":>16}' for verdict in VERDICTS)).rstrip())
+    frequent = collections.Counter(error for made in entries for error in causes(made)).most_common(10)
     if frequent:
         lines += ['', 'The most frequent errors, and in how many solutions:']
         lines += [f'{count:5}  {error}' for error, count in frequent]

@@ -3,12 +3,14 @@
 Where what is said of a solution is not what is tested, the judge is one that gives verdicts by the name of the folder.
 """
 
+import csv
 import errno
 import json
 import os
 import re
 import shutil
 import signal
+import stat
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -20,8 +22,8 @@ import pytest
 import small_solutions
 import unittests
 from approval import assert_approved
-from grading import class_run, command_line, sandbox
-from grading.findings import BESIDE, CORE, PARTS
+from grading import class_run, command_line, records, sandbox
+from grading.findings import BESIDE, CORE, CORRECT, DEVIATES, INCORRECT, MISSING, NOT_GRADED, NOT_IMPLEMENTED, PARTS
 from grading.judge import Judgement
 from grading.remote import NoServer
 from training.command_line import ArgumentParser
@@ -58,7 +60,7 @@ class Judge:
             says = says()
         judgement = Judgement(given, protection='none', seconds=1.5)
         for part, verdict in says.items():
-            if verdict in ('wrong', 'departs'):
+            if verdict in (INCORRECT, DEVIATES):
                 judgement.findings.add(part, verdict, f'{part} is so', cause='so')
             else:
                 judgement.findings.status[part] = verdict
@@ -72,7 +74,7 @@ def judge(monkeypatch):
     judge = Judge()
     monkeypatch.setattr(class_run, 'judge', judge)
     monkeypatch.setattr(command_line, 'judge', judge)
-    monkeypatch.setattr(sandbox, 'has_bubblewrap', lambda: False)
+    monkeypatch.setattr(sandbox, 'has_bubblewrap', lambda: True)
     return judge
 
 
@@ -86,9 +88,18 @@ def folders(tmp_path):
     return make
 
 
-def summary(folder='graded'):
-    lines = [line.split(',') for line in Path(folder, 'summary.csv').read_text(encoding='utf-8').splitlines()]
-    return {line[0]: line[1] for line in lines[1:]}
+def rows(folder='graded'):
+    with open(Path(folder, 'summary.csv'), encoding='utf-8-sig', newline='') as file:
+        return {row['student']: row for row in csv.DictReader(file)}
+
+
+def verdicts(folder='graded'):
+    return {student: row['verdict'] for student, row in rows(folder).items()}
+
+
+def told(text):
+    """Without what differs from machine to machine."""
+    return re.sub(r'(sandbox: |Graded with ).*', r'\1…', re.sub(r'\d+\.\d+,class', 'SECONDS,class', text))
 
 
 def test_a_class_gets_what_is_approved(run, tmp_path, monkeypatch):
@@ -96,46 +107,39 @@ def test_a_class_gets_what_is_approved(run, tmp_path, monkeypatch):
     small_solutions.write(tmp_path / 'class' / 'anna')
     small_solutions.write(tmp_path / 'class' / 'ben', changes=[MEAN])
     (tmp_path / 'class' / 'cleo').mkdir()
-    code, out, err = run('--solution', 'class/anna', 'class/ben', 'class/cleo', 'nowhere', '--report', 'new/graded')
+    code, out, err = run('--solution', 'class/anna', 'class/ben', '--solution', 'class/cleo', '--report', 'new/graded')
     graded = tmp_path / 'new' / 'graded'
-    assert code == 1 and re.search(r'(^|\r)solutions: 100%.* 4/4 .*\d(solution/s|s/solution)\]', err)
-    assert sorted(os.listdir(graded)) == sorted(
-        ['summary.csv', *(f'{name}.{suffix}' for name in ('anna', 'ben', 'cleo', 'nowhere') for suffix in
-                          ('txt', 'json'))])
-    rows, page = (graded / 'summary.csv').read_bytes().decode(), (graded / 'ben.txt').read_text(encoding='utf-8')
-    assert rows.count('\r\n') == rows.count('\n') == 5
-    rows = re.sub(r',[0-9.]+\r\n', ',SECONDS\n', rows).replace('\r\n', '\n')
-    page = re.sub(r'Judged in [0-9.]+ s\. Protection: .*', 'Judged in … s. Protection: …', page, flags=re.DOTALL)
-    assert_approved('grading_class', f'{out}\n--- summary.csv\n{rows}\n--- ben.txt\n{page}\n')
-    entry = json.loads((graded / 'ben.json').read_text(encoding='utf-8'))
-    assert [(test['part'], test['score']) for test in entry['tests']] == [
-        (part, int(part not in ('linear', 'mlp', *BESIDE))) for part in PARTS]
-    assert re.fullmatch('[0-9a-f]{16}', entry['fingerprint'])
-    assert (graded / 'ben.json').read_text(encoding='utf-8').startswith('{\n "solution": "class/ben",')
+    assert code == 1 and re.search(r'(^|\r)solutions: 100%.* 3/3 .*\d(solution/s|s/solution)\]', err)
+    assert sorted(path.name for path in graded.glob('[!.]*')) == sorted(['summary.csv', 'index.html', *(
+        f'{name}.{suffix}' for name in ('anna', 'ben', 'cleo') for suffix in ('txt', 'json'))])
+    table, page = (graded / 'summary.csv').read_bytes().decode('utf-8-sig'), (graded / 'ben.txt').read_text('utf-8')
+    assert table.count('\r\n') == table.count('\n') == 4
+    table = table.replace('\r\n', '\n')
+    assert_approved('grading_class', told(f'{out}\n--- summary.csv\n{table}\n--- ben.txt\n{page}\n'))
+    assert str(tmp_path) not in page and (graded / 'ben.json').read_text('utf-8').startswith('{\n "student": "ben",')
 
 
 def test_one_solution_is_told_as_approved(run, tmp_path):
     small_solutions.write(tmp_path / 'ben', changes=[MEAN])
     code, out, err = run('--solution', 'ben', '--timeout', 30)
     assert (code, err) == (1, '')
-    assert_approved('grading_one', re.sub('protection: .*', 'protection: …', out))
+    assert_approved('grading_one', told(out))
 
 
 def test_a_part_is_told_as_soon_as_it_is_done(run, folders, judge, capsys):
-    told = []
+    before = []
     folders('anna')
-    judge.says['anna'] = lambda: told.append(capsys.readouterr().out) or {'mlp': 'wrong'}
+    judge.says['anna'] = lambda: before.append(capsys.readouterr().out) or {'mlp': INCORRECT}
     code, out, _ = run('--solution', 'anna', '--timeout', 7)
-    assert told == ['solution: anna\n'] and judge.servers[0].timeout == 7
-    assert out == ''.join(f'  {title:36}{"wrong" if title == "NumPy MLP" else "right"}\n' for title in
-                          command_line.report.TITLES.values()) + (
-        '\nErrors: what is computed is not what the mathematics says\n\n1. NumPy MLP\n   Mlp is so\n'
-        '\ninterface met: none\nprotection: none\n\nverdict: anna: wrong, 5 of 6 parts right\n')
+    assert before == ['solution: anna\n'] and judge.servers[0].timeout == 7
+    assert [line.split()[-4:] for line in out.splitlines()[:len(PARTS)]] == [
+        [INCORRECT if part == 'mlp' else CORRECT, '0' if part == 'mlp' else '1', 'of', '1'] for part in PARTS]
 
 
 @pytest.mark.parametrize('says, codes', [
-    ({}, (0, 0)), ({'mlp': 'departs'}, (0, 1)), ({'training': 'departs'}, (0, 1)), ({'mlp': 'wrong'}, (1, 1)),
-    ({'training': 'wrong'}, (1, 1)), ({'training': 'not judged'}, (0, 0)), (dict.fromkeys(CORE, 'stub'), (1, 1))])
+    ({}, (0, 0)), ({'mlp': DEVIATES}, (0, 1)), ({'training': DEVIATES}, (0, 1)), ({'mlp': INCORRECT}, (1, 1)),
+    ({'training': INCORRECT}, (1, 1)), ({'training': NOT_GRADED}, (0, 0)),
+    (dict.fromkeys(CORE, NOT_IMPLEMENTED), (1, 1))])
 def test_the_exit_code_says_whether_something_is_wrong(run, folders, judge, says, codes):
     folders('anna', 'ben')
     judge.says['anna'] = says
@@ -168,25 +172,28 @@ def test_sigterm_and_sighup_end_the_judging_as_ctrl_c_does(run, folders, judge):
         assert run('--solution', 'anna')[::2] == (128 + number, 'unittests.py: interrupted\n')
 
 
-def test_an_interrupted_run_goes_on(run, folders, judge):
+def test_an_interrupted_run_resumes(run, folders, judge):
     names = folders('anna', 'ben', 'cleo')
-    judge.says = {'ben': interrupted, 'cleo': {'mlp': 'wrong'}}
+    judge.says = {'ben': interrupted, 'cleo': {'mlp': INCORRECT}}
     command = ['--solution', *names, '--report', 'graded']
-    assert run(*command)[::2] == (130, AnyEnd('unittests.py: interrupted: the same command goes on where it was\n'))
-    assert list(summary()) == ['anna']
+    assert run(*command)[::2] == (130, AnyEnd('unittests.py: interrupted: run the same command again to resume\n'))
+    assert 'anna' in verdicts() and 'ben' not in verdicts()
     judge.says['ben'] = {}
     assert run(*command)[0] == 1
-    assert summary() == {'anna': 'right', 'ben': 'right', 'cleo': 'wrong'}
+    assert verdicts() == {'anna': CORRECT, 'ben': CORRECT, 'cleo': INCORRECT}
     assert judge.judged == ['anna', 'ben', 'ben', 'cleo'] or judge.judged == ['anna', 'ben', 'cleo', 'ben']
     judge.judged.clear()
+    assert run(*command, '--strict')[0] == 1
+    assert judge.judged == [] and verdicts()['cleo'] == INCORRECT
+    for file, text in (('ben.json', '{'), ('cleo.json', '[]')):
+        Path('graded', file).write_text(text)
+    os.remove('graded/anna.txt')
     run(*command)
-    assert judge.judged == [] and summary()['cleo'] == 'wrong'
-    for file, text in (('graded/anna.txt', None), ('graded/ben.json', '{'), ('graded/cleo.json', '[]')):
-        os.remove(file) if text is None else Path(file).write_text(text)
-    run(*command)
-    assert judge.judged == ['anna', 'ben', 'cleo'], 'what is not whole is judged again'
-    assert run('--solution', 'anna', 'ben', '--report', 'graded', '--strict')[0] == 0
-    assert judge.judged == ['anna', 'ben', 'cleo', 'anna', 'ben'], 'and so it is with other options'
+    assert judge.judged == ['ben', 'cleo'] and Path('graded/anna.txt').exists(), 'what is not whole is made again'
+    judge.says['anna'] = {'training': NOT_GRADED}
+    for _ in range(2):
+        run(*command, '--timeout', 7)
+    assert judge.judged[2:] == [*names, 'anna'], 'other options, and what could not be graded'
     judge.says['anna'] = judge.says['ben'] = interrupted
     for solutions in (['anna'], ['anna', 'ben']):
         assert run('--solution', *solutions)[::2] == (130, AnyEnd('unittests.py: interrupted\n'))
@@ -199,12 +206,52 @@ class AnyEnd(str):
         return other.endswith(self) and other.count('unittests.py') == 1
 
 
-def test_a_solution_that_changed_is_judged_again(folders, tmp_path, monkeypatch):
-    def fingerprint(**options):
-        options = SimpleNamespace(**{'points': {}, 'strict': False, 'timeout': 20, **options})
-        return class_run.fingerprint_of(tmp_path / 'anna', options)
+def test_a_resumed_run_believes_only_entries_that_no_solution_can_have_written(run, folders, judge, monkeypatch):
+    names, graded = folders('anna', 'ben'), Path('graded')
+    command = ['--solution', *names, '--report', 'graded']
+    judge.says = {'ben': {'mlp': INCORRECT}}
 
-    seen = [fingerprint(), fingerprint(points={'mlp': 2}), fingerprint(strict=True), fingerprint(timeout=21)]
+    def graded_again():
+        judge.judged.clear()
+        run(*command)
+        return judge.judged
+
+    assert graded_again() == ['anna', 'ben'] and graded_again() == []
+    assert stat.S_IMODE((graded / '.key').stat().st_mode) == 0o600
+    text = (graded / 'ben.json').read_text()
+    (graded / 'ben.json').write_text(text.replace(f'"{INCORRECT}"', f'"{CORRECT}"').replace('"mlp is so"', '"x"'))
+    assert graded_again() == ['ben'] and verdicts()['ben'] == INCORRECT, 'forged'
+    (graded / 'anna.json').write_text((graded / 'ben.json').read_text().replace('"ben"', '"anna"'))
+    assert graded_again() == ['anna'], 'the seal of another'
+    (graded / '.key').chmod(0o644)
+    assert graded_again() == ['anna', 'ben'], 'a key that others can read'
+    monkeypatch.setattr(sandbox, 'has_bubblewrap', lambda: False)
+    assert graded_again() == graded_again() == ['anna', 'ben'] and not (graded / '.key').exists()
+    assert '"seal": ""' in (graded / 'ben.json').read_text()
+    monkeypatch.setattr(sandbox, 'has_bubblewrap', lambda: True)
+    assert graded_again() == ['anna', 'ben'] and graded_again() == []
+
+
+def test_a_report_keeps_its_students_from_run_to_run(run, folders, judge):
+    folders('a/anna', 'a/Ben', 'b/anna', 'b/ben')
+    run('--solution', 'a/anna', 'a/Ben', '--report', 'graded')
+    judge.says['anna'] = {'mlp': INCORRECT}
+    run('--solution', 'a/anna', '--report', 'graded', '--timeout', 9)
+    assert verdicts() == {'anna': INCORRECT, 'Ben': CORRECT}, 'one student again: her row'
+    run('--solution', 'b/anna', 'b/ben', '--report', 'graded')
+    assert verdicts() == {'anna': INCORRECT, 'b__anna': INCORRECT, 'b__ben': CORRECT, 'Ben': CORRECT}, 'two classes'
+    shutil.rmtree('a/anna')
+    _, out, _ = run('--solution', 'a/Ben', '--report', 'graded')
+    assert list(verdicts()) == ['b__anna', 'b__ben', 'Ben'] and 'anna: ' in out and 'moved to' in out
+    assert sorted(os.listdir('graded/gone')) == ['anna.json', 'anna.txt'] and not Path('graded/anna.txt').exists()
+
+
+def test_a_solution_that_changed_is_judged_again(folders, tmp_path, monkeypatch):
+    def fingerprint(timeout=20):
+        class_run.versions.cache_clear()
+        return class_run.fingerprint_of(tmp_path / 'anna', SimpleNamespace(timeout=timeout))
+
+    seen = [fingerprint(), fingerprint(timeout=21)]
     folders('anna')
     inner = tmp_path / 'anna'
     for change in (lambda: (inner / 'modules.py').write_text('x = 2'),
@@ -212,6 +259,7 @@ def test_a_solution_that_changed_is_judged_again(folders, tmp_path, monkeypatch)
                    lambda: (inner / 'more').mkdir() or (inner / 'more' / 'more.py').write_text('y = 1'),
                    lambda: (inner / os.fsdecode(b'\xff.py')).write_text('z = 1'),
                    lambda: (inner / 'zz.py').write_text('#' * 10 ** 6),
+                   lambda: monkeypatch.setattr(class_run.platform, 'python_version', lambda: '3.9.0'),
                    lambda: monkeypatch.setattr(class_run, '__file__', str(inner / 'more' / 'class_run.py'))):
         seen.append(fingerprint())
         change()
@@ -224,12 +272,17 @@ def test_a_solution_that_changed_is_judged_again(folders, tmp_path, monkeypatch)
     assert fingerprint() == seen[-1], 'what is not read has no part in it'
 
 
-def test_folders_of_the_same_name_get_different_reports():
-    assert class_run.names_of(['a/code', 'b/code', 'b/code/', 'c', '.', '/']) == [
-        'a__code', *[f'{"__".join(Path("b/code").absolute().parts[1:])}{end}' for end in ('', '__3')], 'c',
-        Path.cwd().name, 'solution']
-    assert class_run.names_of(['/x/1/code', '/x/2/code', '/y/2/code', '/code']) == [
-        '1__code', 'x__2__code', 'y__2__code', 'code']
+def test_each_folder_gets_a_name_of_its_own():
+    def names(*folders, **known):
+        return records.names_for(folders, known)
+
+    assert names('/x/1/code', '/x/2/code', '/y/2/code', '/code', '/x/1/code', '/') == [
+        '1__code', 'x__2__code', 'y__2__code', 'code', '1__code', 'solution']
+    assert names('/x/Ann', '/x/ann', '/y/b', '/z/c', anna='/z/c', b='/q/b') == [
+        'x__Ann', 'x__ann__2', 'y__b', 'anna'], 'two names that are one file on some systems; those of earlier runs'
+    for odd in ('n' * 250, 'a\nb', '=cmd()', 'a,"b"', '\u202egnp', os.fsdecode(b'\xff'), 'CON. ', '<script>'):
+        name, = names(f'/x/{odd}')
+        assert name.isprintable() and len(name.encode()) <= 120 and name and not set(name) & set('<>"\\')
 
 
 def test_several_are_judged_at_a_time_each_by_a_server_of_its_own(run, folders, judge):
@@ -248,32 +301,43 @@ def test_a_folder_that_the_judge_does_not_foresee_is_a_row(run, folders, judge):
     def fails():
         raise ZeroDivisionError('so it is')
 
-    names = folders('=1+1', 'ben', os.fsdecode(b'\xff'))
+    names = folders('=1+1', 'ben', 'a,"b"\nc;=2', 'n' * 250, os.fsdecode(b'\xff'), 'in/' * 500 + 'deep')
     judge.says['=1+1'] = fails
     code, out, _ = run('--report', 'graded', '--solution', *names)
-    assert code == 1 and '=1+1: not judged\n' in out and 'ben: right\n' in out
+    assert code == 1 and f'=1+1: {NOT_GRADED}, 0 of 8 points, to look at: all NumPy parts, ' in out
     page = Path('graded', '=1+1.txt').read_text(encoding='utf-8')
-    assert page.count('not judged (the checker itself failed, ZeroDivisionError: so it is)') == len(PARTS)
-    assert summary() == {"'=1+1": 'not judged', 'ben': 'right', '?': 'right'}
+    assert page.count('(the grader itself failed, ZeroDivisionError: so it is)') == len(PARTS)
+    assert len(rows()) == len(names) and verdicts()["'=1+1"] == NOT_GRADED
+    run('--report', 'graded', '--solution', *names)
+    assert judge.judged.count('ben') == 1 and len(rows()) == len(names)
 
 
-def test_a_cell_is_no_formula(tmp_path):
-    names = ['=1', '+1', '-1', '@a', 'a=1', '']
-    class_run.write_summary(tmp_path, [{'solution': name, 'verdict': 'right', 'parts': dict.fromkeys(PARTS, 'right'),
-                                        'findings': [], 'seconds': 1} for name in names] + [None])
-    assert list(summary(tmp_path)) == ["'=1", "'+1", "'-1", "'@a", 'a=1', '']
+@pytest.mark.parametrize('text, cell', [
+    ('=1', "'=1"), ('+1', "'+1"), ('-1', "'-1"), ('@a', "'@a"), ('a=1', 'a=1'), ('', ''), (-1, -1), ('＝1', "'＝1"),
+    (' =1', "' =1"), ('a;=1', "a;'=1"), ('a; "-1', "a;' \"-1"), ('[1, -1]', '[1, -1]')])
+def test_a_cell_is_no_formula(text, cell):
+    assert command_line.report.cell(text) == cell
 
 
 def test_the_teacher_sets_the_points(run, folders, judge):
-    Path('points.json').write_text('{"linear": 2.5, "pytorch": 0, "training": 0, "mlp": 999999.5}')
-    judge.says['ben'] = {'linear': 'departs', 'mlp': 'wrong'}
-    run('--solution', *folders('anna', 'ben'), '--report', 'graded', '--points', 'points.json')
-    scores = [json.loads(Path('graded', f'{name}.json').read_text())['score'] for name in ('anna', 'ben')]
-    assert scores == [1000006, 6.5]
-    run('--solution', *folders('anna', 'ben'), '--report', 'graded')
-    assert json.loads(Path('graded', 'ben.json').read_text())['score'] == 7
-    run('--solution', *folders('anna', 'ben'), '--report', 'graded', '--strict')
-    assert json.loads(Path('graded', 'ben.json').read_text())['score'] == 6
+    command = ['--solution', *folders('anna', 'ben'), '--report', 'graded']
+    Path('points.json').write_text('\ufeff{"linear": 2.5, "pytorch": 0, "training": 0, "mlp": 999999.5}')
+    judge.says['ben'] = {'linear': DEVIATES, 'mlp': INCORRECT, 'training': NOT_GRADED}
+
+    def points(*more):
+        run(*command, *more)
+        return [(float(row['points']), float(row['max_points'])) for row in rows().values()]
+
+    assert points('--points', 'points.json') == [(1000006, 1000006), (6.5, 1000006)]
+    assert points() == [(8, 8), (6, 8)] and points('--strict') == [(8, 8), (5, 8)]
+    assert rows()['ben']['to_look_at'] == 'training' and rows()['ben']['points_training'] == ''
+    for text in ('student,part,points,reason\nben,training,0.5,"read it, fine"\nzoe,mlp,0,\n\nanna, mlp, 0, \n',
+                 '\ufeffstudent;part;points;reason\r\nben;training;0,5;read it, fine\r\nanna;mlp;0\r\n'):
+        Path('graded/overrides.csv').write_text(text, encoding='utf-8')
+        assert points() == [(7, 8), (6.5, 8)] and rows()['ben']['to_look_at'] == ''
+        page = Path('graded/ben.txt').read_text(encoding='utf-8')
+        assert re.search(r'training scripts +\S.* 0.5 of 1 +\(set by the teacher: read it, fine\)\n', page)
+        assert Path('graded/overrides.csv').read_text(encoding='utf-8') == text.replace('\r\n', '\n')
 
 
 def test_what_makes_no_sense_is_refused_as_approved(run, folders, judge, monkeypatch):
@@ -294,15 +358,19 @@ def test_what_makes_no_sense_is_refused_as_approved(run, folders, judge, monkeyp
         if points is not None:
             Path(f'{number}.json').write_bytes(points)
         lines.append(run('--solution', 'anna', '--points', f'{number}.json'))
-    for arguments in (['--report', 'graded'], ['--strict'], ['--jobs', '2'],
-                      ['--solution', 'nowhere'], ['--solution', '0.json'],
+    for number, decided in enumerate((b'anna,mlp', b'anna;nlp;1;', b'anna,mlp,-1', b'\xff')):
+        Path(f'old{number}').mkdir()
+        Path(f'old{number}', 'overrides.csv').write_bytes(decided)
+        lines.append(run('--solution', 'anna', '--report', f'old{number}'))
+    for arguments in (['--report', 'graded'], ['--strict'], ['--jobs', '2'], ['--solution', ''],
+                      ['--solution', 'submissions/*', '--report', 'graded'], ['--solution', 'anna', 'nowhere'],
                       ['--solution', 'anna', '--report', '0.json'], ['--solution', 'anna', '--report', '0.json/more'],
                       ['--solution', 'anna', 'ben', '--report', '0.json'],
                       ['--solution', 'anna', '--jobs', '0'], ['--solution', 'anna', '--timeout', '0'],
                       ['--solution', 'full'], ['--solution', 'copy'], ['--solution', 'noserver'],
                       ['--solution', 'noserver', 'anna']):
         lines.append(run(*arguments))
-    monkeypatch.setattr(class_run, '_write', lambda path, text: full())
+    monkeypatch.setattr(records, 'atomic_write', lambda path: full())
     lines.append(run('--solution', 'anna', '--report', 'graded'))
     assert [code for code, _, _ in lines].count(2) == len(lines) - 2  # 1 for the two that the surroundings end
     assert_approved('grading_refusals', ''.join(err.splitlines()[-1] + '\n' for _, _, err in lines))

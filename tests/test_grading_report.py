@@ -1,13 +1,16 @@
 """What is written about solutions, from findings that are known: the page, the JSON, a row, the table, the verdicts."""
 
 import json
+from pathlib import Path
 
 import pytest
 
 from approval import assert_approved
 from grading import agreement, report
-from grading.findings import BESIDE, CORE, KINDS, PARTS, TITLES, Findings
+from grading.findings import (BESIDE, CORE, CORRECT, DEVIATES, INCORRECT, KINDS, MISSING, NOT_GRADED, NOT_IMPLEMENTED,
+                              NOTE, PARTS, TITLES, Findings)
 from grading.judge import Judgement
+from grading.points import BLOCKED, award
 
 POINTS = dict(zip(PARTS, [3, 1, 2.5, 2, 0, 1, 1, 4]))
 
@@ -15,7 +18,8 @@ POINTS = dict(zip(PARTS, [3, 1, 2.5, 2, 0, 1, 1, 4]))
 def judgement(*found, folder='submissions/anna', interface=(), protection='a process of its own', **status):
     """found: the arguments of Findings.add; status: part → why it is not judged, the first word being its status."""
     made = Judgement(folder, interface=list(interface), protection=protection, fingerprint='0123456789abcdef',
-                     seconds=2.3456)
+                     seconds=2.3456,
+                     versions={'Python': '3.11.7', 'NumPy': '2.4.6', 'PyTorch': '2.13.0'})
     for part, kind, text, *more in found:
         made.findings.add(part, kind, text, **(more[0] if more else {}))
     for part, (word, reason) in status.items():
@@ -27,85 +31,120 @@ def judgement(*found, folder='submissions/anna', interface=(), protection='a pro
 
 RIGHT = judgement()
 BESIDE_WRONG = judgement(
-    ('training', 'wrong', 'train_mlp_numpy.train returns the last model.', {'cause': 'not the best model'}),
-    ('pytorch', 'departs', 'the property device is missing.', {'cause': 'device'}), folder='ben')
+    ('training', INCORRECT, 'train_mlp_numpy.train returns the last model.', {'cause': 'not the best model'}),
+    ('pytorch', DEVIATES, 'the property device is missing.', {'cause': 'device'}), folder='ben')
 MANY = judgement(
-    ('linear', 'wrong', '∂L/∂b, the gradient of the bias, is the mean over the batch in place of the sum: 1/S too '
+    ('linear', INCORRECT, '∂L/∂b, the gradient of the bias, is the mean over the batch in place of the sum: 1/S too '
      'small, which is a sentence that goes on.',
      {'cause': 'mean in place of sum', 'place': 'modules.py, line 16',
       'quote': "self.grads['bias'] = dout.mean(axis=0)",
       'example': 'came out = [[-1],\n            [1]]\nshould be = [-2, -2]',
       'hint': '∂L/∂b = Σ_s ∂L/∂Y_s: each sample adds to the loss, so the gradients add up; the 1/S of the mean loss is '
               'in ∂L/∂Y already'}),
-    ('linear', 'wrong', 'forward raises KeyError (modules.py, line 12).',
+    ('linear', INCORRECT, 'forward raises KeyError (modules.py, line 12).',
      {'cause': 'raises KeyError', 'place': 'modules.py, line 12'}),
-    ('linear', 'wrong', 'forward raises KeyError (modules.py, line 12).', {'cause': 'told twice'}),
-    ('linear', 'departs', 'the weights start with 2/√M, and this is a sentence that is so long that it has to be '
+    ('linear', INCORRECT, 'forward raises KeyError (modules.py, line 12).', {'cause': 'told twice'}),
+    ('linear', DEVIATES, 'the weights start with 2/√M, and this is a sentence that is so long that it has to be '
                           'wrapped at the end of the line.',
      {'cause': 'initialization', 'place': 'modules.py, line 7'}),
-    ('softmax', 'wrong', 'forward has the wrong sign.', {'cause': 'sign'}),
-    ('softmax', 'remark', 'αβγ is changed in place (modules.py, line 20).', {'place': 'modules.py, line 20'}),
-    ('softmax', 'remark', 'clear_cache prints 7 characters.'),
-    ('cross_entropy', 'wrong', 'The gradient has the wrong sign.', {'cause': 'sign', 'place': 'modules.py, line 60'}),
-    ('cross_entropy', 'wrong', 'The loss has the wrong sign.', {'cause': 'sign', 'place': 'modules.py, line 55'}),
-    ('softmax_cross_entropy', 'wrong', 'Wrong only since softmax is (see there).', {'cause': 'follows'}),
-    ('mlp', 'wrong', 'Wrong only since LinearModule is (see there).', {'cause': 'inherited'}),
-    ('pytorch', 'wrong', 'MLP is no nn.Module.', {'cause': 'no nn.Module'}),
-    ('training', 'wrong', 'accuracy gives 2.', {'cause': 'accuracy'}),
+    ('softmax', INCORRECT, 'forward has the wrong sign.', {'cause': 'sign'}),
+    ('softmax', NOTE, 'αβγ is changed in place (modules.py, line 20).', {'place': 'modules.py, line 20'}),
+    ('softmax', NOTE, 'clear_cache prints 7 characters.'),
+    ('cross_entropy', INCORRECT, 'The gradient has the wrong sign.', {'cause': 'sign', 'place': 'modules.py, line 60'}),
+    ('cross_entropy', INCORRECT, 'The loss has the wrong sign.', {'cause': 'sign', 'place': 'modules.py, line 55'}),
+    ('softmax_cross_entropy', INCORRECT, 'Wrong only since softmax is (see there).', {'cause': 'follows'}),
+    ('mlp', INCORRECT, 'Wrong only since LinearModule is (see there).', {'cause': 'inherited'}),
+    ('pytorch', INCORRECT, 'MLP is no nn.Module.', {'cause': 'no nn.Module'}),
+    ('training', INCORRECT, 'accuracy gives 2.', {'cause': 'accuracy'}),
     folder='submissions/cleo', interface=['weight (out, in)', 'bias (N,)', 'LinearModule(…, lr=0.1)', 'no input_layer',
                                           'activation ELUModule', 'cross-entropy on labels'],
     protection='a process of its own on a copy of the folder; no environment variables; limits on memory',
-    activation=('stub', ''))
-DEPARTS = judgement(('mlp', 'departs', 'an empty n_hidden fails.', {'place': 'mlp_numpy.py, line 3'}),
-                    ('linear', 'departs', 'LinearModule takes no input_layer.'), folder='dora',
-                    pytorch=('missing', 'no mlp_pytorch.py'), training=('not judged', 'it takes other arguments, ' * 8))
+    activation=(NOT_IMPLEMENTED, ''))
+DEPARTS = judgement(('mlp', DEVIATES, 'an empty n_hidden fails.', {'place': 'mlp_numpy.py, line 3'}),
+                    ('linear', DEVIATES, 'LinearModule takes no input_layer.'), folder='dora',
+                    pytorch=(MISSING, 'no mlp_pytorch.py'), training=(NOT_GRADED, 'it takes other arguments, ' * 8))
 IN_SHORT = judgement(
-    ('linear', 'wrong', 'forward has no bias in it.',
+    ('linear', INCORRECT, 'forward has no bias in it.',
      {'cause': 'bias forgotten', 'place': 'modules.py, line 12', 'quote': 'return x @ W.T', 'example': 'X = [[1]]',
       'hint': 'Y = X Wᵀ + b'}),
-    ('linear', 'departs', 'LinearModule.forward has a Python loop: for row in x:', {'place': 'modules.py, line 9'}),
-    ('softmax', 'remark', 'αβγ (modules.py, line 20).', {'place': 'modules.py, line 20'}),
-    interface=['weight (out, in)', 'bias (N,)'], activation=('stub', ''), training=('not judged', 'no answer'))
-MISSING = judgement(folder='emil', **dict.fromkeys(CORE, ('missing', '')), pytorch=('missing', 'no mlp_pytorch.py'),
-                    training=('missing', 'no training script'))
-CLASS = [RIGHT, BESIDE_WRONG, MANY, DEPARTS, MISSING]
+    ('linear', DEVIATES, 'LinearModule.forward has a Python loop: for row in x:', {'place': 'modules.py, line 9'}),
+    ('softmax', NOTE, 'αβγ (modules.py, line 20).', {'place': 'modules.py, line 20'}),
+    interface=['weight (out, in)', 'bias (N,)'], activation=(NOT_IMPLEMENTED, ''), training=(NOT_GRADED, 'no answer'))
+EMPTY = judgement(folder='emil', **dict.fromkeys(CORE, (MISSING, '')), pytorch=(MISSING, 'no mlp_pytorch.py'),
+                    training=(MISSING, 'no training script'))
+CLASS = [RIGHT, BESIDE_WRONG, MANY, DEPARTS, EMPTY]
 
 
-def entries(strict=False):
-    return [report.as_json(solution, POINTS, strict) for solution in CLASS]
+def entry(solution, strict=False, decided=None, points=POINTS):
+    record = report.record_of(solution)
+    return report.entry(Path(solution.folder).name, record, award(record, points, strict, decided))
+
+
+ENTRIES = list(map(entry, CLASS))
 
 
 def test_the_pages_are_as_approved():
-    assert_approved('grading_pages', '\n\n'.join(map(report.page, CLASS)))
+    assert_approved('grading_pages', '\n\n'.join(map(report.page, ENTRIES)))
 
 
 def test_the_json_is_as_approved():
-    entry = report.as_json(IN_SHORT, POINTS, False)
-    assert_approved('grading_json', json.dumps(entry, indent=1, ensure_ascii=False) + '\n')
+    assert_approved('grading_json', json.dumps(entry(IN_SHORT), indent=1, ensure_ascii=False) + '\n')
 
 
-def test_a_strict_teacher_gives_no_points_for_a_departure():
-    assert [(entry['score'], entry['max_score']) for entry in entries()] == [
-        (14.5, 14.5), (10.5, 14.5), (0, 14.5), (9.5, 14.5), (0, 14.5)]
-    assert [entry['score'] for entry in entries(strict=True)] == [14.5, 9.5, 0, 5.5, 0]
-    assert [test['status'] for test in entries(strict=True)[3]['tests']] == [
-        'failed', *['passed'] * 4, 'failed', 'failed', 'failed']
+def test_a_strict_teacher_gives_no_points_for_a_deviation():
+    assert [(made['score'], made['max_score']) for made in ENTRIES] == [
+        (14.5, 14.5), (10.5, 14.5), (1, 14.5), (9.5, 14.5), (0, 14.5)]
+    assert [entry(solution, strict=True)['score'] for solution in CLASS] == [14.5, 9.5, 1, 5.5, 0]
+
+
+def points_of(*found, decided=None, **status):
+    """What the parts earn that earn something other than their point: part → score, and the note."""
+    made = entry(judgement(*found, **status), decided=decided, points=dict.fromkeys(PARTS, 1))
+    return {test['part']: (test['score'], test['note']) for test in made['tests'] if test['score'] != 1 or test['note']}
+
+
+def test_a_mistake_costs_points_once():
+    own = [(part, INCORRECT, f'{part} is wrong.', {'cause': 'sign'}) for part in ('linear', 'cross_entropy')]
+    follows = ('mlp', INCORRECT, 'Wrong because LinearModule is.', {'cause': 'inherited'})
+    assert points_of(*own, ('softmax_cross_entropy', INCORRECT, 'So.', {'cause': 'follows'}), follows) == {
+        'linear': (0, ''), 'cross_entropy': (0, ''), 'softmax_cross_entropy': (1, 'follows from 2'),
+        'mlp': (1, 'follows from 1')}
+    assert points_of(*own[:1], follows, ('mlp', INCORRECT, 'Its own.', {'cause': 'order'}))['mlp'] == (0, '')
+    assert points_of(*own[:1], ('mlp', INCORRECT, 'Not built.', {'cause': BLOCKED}))['mlp'] == (None, 'follows from 1')
+    assert points_of(*own[:1], follows, decided={'mlp': (0.5, 'late')})['mlp'] == (0.5, 'set by the teacher: late')
+
+
+def test_what_could_not_be_graded_is_to_look_at():
+    assert points_of(training=(NOT_GRADED, 'why')) == {'training': (None, 'why')}
+    assert points_of(activation=(NOT_IMPLEMENTED, ''), pytorch=(MISSING, '')) == {
+        'activation': (0, ''), 'pytorch': (0, '')}
+    assert set(points_of(**dict.fromkeys(CORE, (MISSING, ''))).values()) == {(None, '')}, 'nothing was found'
+
+
+def test_what_a_student_wrote_is_harmless_text():
+    hostile = '\x1b[2J\u202e<b>\u2028a\ttab\x00 /home/teacher/subs/anna/modules.py C:\\Users\\t\\x.py 1/S \ud800'
+    found = ('mlp', INCORRECT, f'raises {hostile}', {'quote': hostile, 'example': f'a\n{hostile}', 'cause': hostile})
+    made = entry(judgement(found, training=(NOT_GRADED, hostile), interface=[hostile]))
+    for text in (report.page(made), report.table([made]), report.one_line(made), str(report.row(made))):
+        assert text.replace('\n', '').isprintable() and text.encode(), text
+    assert '<b>' in report.page(made) and ' 1/S' in report.page(made)
+    assert report.page(made).count('/home/teacher') == 1, 'only in the line that she wrote herself'
+    assert len(report.clean('x' * 10 ** 6)) < 3000
 
 
 def test_a_class_is_summed_up_as_approved():
-    rows = [report.row(entry) for entry in entries()]
+    rows = [report.row(made) for made in ENTRIES]
     assert all(list(row) == report.COLUMNS for row in rows)
     lines = [' | '.join(map(str, row.values())) for row in rows]
     assert_approved('grading_class_table', '\n'.join([
-        *map(report.one_line, entries()), '', report.table(entries()), '', report.table(entries()[:1]), '',
-        *lines]) + '\n')
+        *map(report.one_line, ENTRIES), '', report.table(ENTRIES), '', report.table(ENTRIES[:1]), '', *lines]) + '\n')
 
 
 def test_the_ten_most_frequent_errors_are_listed():
     causes = {f'cause {number}': number for number in range(1, 13)}
-    solutions = [judgement(*(('linear', 'wrong', cause, {'cause': cause}) for cause, count in causes.items()
+    solutions = [judgement(*(('linear', INCORRECT, cause, {'cause': cause}) for cause, count in causes.items()
                              if number < count)) for number in range(12)]
-    table = report.table([report.as_json(solution, POINTS, False) for solution in solutions]).splitlines()
+    table = report.table(list(map(entry, solutions))).splitlines()
     assert table[table.index('The most frequent errors, and in how many solutions:') + 1:] == [
         f'{count:5}  linear: cause {count}' for count in range(12, 2, -1)]
 
@@ -116,22 +155,22 @@ def test_the_verdict_on_a_solution_is_that_of_its_numpy_half():
         status = {part: (kind, '') for part, kind in verdicts.items() if kind not in KINDS}
         return judgement(*found, **status).findings.overall()
 
-    assert [overall(), overall(mlp='remark'), overall(mlp='departs'), overall(linear='departs', mlp='wrong')] == [
-        'right', 'right', 'departs', 'wrong']
-    for verdict in ('missing', 'stub', 'not judged'):
+    assert [overall(), overall(mlp=NOTE), overall(mlp=DEVIATES), overall(linear=DEVIATES, mlp=INCORRECT)] == [
+        CORRECT, CORRECT, DEVIATES, INCORRECT]
+    for verdict in (MISSING, NOT_IMPLEMENTED, NOT_GRADED):
         assert overall(**dict.fromkeys(CORE, verdict)) == verdict
-        assert overall(**dict.fromkeys(CORE[1:], verdict)) == 'wrong'
-        assert overall(**dict.fromkeys(BESIDE, verdict)) == 'right'
-    assert overall(**dict.fromkeys(CORE[1:], 'missing'), linear='stub') == 'wrong'
-    assert overall(pytorch='wrong', training='departs') == 'right'
+        assert overall(**dict.fromkeys(CORE[1:], verdict)) == INCORRECT
+        assert overall(**dict.fromkeys(BESIDE, verdict)) == CORRECT
+    assert overall(**dict.fromkeys(CORE[1:], MISSING), linear=NOT_IMPLEMENTED) == INCORRECT
+    assert overall(pytorch=INCORRECT, training=DEVIATES) == CORRECT
 
 
 def test_a_part_that_could_not_be_judged_has_no_other_verdict():
-    findings = judgement(('mlp', 'wrong', 'a'), ('mlp', 'remark', 'b'), ('linear', 'wrong', 'a'),
-                         mlp=('not judged', 'why')).findings
-    assert [findings.verdict(part) for part in ('linear', 'softmax', 'mlp')] == ['wrong', 'right', 'not judged']
+    findings = judgement(('mlp', INCORRECT, 'a'), ('mlp', NOTE, 'b'), ('linear', INCORRECT, 'a'),
+                         mlp=(NOT_GRADED, 'why')).findings
+    assert [findings.verdict(part) for part in ('linear', 'softmax', 'mlp')] == [INCORRECT, CORRECT, NOT_GRADED]
     assert [finding.text for finding in findings.of('mlp')] == ['a', 'b']
-    assert [finding.text for finding in findings.of('mlp', 'remark')] == ['b']
+    assert [finding.text for finding in findings.of('mlp', NOTE)] == ['b']
     assert Findings().found == [] and set(TITLES) == set(PARTS)
 
 
@@ -163,23 +202,3 @@ def test_agreement_counts_parts_and_solutions_that_the_truth_knows(tmp_path, cap
                                          ('with this, it', 'With this, it'), ('besides, it', 'Besides, it')])
 def test_a_sentence_begins_with_a_capital_but_no_formula(text, start):
     assert report.sentence(text) == start
-
-
-def test_lines_end_at_110_characters_and_words_stay_whole():
-    full = 'a ' * 53 + 'b'  # 107 characters, and three of indentation
-    assert report.wrapped(f'{full} c') == f'   {full}\n   c'
-    assert report.wrapped(f'{full}d c', '- ').splitlines() == [f'- {full}d', '  c']
-    assert report.wrapped(f'{"a " * 52}cross-entropy') == f'   {"a " * 51}a\n   cross-entropy'
-    assert report.wrapped(f'a {"long" * 40} b') == f'   a\n   {"long" * 40}\n   b'
-
-
-def test_a_reason_takes_150_characters_of_a_line_at_most():
-    reasons = [word * (length - 5) + ' ' + 'b' * 4 for word, length in (('a', 150), ('a', 151))]
-    assert [report.part_line('mlp', judgement(mlp=('stub', reason)).findings) for reason in reasons] == [
-        f'  NumPy MLP                           stub ({"a" * 145} bbbb)',
-        f'  NumPy MLP                           stub ({"a" * 146} …)']
-
-
-def test_a_finding_by_itself_has_a_dash():
-    finding = MANY.findings.of('softmax')[0]
-    assert report.paragraph(finding) == '- softmax\n   Forward has the wrong sign.'

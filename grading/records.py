@@ -1,0 +1,203 @@
+"""The entries of a class in its report folder: kept from run to run, sealed, with a page, a row and a class page."""
+
+import collections
+import contextlib
+import csv
+import hashlib
+import hmac
+import io
+import itertools
+import json
+import os
+import re
+import secrets
+import unicodedata
+from pathlib import Path
+
+from grading import class_page, report, similar
+from grading.findings import NOT_GRADED, VERDICTS
+from grading.points import award
+from grading.report import clean
+from storage.files import atomic_write, exclusive_lock
+
+LONGEST_NAME = 120  # bytes of a student's file names, without what is added to them
+KEY = '.key'
+GONE = 'gone'
+
+
+class Records:
+    """The entries of a class by student. With a folder, they are read from there at the start, and written there.
+
+    hidden: True if solutions cannot read files of this user. Then an entry of an earlier run is believed if its seal
+    was made with the key in the folder. Otherwise a solution could have made the seal itself, and none is believed.
+    """
+
+    def __init__(self, folder, options, hidden):
+        self.folder, self.options = folder and Path(folder), options
+        self.records, self.key, self.about = {}, None, []
+        if folder:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self.key = self._key() if hidden else None
+            if not hidden:
+                (self.folder / KEY).unlink(missing_ok=True)  # a solution could read it from now on
+            self._read()
+
+    @contextlib.contextmanager
+    def open(self):
+        """Keep other runs out of the folder; write the summary at the end, also of an interrupted run."""
+        with contextlib.ExitStack() as stack:
+            if self.folder:
+                stack.enter_context(exclusive_lock(
+                    self.folder / '.lock', f'waiting: another process is writing {self.folder}'))
+                stack.callback(self.write_class)
+            yield self
+
+    def _key(self):
+        """The key of the seals, which only this user may read. Solutions run as another user, or do not see it."""
+        path = self.folder / KEY
+        try:
+            if not path.stat().st_mode & 0o077 and len(key := path.read_bytes()) == 32:
+                return key
+        except OSError:
+            pass
+        path.unlink(missing_ok=True)
+        with open(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), 'wb') as file:
+            file.write(key := secrets.token_bytes(32))
+        return key
+
+    def _read(self):
+        """Take the entries of earlier runs; move aside those of students whose folder does not exist any more."""
+        for path in sorted(self.folder.glob('*.json')):
+            try:
+                entry = json.loads(path.read_text(encoding='utf-8'))
+                record = {name: entry[name] for name in report.FIELDS}
+                usable = entry['student'] == path.stem and set(record['parts'].values()) <= set(VERDICTS) and all(
+                    isinstance(text, str) for finding in record['findings'] for text in finding.values())
+                report.page(self._entry(path.stem, record))
+            except (OSError, ValueError, KeyError, TypeError, AttributeError):
+                continue  # not ours, or not whole: it is graded again if it is among those to grade
+            if usable and not os.path.lexists(record['folder']):
+                for name in (path.name, f'{path.stem}.txt'):
+                    (self.folder / GONE).mkdir(exist_ok=True)
+                    with contextlib.suppress(FileNotFoundError):
+                        os.replace(self.folder / name, self.folder / GONE / name)
+                self.about.append(f'{path.stem}: {record["folder"]} does not exist any more; '
+                                  f'moved to {self.folder / GONE}')
+            elif usable:
+                record['seal'] = entry.get('seal', '')
+                self.records[path.stem] = record
+
+    def seal(self, student, record):
+        text = json.dumps([student, *(record[name] for name in report.FIELDS)])
+        return hmac.new(self.key, text.encode(), hashlib.sha256).hexdigest() if self.key else ''
+
+    def earlier(self, student, fingerprint):
+        """The record of an earlier run that still holds, or None. What could not be graded is tried again."""
+        record = self.records.get(student)
+        if not record or not self.key or record['fingerprint'] != fingerprint or (
+                NOT_GRADED in record['parts'].values()):
+            return None
+        return record if hmac.compare_digest(record['seal'], self.seal(student, record)) else None
+
+    def entry(self, student):
+        """All that is known of a student's solution, points included."""
+        return self._entry(student, self.records[student])
+
+    def _entry(self, student, record):
+        decided = {part: value for (name, part), value in self.options.decided.items() if name == student}
+        return report.entry(student, record, award(record, self.options.points, self.options.strict, decided))
+
+    def entries(self):
+        """The entries of all students, by name."""
+        return [self.entry(student) for student in sorted(self.records, key=_order)]
+
+    def take(self, student, record):
+        """Note, seal and write the record of a solution that was graded now. Several threads may call this."""
+        self.records[student] = {**record, 'seal': self.seal(student, record)}
+        self._write_entry(student)
+
+    def _write_entry(self, student):
+        made = self.entry(student)
+        if self.folder:
+            self._write(f'{student}.json', json.dumps(made, indent=1, ensure_ascii=False) + '\n')
+            self._write(f'{student}.txt', report.page(made))
+
+    def write_class(self):
+        """Write the entries whose points have changed, and what is about the whole class: summary.csv, index.html."""
+        for student in self.records:
+            self._write_entry(student)
+        self.write_summary()
+        entries = self.entries()
+        about = [*dict.fromkeys(line for made in entries for line in (
+            f'Versions: {report.versions(made)}', f'Sandbox: {made["sandbox"]}')), *self.about]
+        self._write('index.html', class_page.page(entries, self._same_code(), about))
+
+    def _same_code(self):
+        return similar.same_code({student: record['code'] for student, record in list(self.records.items())})
+
+    def write_summary(self):
+        """summary.csv, of the solutions that are done so far."""
+        text, same_code = io.StringIO(newline=''), self._same_code()
+        writer = csv.DictWriter(text, report.COLUMNS)
+        writer.writeheader()
+        for made in self.entries():
+            row = report.row(made, same_code[made['student']])
+            writer.writerow({key: report.cell(value) for key, value in row.items()})
+        self._write('summary.csv', '\ufeff' + text.getvalue())  # Excel reads UTF-8 only with this mark
+
+    def _write(self, name, text):
+        """Write a file of the report, unless it has this text already."""
+        path, content = self.folder / name, text.encode('utf-8', 'backslashreplace')
+        with contextlib.suppress(OSError):
+            if path.read_bytes() == content:
+                return
+        with atomic_write(path) as file:
+            file.write(content)
+
+
+def names_for(folders, known):
+    """A student's name for each folder, which is that of its files in the report.
+
+    It is the last part of the folder, with those before it if another folder has the same. known: {student: folder}
+    of earlier runs, which keep their names.
+    """
+    names, taken = {folder: student for student, folder in known.items()}, set(map(_fold, known))
+    new = [folder for folder in dict.fromkeys(folders) if folder not in names]
+    parts = {folder: [_plain(part) for part in Path(folder).parts[1:]] for folder in new}
+    depth = dict.fromkeys(new, 1)
+    while True:
+        tried = {folder: '__'.join(parts[folder][-depth[folder]:]) or 'solution' for folder in new}
+        count = collections.Counter(map(_fold, tried.values()))
+        double = [folder for folder, name in tried.items() if depth[folder] < len(parts[folder])
+                  and (count[_fold(name)] > 1 or _fold(name) in taken)]
+        if not double:
+            break
+        for folder in double:
+            depth[folder] += 1
+    for folder, name in tried.items():
+        names[folder] = next(short for number in itertools.count(1) if _fold(
+            short := _short(name if number == 1 else f'{name}__{number}')) not in taken)
+        taken.add(_fold(names[folder]))
+    return [names[folder] for folder in folders]
+
+
+def _plain(name):
+    """A name as text that every file system takes."""
+    return re.sub(r'[\\/:*?"<>|\n\ufffd]', '_', clean(os.fsencode(name).decode('utf-8', errors='replace'))).rstrip('. ')
+
+
+def _short(name):
+    """A name that leaves room for what is added to it, told apart by its hash if it is cut."""
+    content = name.encode()
+    if len(content) <= LONGEST_NAME:
+        return name
+    return f'{content[:LONGEST_NAME - 10].decode(errors="ignore")}~{hashlib.sha256(content).hexdigest()[:8]}'
+
+
+def _fold(name):
+    """Names that are one file on macOS and Windows are equal."""
+    return unicodedata.normalize('NFC', name).casefold()
+
+
+def _order(student):
+    return _fold(student), student
