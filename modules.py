@@ -200,11 +200,11 @@ class CrossEntropyModule:
         x, targets = _at_least_tiny(x), _target_rows(y, x)
         limit = np.finfo(x.dtype).max
         with np.errstate(over='ignore'):  # a target above 1 divided by the smallest probability
-            return np.clip(-targets / x, -limit, limit) / len(x)
+            return np.clip(targets / x, -limit, limit) / -len(x)
 
 
 def _at_least_tiny(x):
-    if not np.issubdtype(x.dtype, np.floating):
+    if x.dtype.kind != 'f':
         raise ValueError(f'the probabilities are of type {x.dtype}: they must be floating-point numbers')
     if x.min(initial=0) < 0:
         raise ValueError(f'a probability is {x.min():.3g}: none may be negative (are these logits?)')
@@ -216,13 +216,13 @@ def _target_rows(y, x):
     y = np.asarray(y)
     if y.shape == x.shape:
         return y.astype(x.dtype, copy=False)
-    if y.shape != x.shape[:1] or not np.issubdtype(y.dtype, np.integer):
+    if y.shape != x.shape[:1] or y.dtype.kind not in 'iu':
         raise ValueError(f'targets of shape {y.shape} and type {y.dtype} do not fit probabilities of shape {x.shape}: '
                          f'they must be integer labels of shape {x.shape[:1]} or rows of shape {x.shape}')
     classes = x.shape[1]
     if y.size and not 0 <= y.min() <= y.max() < classes:
         raise ValueError(f'labels from {y.min()} to {y.max()}: each must be a class from 0 to {classes - 1}')
-    return np.eye(classes, dtype=x.dtype)[y]
+    return np.eye(classes, dtype=x.dtype).take(y, axis=0)  # take is twice as fast as [y]
 
 
 def _check_rows(x, features):

@@ -124,27 +124,28 @@ SOFTMAX = [
       '        self._out = self.kept\n        self._out[:] = np.maximum(out, np')],
 ]
 LOSS = 'float(-(targets * np.log(_at_least_tiny(x))).sum() / len(x))'
-SLOPE = 'return np.clip(-targets / x, -limit, limit) / len(x)'
+SLOPE = 'return np.clip(targets / x, -limit, limit) / -len(x)'
+TAKE = '(y, axis=0)'
 NOT_AMONG = '0 <= y.min() <= y.max() < classes'
-NO_TARGETS = 'y.shape != x.shape[:1] or not np.issubdtype(y.dtype, np.integer)'
+NO_TARGETS = 'y.shape != x.shape[:1] or y.dtype.kind not in \'iu\''
 CROSS_ENTROPY = [
     [(LOSS, LOSS.replace('sum', 'mean'))],
     [(LOSS, f'np.float32({LOSS[6:-1]})')],
     [(LOSS, f'{LOSS} * (1 + 1e-11)')],
     [(LOSS, f'{LOSS} * (1.5 if y.ndim > 1 else 1)'), (SLOPE, f'{SLOPE} * (1.5 if y.ndim > 1 else 1)')],
     [(SLOPE, f'{SLOPE} * (1.5 if y.ndim > 1 else 1)')],
-    [(SLOPE, SLOPE.replace(' / len(x)', ''))],
+    [(SLOPE, SLOPE.replace('/ -len(x)', '* -1'))],
     [(SLOPE, SLOPE.replace('/ x,', '* x,'))],
-    [(SLOPE, 'return -targets / x / len(x)')],
+    [(SLOPE, 'return targets / x / -len(x)')],
     [('x.min(initial=0) < 0', 'False')],
     [(NOT_AMONG, 'y.max() < classes')],
-    [(NOT_AMONG, '0 <= y.min()'), ('[y]\n', '[y % classes]\n')],
-    [('not np.issubdtype(y.dtype, np.integer)', 'False'), ('[y]\n', '[y.astype(int)]\n')],
-    [(NO_TARGETS, f'y.ndim < 2 and ({NO_TARGETS})'), ('[y]\n', '[y.astype(int)[:, 0] if y.ndim > 1 else y]\n')],
-    [(NO_TARGETS, 'y.ndim > 1 or y.dtype == float'), ('[y]\n', '[np.resize(y, len(x))]\n')],
+    [(NOT_AMONG, '0 <= y.min()'), (TAKE, TAKE.replace('y', 'y % classes'))],
+    [("y.dtype.kind not in 'iu'", 'False'), (TAKE, TAKE.replace('y', 'y.astype(int)'))],
+    [(NO_TARGETS, f'y.ndim < 2 and ({NO_TARGETS})'), (TAKE, TAKE.replace('y', 'y.astype(int)[:, 0] if y.ndim > 1 else y'))],
+    [(NO_TARGETS, 'y.ndim > 1 or y.dtype == float'), (TAKE, TAKE.replace('y', 'np.resize(y, len(x))'))],
     [('each must be a class', 'no'), ('they must be floating-point numbers', 'no')],
     [('they must be integer labels', 'no'), ('x, targets = _at_least_tiny(x), _target', 'targets = _target')],
-    [('if not np.issubdtype(x.dtype, np.floating)', 'if False'),
+    [("if x.dtype.kind != 'f'", 'if False'),
      ('np.finfo(x.dtype).tiny)\n\n\ndef _t', '1e-9)\n\n\ndef _t')],
 ]
 TOGETHER = [
