@@ -18,7 +18,7 @@ def tools(rng):
     """Section 1: Y = sin(XV) and L = Σ Y³, so that every Y_ij of a row depends on every X_mn of it."""
     start, v = rng.normal(size=(S, M)), rng.normal(size=(M, N))
     return World({
-        **SIZES, 'I': np.eye(M), r'\mathbf{1}': M, 'size': M,
+        **SIZES, 'I': np.eye(M), r'\mathbf{1}': np.ones((M, 1)), 'size': M,
         'P': rng.normal(size=(M, M)), 'Q': rng.normal(size=(M, M)),
         'p': rng.normal(size=(S, 1)), 'q': rng.normal(size=(M, 1)), 'x': rng.normal(size=(S, 1)),
         't': 1.0, 'X': lambda world: start * np.sin(world['t'] * (1 + start**2)),
@@ -30,7 +30,7 @@ def tools(rng):
 def linear(rng):
     """Section 2."""
     return World({
-        **SIZES, r'\mathbf{1}': S, 'X': rng.normal(size=(S, M)), 'W': rng.normal(size=(N, M)),
+        **SIZES, r'\mathbf{1}': np.ones((S, 1)), 'X': rng.normal(size=(S, M)), 'W': rng.normal(size=(N, M)),
         'b': rng.normal(size=(1, N)), 'B': lambda world: np.ones((S, 1)) @ world['b'],
         'Y': lambda world: world['X'] @ world['W'].T + world['b'], **weighted_sum(rng.normal(size=(S, N))),
     })
@@ -47,6 +47,10 @@ def activation(rng, function=np.tanh, slope=lambda x: 1 - np.tanh(x) ** 2):
                   **weighted_sum(rng.normal(size=(S, M)))}, functions)
 
 
+def relu(rng):
+    return activation(rng, lambda x: np.maximum(x, 0), lambda x: 1.0 * (x > 0))
+
+
 def softmax(x):
     return np.exp(x) / np.exp(x).sum(axis=1, keepdims=True)
 
@@ -55,7 +59,7 @@ def softmax_module(rng):
     """Section 4; x and y are one row of X and Y, as columns."""
     x = rng.normal(size=(S, C))
     return World({
-        **SIZES, r'\mathbf{1}': C, 'e': np.e, 'X': x, 'R': lambda world: np.exp(world['X']).sum(axis=1),
+        **SIZES, r'\mathbf{1}': np.ones((C, 1)), 'e': np.e, 'X': x, 'R': lambda world: np.exp(world['X']).sum(axis=1),
         'Y': lambda world: softmax(world['X']), 'x': x[:1].T, 'y': lambda world: softmax(world['x'].T).T,
         **weighted_sum(rng.normal(size=(S, C))),
     })
@@ -71,7 +75,7 @@ def cross_entropy(rng):
 def softmax_with_cross_entropy(rng):
     """Section 6: X are logits."""
     return World({
-        **SIZES, r'\mathbf{1}': C, 'e': np.e, 'X': rng.normal(size=(S, C)), 'u': rng.normal(size=(S, 1)),
+        **SIZES, r'\mathbf{1}': np.ones((C, 1)), 'e': np.e, 'X': rng.normal(size=(S, C)), 'u': rng.normal(size=(S, 1)),
         'T': rng.dirichlet(np.ones(C), size=S), 'Y': lambda world: softmax(world['X']),
         'L': lambda world: -(world['T'] * np.log(world['Y'])).sum() / S,
     }, {r'\mathrm{softmax}': lambda world, x: softmax(x)})
@@ -80,20 +84,25 @@ def softmax_with_cross_entropy(rng):
 def kaiming(rng):
     """Section 7, without luck: all that may be drawn is in the arrays once, so that expectations are exact.
 
-    A weight is √v or −√v. The a_k depend on one another, are symmetric and have one variance; x = max(a, 0).
+    A weight is √v or −√v. The a_k depend on one another, are symmetric and have one variance; x = max(a, 0). The d_j
+    depend on one another too, but not on W or the signs of a.
     """
     inputs, units = 3, 2
     a = rng.normal(size=(inputs, 4)) + 1
     a *= np.sqrt(2 / (a**2).mean(axis=1, keepdims=True))
     a = np.concatenate([a, -a], axis=1)  # Var[a_k] = 2, so that E[x_k²] = 1
+    d = rng.normal(size=(units, 4))
+    d /= np.sqrt((d**2).mean(axis=1, keepdims=True))
     signs = np.array(list(itertools.product([-1.0, 1.0], repeat=units * inputs)))
     signs = np.repeat(signs.reshape(-1, units, inputs).transpose(1, 2, 0), a.shape[1], axis=2)
     random = {
         'a': np.tile(a, signs.shape[2] // a.shape[1]), 'x': lambda world: np.maximum(world['a'], 0),
         'W': lambda world: np.sqrt(world['v']) * signs,
         'y': lambda world: np.einsum('jkd,kd->jd', world['W'], world['x']),
+        'd': np.tile(d, signs.shape[2] // 4),
+        'c': lambda world: (world['a'] > 0) * np.einsum('jd,jkd->kd', world['d'], world['W']),
     }
-    return World({'M': inputs, 'v': 0.3, **random}, draws=random)
+    return World({'M': inputs, 'N': units, 'v': 0.3, **random}, draws=random)
 
 
 def batch_norm_values(rng, name):
@@ -114,7 +123,7 @@ def batch_norm(rng):
     x = rng.normal(1, 2, size=(S, N))
     mean, variance = rng.normal(size=(1, N)), rng.uniform(1, 2, size=(1, N))
     return World({
-        **SIZES, r'\mathbf{1}': S, 'X': x, **batch_norm_values(rng, 'X'),
+        **SIZES, r'\mathbf{1}': np.ones((S, 1)), 'X': x, **batch_norm_values(rng, 'X'),
         r'\bar{\mu}': mean, r'\bar{\mu} \leftarrow': 0.9 * mean + 0.1 * x.mean(axis=0),
         r'\bar{\sigma}': np.sqrt(variance),
         r'\bar{\sigma} ^ 2 \leftarrow': 0.9 * variance + 0.1 * x.var(axis=0, ddof=1),
@@ -137,7 +146,7 @@ def linear_before_batch_norm(rng):
 
     d = rng.normal(size=(S, N))
     return World({
-        **SIZES, r'\mathbf{1}': S, 'X': rng.normal(size=(S, M)), 'W': rng.normal(size=(N, M)),
+        **SIZES, r'\mathbf{1}': np.ones((S, 1)), 'X': rng.normal(size=(S, M)), 'W': rng.normal(size=(N, M)),
         'b': rng.normal(size=(1, N)), 'A': lambda world: world['X'] @ world['W'].T + world['b'],
         **batch_norm_values(rng, 'A'), **weighted_sum(d), r'\epsilon': 0.5, r'\alpha': 3.0,
         "W'": lambda world: world[r'\alpha'] * world['W'],
@@ -148,7 +157,7 @@ def linear_before_batch_norm(rng):
 def score_of_a_class(rng):
     """Section 10: pixels P, and the scores Z of a net with one hidden layer, one chosen in each row by T."""
     return World({
-        **SIZES, r'\mathbf{1}': S, 'P': rng.uniform(size=(S, M)), r'\mu': rng.uniform(size=(1, M)),
+        **SIZES, r'\mathbf{1}': np.ones((S, 1)), 'P': rng.uniform(size=(S, M)), r'\mu': rng.uniform(size=(1, M)),
         r'\sigma': rng.uniform(0.2, 0.3, size=(1, M)), 'W': rng.normal(size=(N, M)), 'b': rng.normal(size=(1, N)),
         'V': rng.normal(size=(C, N)), 'c': rng.normal(size=(1, C)), 'T': np.eye(C)[rng.integers(C, size=S)],
         'X': lambda world: (world['P'] - world[r'\mu']) / world[r'\sigma'],

@@ -13,7 +13,7 @@ SECTIONS = {int(number): body for number, body in
 
 # Formulas that are no statements but what one starts from, or that hold at one place only.
 CONDITIONS = {
-    'i = j', 'm = i', r'h = \tanh', r'h(x) = \max(x, 0)', r'u_i = \max_k X_{ik}', r'\epsilon = 0',
+    'i = j', 'm = i', 'n = j', r'h = \tanh', r'h(x) = \max(x, 0)', r'u_i = \max_k X_{ik}', r'\epsilon = 0',
     # of section 7: test_derivation_7_2_gain puts them in
     r'\mathrm{Var}[y_j] = 1', r'\mathrm{Var}[y_j] = \mathrm{Var}[a_k]', 'v = 1/M', 'v = 2/M', 'v = g/M',
     'g = 1', 'g = 2',
@@ -24,7 +24,6 @@ SHAPES = re.compile(r'\((\w), (\w)\)\((\w), (\w)\) = \((\w), (\w)\)')  # of two 
 class Result(NamedTuple):
     formulas: list  # every formula with = in it, in their order
     code: list  # its blocks of NumPy
-    tests: list  # the names of tests
 
 
 def formulas(text):
@@ -46,7 +45,7 @@ def _results():
         block = re.sub(r'^> ?', '', block, flags=re.MULTILINE)
         number, body = re.fullmatch(r'\*\*Result (\d+\.\d+)\.\*\* (.*)', block, re.DOTALL).groups()
         assert number not in found, f'two results have the number {number}'
-        found[number] = Result(formulas(body), code_blocks(body), re.findall(r'`(test_\w+)`', body))
+        found[number] = Result(formulas(body), code_blocks(body))
     return found
 
 

@@ -10,7 +10,7 @@ import re
 
 import numpy as np
 
-from indexed_arrays import (INDEXED, Ones, Value, derivative, dot, elementwise, expectation, indexed, mapped, product,
+from indexed_arrays import (INDEXED, Value, derivative, dot, elementwise, expectation, indexed, mapped, product,
                             summed, variance, without_unit_axes)
 
 TOKEN = re.compile(r"\\(?:hat|bar|mathbf|mathrm)\{\\?\w+\}|\\\\|\\[A-Za-z]+|\\.|\d+(?:\.\d+)?|[A-Za-z]'?|[^\s]")
@@ -188,8 +188,6 @@ class _Parser:
         if token == r'\delta':
             self.take('_')
             return _delta(self.letters())
-        if token == r'\mathbf{1}':
-            return lambda world: Ones(int(world[token]))
         if self.peek() == '(' and token in WORLDS_FUNCTIONS:
             argument = self.base()
             return lambda world: mapped(lambda array: world.functions[token](world, array))(argument(world))
@@ -240,10 +238,7 @@ def _index(matrix, letters):
 
 
 def _transposed(matrix):
-    def value(world):
-        out = matrix(world)
-        return out._replace(is_row=not out.is_row) if isinstance(out, Ones) else Value(out.array.T, None)
-    return value
+    return lambda world: Value(matrix(world).array.T, None)
 
 
 def _lookup(name, letters):

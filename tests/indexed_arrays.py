@@ -79,33 +79,12 @@ def aligned(value, free):
     return array[tuple(slice(None) if letter in value.free else None for letter in free)]
 
 
-class Ones(NamedTuple):
-    """𝟏 or 𝟏ᵀ, as long as its neighbour in a product asks for; `default` where that leaves it open."""
-
-    default: int
-    is_row: bool = False
-
-    free = None
-    is_number = False
-
-    def beside(self, size):
-        return np.ones((1, size) if self.is_row else (size, 1))
-
-    @property
-    def array(self):
-        return self.beside(self.default)
-
-
 def product(left, right):
     """Index by index, or the matrix product; a number multiplies everything."""
     if left.is_number or right.is_number or (left.free is not None and right.free is not None):
         return elementwise(np.multiply, left, right)
     if left.free is not None or right.free is not None:
         raise ValueError('a product of something with indices and a matrix')
-    if isinstance(left, Ones) and left.is_row and not isinstance(right, Ones):
-        left = Value(left.beside(len(right.array)), None)
-    if isinstance(right, Ones) and not right.is_row:
-        right = Value(right.beside(left.array.shape[1]), None)
     return Value(left.array @ right.array, None)
 
 

@@ -1,28 +1,29 @@
-"""The variance of the layers of many small random nets, which tells a right initialization from a wrong one."""
+"""Mean squares in many small random networks, which tell a right initialization from a wrong one."""
 
 import numpy as np
 
 
-def variance_is_kept(initialize, nets=2000, widths=(20, 40, 25, 50, 30)):
-    """None where each layer of many small random nets has the output variance 1; otherwise what is wrong.
+def standard_scores(initialize, nets=2000, widths=(20, 40, 25, 50, 30)):
+    """How many standard errors the mean squares in each layer are from their expectations (Results 7.2 and 7.3).
 
-    Over nets and inputs the expectation of a layer's mean y² is 1 exactly, whatever the widths; the nets are
-    independent, so the mean over them may differ from it by five of its standard errors. No width is that of a
-    neighbour: fan-out in place of fan-in shows.
+    Returns two arrays: of the outputs, with expectation 1, and of ∂L/∂(output) in the hidden layers, with the
+    expectation outputs / units of the layer. No two widths are equal, so that fan-out instead of fan-in shows.
     """
-    squares = np.empty((nets, len(widths) - 1))
+    outputs, gradients = np.empty((nets, len(widths) - 1)), np.empty((nets, len(widths) - 2))
     for net in range(nets):
-        out = np.random.normal(size=widths[0])
+        out, weights, active = np.random.normal(size=widths[0]), [], []
         for layer, (fan_in, fan_out) in enumerate(zip(widths, widths[1:])):
-            out = initialize(fan_out, fan_in, input_layer=layer == 0) @ out
-            squares[net, layer] = (out**2).mean()
+            weights.append(initialize(fan_out, fan_in, input_layer=layer == 0))
+            out = weights[-1] @ out
+            outputs[net, layer] = (out**2).mean()
+            active.append(out > 0)
             out = np.maximum(out, 0)
-    standard_errors = squares.std(axis=0, ddof=1) / np.sqrt(nets)
-    for layer, (mean, standard_error) in enumerate(zip(squares.mean(axis=0), standard_errors), 1):
-        if abs(mean - 1) > 5 * standard_error:
-            return (f'variance {mean:.3f} ± {standard_error:.3f} behind layer {layer}; '
-                    'see docs/derivations.md, Result 7.2')
-    return None
+        grad = np.random.normal(size=widths[-1])
+        for layer in range(len(widths) - 3, -1, -1):
+            grad = grad @ weights[layer + 1] * active[layer]
+            gradients[net, layer] = (grad**2).mean()
+    return [(squares.mean(axis=0) - expected) / (squares.std(axis=0, ddof=1) / np.sqrt(nets))
+            for squares, expected in ((outputs, 1), (gradients, widths[-1] / np.array(widths[1:-1])))]
 
 
 def initialization(input_gain=1.0, gain=2.0, fan_out_for_in=False):

@@ -1,32 +1,32 @@
-"""What docs/derivations.md says beside its results: each step of a derivation, each figure, the table of costs."""
+"""The statements of docs/derivations.md outside its results: each step of a derivation, each number, the table of differences."""
 
+import math
 import re
 
 import numpy as np
 import pytest
+import torch
+from torch.nn.functional import cross_entropy
 
 import derivation_worlds as worlds
 import derivations_page as page
 import formulas
 import modules
-import test_derivations
+from conftest import ROOT
 from counting_array import CountingArray, count_operations
 from mlp_numpy import MLP
 
-RESULT_9_PRODUCTS = r'2 \cdot 2 \cdot 128 \cdot 3072 \cdot 128 + 3 \cdot 2 \cdot 128 \cdot 128 \cdot 10 = 202'
-
-
-def test_every_numbered_result_has_a_test_and_every_test_a_result():
-    tests = [name for name in vars(test_derivations) if name.startswith('test_derivation_')]
-    assert [name.split('_')[2:4] for name in tests] == [number.split('.') for number in page.RESULTS]
-    assert [result.tests for result in page.RESULTS.values()] == [[name] for name in tests]
+TEXT = ' '.join(page.TEXT.split())
+PRODUCTS = r'2 \cdot 2 \cdot 128 \cdot 3072 \cdot 128 + 3 \cdot 2 \cdot 128 \cdot 128 \cdot 10 = 202'
 
 
 @pytest.mark.parametrize('section, formula', [
     pytest.param(*step, id=f'section {step[0]}: {step[1][:60]}') for step in dict.fromkeys(page.STEPS)
-    if step[1] not in page.CONDITIONS and step[1] != RESULT_9_PRODUCTS])
+    if step[1] not in page.CONDITIONS and step[1] != PRODUCTS])
 def test_every_step_of_a_derivation_holds(section, formula):
     world = worlds.of_section(section, formula, np.random.default_rng(1))
+    if f'for $n \\ne j$ $${formula}$$' in TEXT:
+        formula = ' = '.join(rf'(1 - \delta_{{jn}}) ({side.strip(" .")})' for side in formula.split('='))
     formulas.check(formula, world, broadcast=section == 7)
 
 
@@ -56,84 +56,89 @@ def test_a_wrong_formula_does_not_hold(text, wrong):
         formulas.check(text, worlds.linear(np.random.default_rng(1)))
 
 
-def operations(formula, **sizes):
-    """A cell of the table of costs: '$2 S M N$ (weight) $+ S N$ (bias)' → a number."""
-    formula = ' '.join(re.findall(r'\$(.+?)\$', formula))
-    ((_, value),), = formulas.evaluate(formula, worlds.World(sizes))
-    return float(value.array)
+def test_the_example_of_section_6_is_computed():
+    logits = np.log([[5.0, 3, 2]])
+    softmax, loss = modules.SoftMaxModule(), modules.CrossEntropyModule()
+    y, target = softmax.forward(logits), np.array([1])
+    dy, jacobian = loss.backward(y, target), np.diag(y[0]) - np.outer(y, y)
+    dx = softmax.backward(dy)[0]
+    rows = [logits[0], [5, 3, 2], y[0], [0, 1, 0], dy[0], *jacobian, dx, dx]
+    shown = [[float(cell) for cell in cells[:3]] for _, *cells in page.table(6, 'quantity')]
+    np.testing.assert_allclose(shown, np.round(rows, 3), atol=1e-9)
+    assert f'or {loss.forward(y, target):.3f} |' in TEXT and f'{dy[0, 1]:.3f} times row 2' in TEXT
 
 
-def run_module(name, rng, samples, features, outputs, classes):
-    """(module, its forward pass, its backward pass), on arrays that count."""
-    def array(rows, columns):
-        return rng.uniform(0.1, 1, size=(rows, columns)).view(CountingArray)
-
-    x, dout, logits, targets = (array(samples, outputs), array(samples, outputs), array(samples, classes),
-                                array(samples, classes))
-    if name == 'linear':
-        module, x = modules.LinearModule(features, outputs), array(samples, features)
-    elif name == 'cross-entropy':
-        module = modules.CrossEntropyModule()
-        return module, lambda: module.forward(logits, targets), lambda: module.backward(logits, targets)
-    elif name == 'softmax':
-        module, x, dout = modules.SoftMaxModule(), logits, targets
-    else:
-        module = modules.ReLUModule() if name == 'ReLU' else modules.BatchNormModule(outputs)
-    return module, lambda: module.forward(x), lambda: module.backward(dout)
-
-
-@pytest.mark.parametrize('name, forward, backward, kept', [row for row in page.table(9, 'module') if row[0] != 'SGD'],
-                         ids=lambda cell: cell)
-def test_the_table_of_costs_is_what_the_modules_do(rng, monkeypatch, name, forward, backward, kept):
-    monkeypatch.setattr(np, 'asarray', np.asanyarray)  # which lets an array go on counting
-    sizes = {'S': 60, 'M': 50, 'N': 40, 'C': 30}
-    module, run_forward, run_backward = run_module(name, rng, *sizes.values())
-    before = set(map(id, vars(module).values()))
-    allowed = 12 * max(sizes.values())  # what grows with samples or features alone; less than half of S C
-    assert abs(sum(count_operations(run_forward)) - operations(forward, **sizes)) <= allowed
-    arrays = [value for key, value in vars(module).items() if key.startswith('_') and id(value) not in before]
-    assert abs(sum(map(np.size, arrays)) - (0 if kept == 'nothing' else operations(kept, **sizes))) <= allowed
-    assert abs(sum(count_operations(run_backward)) - operations(backward, **sizes)) <= allowed
-
-
-@pytest.fixture
-def rng():
-    return np.random.default_rng(1)
-
-
-def test_the_figures_of_section_9_are_those_of_the_default_net(rng):
-    samples, (inputs, hidden, classes) = 128, (3072, 128, 10)
-    model = MLP(inputs, [hidden], classes)
-    x = rng.normal(size=(samples, inputs)).view(CountingArray)
-    products, _ = count_operations(lambda: model.backward(model.forward(x)))
-    assert f'${RESULT_9_PRODUCTS}$ million operations' in page.TEXT
-    assert products == eval(RESULT_9_PRODUCTS.replace(r'\cdot', '*').split('=')[0])
-    assert round(products / 1e6) == int(RESULT_9_PRODUCTS.split()[-1])
-
-    others = 2 * samples * inputs  # to normalize the images: a factor and a shift
-    cells = {name: cells for name, *cells in page.table(9, 'module')}
-    for features, outputs in [(inputs, hidden), (hidden, classes)]:
-        sizes = {'S': samples, 'M': features, 'N': outputs, 'C': classes}
-        others += 2 * operations('$S N$', **sizes)  # the bias, forward and backward
-        others += operations(cells['SGD'][1], **sizes)
-    for name in ('ReLU', 'softmax', 'cross-entropy'):
-        others += sum(operations(cell, S=samples, N=hidden, C=classes) for cell in cells[name][:2])
-    assert f'everything else together about {others / 1e6:.1f} million, {others / products:.1%} of that' in (
-        page.TEXT.replace(' percent', '%').replace('\n', ' '))
-
-
-def test_the_figures_of_sections_4_and_6_are_computed():
-    text = ' '.join(page.TEXT.split())
-    assert f'$S C^2$ elements, {128 * 10**2:,} for a batch of 128 and 10 classes, where $Y$ has {128 * 10:,}' in text
-    assert f'for 1,000 classes they are {128 * 1000**2 // 10**6} million' in text
+def test_the_numbers_of_sections_4_and_6_are_computed():
+    assert f'$S C^2$ elements, {128 * 10**2:,} for a batch of 128 and 10 classes, where $Y$ has {128 * 10:,}' in TEXT
+    assert f'for 1,000 classes they are {128 * 1000**2 // 10**6} million' in TEXT
     float32 = np.finfo(np.float32)
-    assert f'overflows for logits above {int(np.log(float32.max))} in float32' in text
-    assert f'about $10^{{{round(np.log10(float32.tiny))}}}$ in float32' in text
-    assert 'For logits 200 apart a float32 softmax is exactly 0' in text and np.exp(np.float32(-200)) == 0
+    assert f'overflows for logits above {int(np.log(float32.max))} in float32' in TEXT
+    assert f'about $10^{{{round(np.log10(float32.tiny))}}}$ in float32' in TEXT
+    assert 'For logits 200 apart a float32 softmax is exactly 0' in TEXT and np.exp(np.float32(-200)) == 0
+    (with_einsum,) = [code for code in page.code_blocks(page.SECTIONS[4]) if '> ' not in code]
+    world = worlds.softmax_module(np.random.default_rng(1))
+    dy, y = world['D'], world['Y']
+    assigned = page.run(with_einsum, page.in_numpy(world))
+    np.testing.assert_allclose(assigned['dX'], y * (dy - (dy * y).sum(axis=1, keepdims=True)))
+    assert assigned['J'].size == worlds.S * worlds.C**2
+
+
+def skewed(inputs):
+    """2 E[max(a, 0)²] for a the sum of exponential weights of mean 0 and variance 1 / inputs: 1 if it were symmetric."""
+    total = np.linspace(inputs, 40 * np.sqrt(inputs) + inputs, 200_001)  # from where a is positive
+    density = np.exp((inputs - 1) * np.log(total) - total - math.lgamma(inputs))  # of a sum of exponential weights
+    return 2 * ((total - inputs) ** 2 / inputs * density).sum() * (total[1] - total[0])
+
+
+def test_the_numbers_of_section_7_are_computed():
+    assert ('half of it times {:.2f} with one input, {:.2f} with ten inputs and {:.2f} with a hundred'.format(
+        *map(skewed, (1, 10, 100)))) in TEXT
+    (shown,), correlation = page.table(7, 'layer'), 0.0  # of a unit's outputs for two inputs (Cho and Saul 2009)
+    np.random.seed(1)
+    out = np.random.normal(size=(300, 600))
+    for layer, cell in enumerate(shown[1:]):
+        assert cell == f'{1 - correlation:.2f}'
+        out = out @ modules.kaiming_normal(600, 600, input_layer=layer == 0).T
+        assert abs(out.var(axis=0).mean() / (1 - correlation) - 1) < 0.15
+        correlation = (np.sqrt(1 - correlation**2) + correlation * (np.pi - np.arccos(correlation))) / np.pi
+        out = np.maximum(out, 0)
+    sizes = [int(size) for size in re.search(r'the network ((\d+–)+\d+) the factors', TEXT)[1].split('–')]
+    factors = [f'{outputs}/{inputs}' for inputs, outputs in zip(sizes[1:], sizes[2:])][::-1]
+    assert 'are {}, {} and {}.'.format(*factors) in TEXT
+    assert 'the gradients have {:.3f}, {:.3f} and {:.3f} at'.format(*(sizes[-1] / size for size in sizes[-2:0:-1])) in TEXT
 
 
 def test_the_momentum_and_epsilon_of_the_page_are_those_of_the_code():
     module = modules.BatchNormModule(1)
-    assert f'with momentum {module.momentum}, as in PyTorch' in ' '.join(page.TEXT.split())
+    assert f'with momentum {module.momentum}, as in PyTorch' in TEXT
     assert rf'\leftarrow {1 - module.momentum} \bar{{\mu}} + {module.momentum} \mu' in page.TEXT
     assert f'$\\epsilon = 10^{{{round(np.log10(module.eps))}}}$' in page.TEXT
+
+
+def test_the_operations_of_section_9_are_those_of_the_default_network():
+    model = MLP(3072, [128], 10)
+    x = np.ones((128, 3072)).view(CountingArray)
+    products = count_operations(lambda: model.backward(model.forward(x)))
+    assert f'${PRODUCTS}$ million operations' in page.TEXT
+    assert products == eval(PRODUCTS.replace(r'\cdot', '*').split('=')[0])
+    assert round(products / 1e6) == int(PRODUCTS.split()[-1])
+
+
+def test_the_differences_from_pytorch_are_as_listed():
+    module, caps = modules.CrossEntropyModule(), []
+    for dtype in (np.float32, np.float64):
+        caps.append(module.forward(np.array([[0, 1]], dtype), [0]))
+    assert 'at most {:.1f} in float32, {:.1f} in float64'.format(*caps) in TEXT
+    logits = torch.tensor([[-800.0, 0]])
+    assert cross_entropy(logits, torch.tensor([0])) == 800 and cross_entropy(logits, torch.tensor([1])) == 0
+    assert cross_entropy(torch.zeros(2, 3), torch.tensor([-100, 1])) == cross_entropy(torch.zeros(1, 3), torch.tensor([1]))
+    assert torch.isnan(cross_entropy(torch.zeros(0, 3), torch.zeros(0, dtype=int)))
+    with pytest.warns(RuntimeWarning):
+        assert np.isnan(module.forward(np.zeros((0, 3)), np.zeros(0, int)))
+
+
+def test_the_figures_are_drawn_by_their_script(tmp_path, run_in_process, monkeypatch):
+    assert run_in_process('docs/figures/draw.py', [str(tmp_path)]) == (0, '', '')
+    for path in (ROOT / 'docs' / 'figures').glob('*.svg'):
+        assert f'(figures/{path.name})' in page.TEXT
+        assert (tmp_path / path.name).read_text(encoding='utf-8') == path.read_text(encoding='utf-8')
