@@ -13,7 +13,7 @@ const points = (score) => score === null ? 'to look at' : String(score);
 // A column: its title, the text of a student's cell, and the value to sort by.
 const columns = [
   { title: 'student', sort: (s) => s.name },
-  { title: 'to look at', sort: (s) => s.look.length ? -s.look.length : 0 },
+  { title: 'to look at', sort: (s) => s.look ? 0 : 1 },
   { title: 'points', sort: (s) => s.score },
   ...data.parts.map((title, part) => (
     { title, sort: (s) => s.cells[part].score === null ? -1 : s.cells[part].score })),
@@ -27,8 +27,7 @@ function row(student) {
   button.setAttribute('aria-expanded', 'false');
   button.onclick = () => open(student, student.detail === undefined);
   name.append(button);
-  line.append(name, make('td', student.look.map((part) => data.parts[part]).join(', ')),
-    make('td', `${student.score} of ${student.max}`));
+  line.append(name, make('td', student.look ? 'yes' : ''), make('td', `${student.score} of ${student.max}`));
   for (const cell of student.cells) {
     const td = make('td', points(cell.score), { className: classOf(cell), title: cell.note });
     td.append(make('small', cell.verdict));
@@ -71,7 +70,7 @@ function jump(student) {
 
 function fits(student) {
   const words = shown.search.toLowerCase();
-  return (!shown.look || student.look.length > 0) && (shown.error < 0 || student.errors.includes(shown.error))
+  return (!shown.look || student.look) && (shown.error < 0 || student.errors.includes(shown.error))
     && (!words || [student.name, ...student.errors.map((error) => data.errors[error][0])].some(
       (one) => one.toLowerCase().includes(words)));
 }
@@ -112,8 +111,7 @@ data.students.forEach((student, number) => {
   row(student);
 });
 find('#facts').textContent = data.facts;
-list('look', data.students.filter((s) => s.look.length).map((s) => item(s, s.look.map((part) => (
-  data.parts[part] + (s.cells[part].note ? ` (${s.cells[part].note})` : ''))).join('; '))));
+list('look', data.students.filter((s) => s.look).map((s) => item(s, s.look)));
 list('errors', data.errors.slice(0, 15).map(([words, count], error) => {
   const li = make('li');
   const bar = make('i');

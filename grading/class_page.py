@@ -44,7 +44,7 @@ def _page(entries, same_code, notes, left_out):
     students = [{
         'name': made['student'], 'page': urllib.parse.quote(f'./{made["student"]}.txt'), 'headline': made['output'],
         'folder': made['solution'],
-        'score': made['score'], 'max': made['max_score'], 'look': [PARTS.index(part) for part in made['to_look_at']],
+        'score': made['score'], 'max': made['max_score'], 'look': report.look(made) if made['to_look_at'] else '',
         'cells': [[index(texts, test['verdict']), test['score'], index(texts, test['note'])] for test in made['tests']],
         'errors': [ranks[error] for error in report.causes(made)],
         'findings': [index(findings, finding_of(finding)) for part in PARTS for finding in made['findings']

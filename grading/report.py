@@ -76,6 +76,12 @@ def _titles(parts):
     return ', '.join(TITLES[part] for part in parts)
 
 
+def look(made):
+    """What a person has to look at, and why."""
+    notes = dict.fromkeys(test['note'] for test in made['tests'] if test['score'] is None and test['note'])
+    return _titles(made['to_look_at']) + (f' ({"; ".join(notes)})' if notes else '')
+
+
 def headline(made):
     """The verdict in a line. It speaks of all parts, as the exit code does."""
     right = sum(made['parts'][part] in OK for part in CORE)
@@ -181,7 +187,7 @@ def one_line(made):
 
 def table(entries):
     """What a person has to look at, verdicts by part, and the most frequent errors."""
-    lines = [f'  {made["student"]}: {_titles(made["to_look_at"])}' for made in entries if made['to_look_at']]
+    lines = [f'  {made["student"]}: {look(made)}' for made in entries if made['to_look_at']]
     if lines:
         lines = ['To look at by hand:', *lines, '']
     lines.append(' ' * 22 + ''.join(f'{verdict:>16}' for verdict in VERDICTS))

@@ -1,0 +1,150 @@
+"""The page of a class, opened from the disk in a real browser: Chromium, driven by selenium, where both are installed."""
+
+import shutil
+
+import pytest
+
+from grading import class_page
+from grading.findings import CORE, DEVIATES, INCORRECT, MISSING, NOT_GRADED
+from test_grading_report import entry, judgement
+
+HOSTILE = '<img src=x onerror="document.title=1"></script><script>document.title=2</script>$data \x1b[1m\u202e&amp;'
+
+
+@pytest.fixture(scope='module')
+def browser():
+    driver = pytest.importorskip('selenium.webdriver', reason='selenium is not installed: tests/requirements.txt')
+    chromium, chromedriver = (shutil.which(name) for name in ('chromium', 'chromedriver'))
+    if not chromium or not chromedriver:
+        pytest.skip('there is no Chromium with its driver: apt-get install chromium chromium-driver')
+    options = driver.ChromeOptions()
+    options.binary_location = chromium
+    for argument in ('--headless=new', '--no-sandbox', '--disable-dev-shm-usage', '--window-size=1300,1000'):
+        options.add_argument(argument)
+    options.set_capability('goog:loggingPrefs', {'browser': 'ALL'})
+    browser = driver.Chrome(options=options, service=driver.ChromeService(chromedriver))
+    yield browser
+    browser.quit()
+
+
+@pytest.fixture
+def page(browser, tmp_path):
+    """Five students: two with one mistake in common, one who did the work, one to look at, one whose texts attack."""
+    sign = ('linear', INCORRECT, 'forward has the wrong sign.', {'cause': 'sign'})
+    entries = [entry(solution) for solution in (
+        judgement(folder='c/anna'), judgement(sign, folder='c/ben', training=(NOT_GRADED, 'no answer')),
+        judgement(sign, ('softmax', DEVIATES, 'deviates.'), folder='c/cleo'),
+        judgement(folder='c/dora', **dict.fromkeys(CORE, (MISSING, 'no modules.py'))),
+        judgement(('mlp', INCORRECT, HOSTILE, {'cause': HOSTILE, 'quote': HOSTILE, 'example': HOSTILE, 'hint': HOSTILE}),
+                  folder=f'c/{HOSTILE.replace("/", "")}', interface=[HOSTILE]))]
+    path = tmp_path / 'index.html'
+    path.write_text(class_page.page(entries, {'anna': ['cleo'], 'cleo': ['anna']}, ['Python 3', HOSTILE]), 'utf-8')
+    browser.get_log('browser')
+    browser.get(path.as_uri())
+    yield Page(browser)
+    assert browser.get_log('browser') == [], 'errors, or what the content security policy refused'
+    assert browser.execute_script('return performance.getEntriesByType("resource").length') == 0
+    assert browser.title == 'Class report'
+
+
+class Page:
+    def __init__(self, browser):
+        self.run = browser.execute_script
+
+    def all(self, selector):
+        return self.run(f'return [...document.querySelectorAll({selector!r})].map((one) => one.innerText)')
+
+    def click(self, selector, number=0):
+        self.run(f'document.querySelectorAll({selector!r})[{number}].click()')
+
+    def press(self, key):
+        self.run('return document.activeElement').send_keys(key)
+
+    @property
+    def students(self):
+        return [name.partition(' ')[0] for name in self.all('tbody th')]
+
+
+def test_it_shows_first_what_to_look_at(page):
+    assert page.all('#look li') == ['ben: training scripts (no answer)', 'dora: all NumPy parts (no modules.py)']
+    assert page.students[:4] == ['ben', 'dora', 'anna', 'cleo'] and page.all('section h2')[0] == 'To look at by hand'
+    page.click('#look button', 1)
+    assert page.run('return document.activeElement.innerText') == 'dora' and 'no modules.py' in page.all('.findings')[0]
+
+
+def test_it_is_sorted_and_filtered(page):
+    page.click('thead button', 2)
+    points = [float(cell.partition(' ')[0]) for cell in page.all('tbody tr td:nth-child(3)')]
+    assert points == sorted(points) and page.all('[aria-sort=ascending]') == ['points ▲']
+    page.click('thead button', 2)
+    assert page.students[0] == 'anna' and page.all('[aria-sort=descending]') == ['points ▼']
+    assert page.all('#errors li')[0].split() == ['linear:', 'sign', '2']
+    page.click('#errors button')
+    assert sorted(page.students) == ['ben', 'cleo'] and page.all('[role=status]') == [
+        '2 of 5 students with the error “linear: sign”']
+    page.click('#class input[type=checkbox]')
+    assert page.students == ['ben']
+    page.click('#class p button')
+    assert len(page.students) == 5
+    page.run('document.querySelector("input[type=search]").focus()')
+    page.press('CLEO')
+    assert page.students == ['cleo'] and page.all('#same li') == ['anna: cleo', 'cleo: anna']
+
+
+def test_it_works_with_the_keyboard(page):
+    page.run('document.querySelector("tbody button").focus()')
+    page.press('\ue007')  # Enter
+    assert page.all('.findings h3') or page.all('.findings a')
+    assert page.run('return getComputedStyle(document.activeElement).outlineStyle') == 'solid'
+    page.press('\ue00d')  # the space bar
+    assert page.all('.findings') == []
+
+
+def test_what_a_student_wrote_stays_text(page):
+    page.click('#errors button', 1)
+    page.click('tbody button')
+    shown = page.all('.findings')[0]
+    assert shown.count('<img src=x onerror="document.title=1"></script>') == 4 and '$data \ufffd[1m\ufffd&amp;' in shown
+    assert page.run('return document.images.length + document.querySelectorAll("script").length') == 2
+
+
+def test_it_is_readable_in_light_and_dark_and_printed(page, browser):
+    def contrast():
+        colors = page.run('''
+            const under = (one) => {
+                const color = getComputedStyle(one).backgroundColor;
+                return color.startsWith('rgba(0, 0, 0, 0') ? under(one.parentElement) : color;
+            };
+            return [...document.querySelectorAll('body, td, button')].map((one) => [
+                getComputedStyle(one).color, under(one)])''')
+        values = []
+        for pair in colors:
+            light = []
+            for color in pair:
+                numbers = [int(number) / 255 for number in color[4:-1].split(',')]
+                light.append(sum(weight * number ** 2.2 for weight, number in zip((0.21, 0.72, 0.07), numbers)) + 0.05)
+            values.append(max(light) / min(light))
+        return min(values), colors[0][1]
+
+    seen = {}
+    for scheme in ('light', 'dark'):
+        browser.execute_cdp_cmd('Emulation.setEmulatedMedia', {'features': [
+            {'name': 'prefers-color-scheme', 'value': scheme}]})
+        ratio, seen[scheme] = contrast()
+        assert ratio > 4.5
+    assert seen['light'] != seen['dark']
+    browser.execute_cdp_cmd('Emulation.setEmulatedMedia', {'media': 'print', 'features': []})
+    assert page.run('return document.querySelector(".screen").offsetHeight') == 0 and page.students
+    browser.execute_cdp_cmd('Emulation.setEmulatedMedia', {'media': '', 'features': []})
+
+
+def test_a_class_of_500_is_at_most_a_megabyte():
+    def mistakes(number):
+        return [('linear', INCORRECT, f'{number} {"text " * 390}', {'cause': f'{number}', 'example': f'{number}' * 200,
+                                                                    'quote': f'{number}' * 20, 'hint': 'h' * 300})]
+    solutions = [judgement(*mistakes(number), folder=f'c/{number}') for number in range(500)]
+    for found in ([], mistakes(1)):
+        text = class_page.page([entry(judgement(*found, folder=f'c/{n}')) for n in range(500)], {}, [])
+        assert 'Left out' not in text and len(text.encode()) < 500_000
+    text = class_page.page(list(map(entry, solutions)), {}, [])
+    assert 'Left out of this page because of its size' in text and len(text.encode()) <= 1_000_000
