@@ -1,9 +1,9 @@
-"""How far verdicts agree with a truth that was established in another way.
+"""How far verdicts agree with a ground truth that was established in another way.
 
     python -m grading.agreement graded/summary.csv truth.json
 
-The truth is a JSON object: the last part of each solution's folder → an object with the verdicts `right`, `wrong`,
-`stub` or `missing` of the six parts of the NumPy half. A departure counts as right.
+The ground truth is a JSON object: the last part of each solution's folder → an object with `right`, `wrong`, `stub` or
+`missing` for each of the six NumPy parts. A part that deviates counts as right.
 """
 
 import csv
@@ -11,7 +11,9 @@ import json
 import sys
 from pathlib import Path
 
-from grading.findings import CORE
+from grading.findings import CORE, CORRECT, DEVIATES, INCORRECT, MISSING, NOT_IMPLEMENTED
+
+WORDS = {CORRECT: 'right', DEVIATES: 'right', INCORRECT: 'wrong', NOT_IMPLEMENTED: 'stub', MISSING: 'missing'}
 
 
 def compare(rows, truth):
@@ -23,7 +25,7 @@ def compare(rows, truth):
             continue
         expected = truth[name]
         found = [[name, part, expected[part], row[part]] for part in CORE
-                 if expected[part] != ('right' if row[part] == 'departs' else row[part])]
+                 if expected[part] != WORDS.get(row[part])]
         differing += found
         parts, agree = parts + len(CORE), agree + len(CORE) - len(found)
         solutions, whole = solutions + 1, whole + (not found)
@@ -36,7 +38,7 @@ def main(summary, truth):
     agree, parts, whole, solutions, differing = compare(rows, json.loads(Path(truth).read_text(encoding='utf-8')))
     print(f'parts: {agree} of {parts} agree; solutions: {whole} of {solutions} agree in every part')
     for name, part, expected, verdict in differing:
-        print(f'  {name}, {part}: truth {expected}, verdict {verdict}')
+        print(f'  {name}, {part}: ground truth {expected}, verdict {verdict}')
 
 
 if __name__ == '__main__':
@@ -45,5 +47,5 @@ if __name__ == '__main__':
     try:
         main(*sys.argv[1:])
     except (OSError, ValueError, KeyError) as error:
-        sys.exit(f'grading.agreement: error: {error}: give a summary.csv of --report and a JSON of verdicts by folder '
-                 'and part')
+        sys.exit(f'grading.agreement: error: {error}: the arguments must be the summary.csv of a report and a JSON file '
+                 'with verdicts by folder and part')
