@@ -23,10 +23,14 @@ class Value(NamedTuple):
         return self.array.size == 1 and not self.free
 
 
-class World:
-    """What the letters stand for: arrays, or functions of the world that give one, as Y is one of X.
+def number(value):
+    return Value(np.array(float(value)), '')
 
-    draws: the names of random variables, whose last axis is one of equally likely draws.
+
+class World:
+    """The arrays that the letters stand for, or functions of the world that compute one, as Y from X.
+
+    functions: those of the formulas, as h; draws: the random variables, whose last axis is one of equally likely draws.
     """
 
     def __init__(self, values, functions=None, draws=()):
@@ -44,7 +48,7 @@ class World:
         return world
 
     def measured(self, formula):
-        """This world with the range of each index, read off the arrays that carry it."""
+        """This world with the range of each index, taken from the arrays that have it."""
         world = self.having({})
         world.sizes = {}
         for name, *letters in INDEXED.findall(formula):
@@ -55,51 +59,48 @@ class World:
                         raise ValueError(f'{letter} runs to {size} and to {world.sizes[letter]} in {formula}')
         return world
 
+    def value(self, name, letters):
+        """The value of a letter with its indices, which are None for a matrix. The axis of the draws has the letter ~."""
+        array, is_draw = self[name], name in self.draws
+        if letters is None and not is_draw:
+            return Value(array, None if array.ndim else '')
+        return indexed(without_unit_axes(array, letters or '', is_draw), (letters or '') + '~' * is_draw)
+
 
 def elementwise(operation, left, right):
-    """Index by index; a free index of one side only is that of the result too. Matrices must have one shape."""
+    """Index by index; a free index of one side only is free in the result too. Matrices must have one shape."""
     if left.is_number or right.is_number:
-        free = right.free if left.is_number else left.free
         arrays = [value.array.reshape(()) if value.is_number else value.array for value in (left, right)]
-        if left.is_number and right.is_number:
-            free = ''
-        return Value(operation(*arrays), free)
+        return Value(operation(*arrays), '' if left.is_number and right.is_number else
+                     right.free if left.is_number else left.free)
     if left.free is None or right.free is None:
         if left.free != right.free or left.array.shape != right.array.shape:
-            raise ValueError(f'shapes {left.array.shape} and {right.array.shape} are not combined element by element')
+            raise ValueError(f'shapes {left.array.shape} and {right.array.shape} cannot be combined element-wise')
         return Value(operation(left.array, right.array), None)
-    free = left.free + ''.join(letter for letter in right.free if letter not in left.free)
+    free = ''.join(dict.fromkeys(left.free + right.free))
     return Value(operation(aligned(left, free), aligned(right, free)), free)
 
 
 def aligned(value, free):
     """The array with an axis for each letter of `free`, of size 1 for those that it lacks."""
-    present = [letter for letter in free if letter in value.free]
-    array = value.array.transpose([value.free.index(letter) for letter in present])
-    return array[tuple(slice(None) if letter in value.free else None for letter in free)]
+    axes = [value.free.index(letter) for letter in free if letter in value.free]
+    return value.array.transpose(axes)[tuple(slice(None) if letter in value.free else None for letter in free)]
 
 
-def product(left, right):
-    """Index by index, or the matrix product; a number multiplies everything."""
+def product(left, right, is_dot=False):
+    """Index by index, or the matrix product; a number multiplies everything; the dot product of two columns."""
     if left.is_number or right.is_number or (left.free is not None and right.free is not None):
         return elementwise(np.multiply, left, right)
     if left.free is not None or right.free is not None:
         raise ValueError('a product of something with indices and a matrix')
-    return Value(left.array @ right.array, None)
-
-
-def dot(left, right):
-    """x · y of two columns; of anything else the product."""
-    if left.is_number or right.is_number or left.free is not None:
-        return product(left, right)
-    return Value((left.array * right.array).sum(), '')
+    return number((left.array * right.array).sum()) if is_dot else Value(left.array @ right.array, None)
 
 
 def without_unit_axes(array, letters, is_draw=False):
     """A column or row loses the axis that has no letter."""
     axes = len(letters) + is_draw
-    if array.ndim > axes:
-        array = array.squeeze(tuple(axis for axis in range(array.ndim) if array.shape[axis] == 1)[:array.ndim - axes])
+    units = tuple(axis for axis in range(array.ndim) if array.shape[axis] == 1)
+    array = array.squeeze(units[:max(array.ndim - axes, 0)])
     if array.ndim != axes:
         raise ValueError(f'{letters} for an array of shape {array.shape}')
     return array
@@ -111,52 +112,31 @@ def indexed(array, letters):
     return Value(np.einsum(array, [ord(c) % 52 for c in letters], [ord(c) % 52 for c in free]), free)
 
 
-def summed(value, letter):
-    if value.free is None or letter not in value.free:
+def reduced(value, letter, function):
+    if letter not in (value.free or ''):
         raise ValueError(f'a sum over {letter}, which does not occur in it')
-    axis = value.free.index(letter)
-    return Value(value.array.sum(axis=axis), value.free.replace(letter, ''))
+    return Value(function(value.array, axis=value.free.index(letter)), value.free.replace(letter, ''))
 
 
-def expectation(value, letter='~'):
-    """The mean over the draws, whose axis has the letter ~."""
-    if letter not in value.free:
-        raise ValueError('the expectation of something that is not random')
-    return Value(value.array.mean(axis=value.free.index(letter)), value.free.replace(letter, ''))
-
-
-def variance(value):
-    square, mean = Value(value.array**2, value.free), expectation(value)
-    return Value(expectation(square).array - mean.array**2, mean.free)
-
-
-def mapped(function):
-    return lambda value: Value(function(value.array), value.free)
-
-
-def derivative(numerator, name, letters, eps=1e-5):
-    """The function of the world that gives ∂numerator/∂name by central differences.
+def derivative(numerator, world, name, letters, eps=1e-5):
+    """∂numerator/∂name by central differences, where the numerator is a function of the world.
 
     With letters, its free indices are those of the numerator and these; without, it has the shape of the variable.
     """
-    def value(world):
-        variable, quotients = world[name], []
-        for index in np.ndindex(variable.shape):
-            above, below = variable.copy(), variable.copy()
-            above[index] += eps
-            below[index] -= eps
-            difference = numerator(world.having({name: above})).array - numerator(world.having({name: below})).array
-            quotients.append(difference / (2 * eps))
-        free = numerator(world).free
-        if not free and quotients[0].size == 1:  # the derivative of a number has the shape of the variable
-            array, free = np.reshape(quotients, variable.shape), ''
-            if letters is None:
-                return Value(array, None if array.ndim else '')
-        elif letters is None:  # a matrix by a number, or a column by a column: row j is the derivative of y_j
-            array = np.stack(quotients, axis=-1)
-            return Value(array[..., 0], free) if variable.ndim == 0 else Value(array.squeeze(axis=1), None)
-        else:
-            array = np.stack(quotients, axis=-1).reshape(*quotients[0].shape, *variable.shape)
-        array = without_unit_axes(array, free + letters)
-        return indexed(array, free + letters)
-    return value
+    variable, quotients = world[name], []
+    for index in np.ndindex(variable.shape):
+        above, below = variable.copy(), variable.copy()
+        above[index] += eps
+        below[index] -= eps
+        change = numerator(world.having({name: above})).array - numerator(world.having({name: below})).array
+        quotients.append(change / (2 * eps))
+    free, array = numerator(world).free, np.stack(quotients, axis=-1)
+    if not free and quotients[0].size == 1:  # the derivative of a number has the shape of the variable
+        array, free = array.reshape(variable.shape), ''
+        if letters is None:
+            return Value(array, None if array.ndim else '')
+    elif letters is None:  # a matrix by a number, or a column by a column: row j is the derivative of y_j
+        return Value(array[..., 0], free) if variable.ndim == 0 else Value(array.squeeze(axis=1), None)
+    else:
+        array = array.reshape(*quotients[0].shape, *variable.shape)
+    return indexed(without_unit_axes(array, free + letters), free + letters)
