@@ -50,8 +50,13 @@ function open(student, yes) {
   for (const cells of student.cells.filter((one) => one.note)) {
     cell.append(make('p', `${cells.title}: ${cells.verdict} (${cells.note})`));
   }
-  for (const [part, kind, place, words, quote, example, hint] of student.findings.map((f) => data.findings[f].map(text))) {
-    cell.append(make('h3', `${kind}: ${part}${place ? ` (${place})` : ''}`), make('p', words));
+  let [heading, number] = ['', 0];
+  for (const finding of student.findings) {
+    const [part, kind, place, words, quote, example, hint] = data.findings[finding].map(text);
+    if (kind !== heading) cell.append(make('h3', heading = kind));
+    number += kind === data.errorHeading;
+    const count = kind === data.errorHeading ? `${number}. ` : '';
+    cell.append(make('p', `${count}${part}${place ? ` (${place})` : ''}: ${words}`));
     if (quote || example) cell.append(make('pre', [quote, example].filter(Boolean).join('\n')));
     if (hint) cell.append(make('p', `Hint: ${hint}.`));
   }

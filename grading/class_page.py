@@ -13,7 +13,7 @@ import urllib.parse
 from pathlib import Path
 
 from grading import report
-from grading.findings import PARTS, TITLES, VERDICTS
+from grading.findings import INCORRECT, PARTS, TITLES, VERDICTS
 
 LARGEST = 1_000_000  # bytes
 SHOWN = ['part', 'kind', 'place', 'text', 'quote', 'example', 'hint']  # of a finding
@@ -38,8 +38,9 @@ def _page(entries, same_code, notes, left_out):
         return known.setdefault(item, len(known))
 
     def finding_of(finding):
-        return tuple(index(texts, '' if name in left_out else TITLES[finding[name]] if name == 'part' else finding[name])
-                     for name in SHOWN)
+        shown = {**finding, 'part': TITLES[finding['part']], 'kind': report.HEADINGS[finding['kind']],
+                 **dict.fromkeys(left_out, '')}
+        return tuple(index(texts, shown[name]) for name in SHOWN)
 
     students = [{
         'name': made['student'], 'page': urllib.parse.quote(f'./{made["student"]}.txt'), 'headline': made['output'],
@@ -47,15 +48,15 @@ def _page(entries, same_code, notes, left_out):
         'score': made['score'], 'max': made['max_score'], 'look': report.look(made) if made['to_look_at'] else '',
         'cells': [[index(texts, test['verdict']), test['score'], index(texts, test['note'])] for test in made['tests']],
         'errors': [ranks[error] for error in report.causes(made)],
-        'findings': [index(findings, finding_of(finding)) for part in PARTS for finding in made['findings']
-                     if finding['part'] == part],
+        'findings': [index(findings, finding_of(finding)) for finding in report.in_order(made)],
         'same': [numbers[other] for other in same_code.get(made['student'], [])],
     } for made in entries]
     if left_out:
         notes = [*notes, f'Left out of this page because of its size: {", ".join(left_out)} of the findings. The page '
                          'of each student has them.']
     data = {'students': students, 'parts': [TITLES[part] for part in PARTS], 'errors': errors.most_common(),
-            'texts': list(texts), 'findings': list(findings), 'facts': facts(entries), 'notes': notes}
+            'texts': list(texts), 'findings': list(findings), 'facts': facts(entries), 'notes': notes,
+            'errorHeading': report.HEADINGS[INCORRECT]}
     folder = Path(__file__).parent
     style, script = (folder.joinpath(f'class_page.{kind}').read_text(encoding='utf-8') for kind in ('css', 'js'))
     policy = f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; base-uri 'none'; form-action 'none'"

@@ -70,6 +70,7 @@ def one(folder, arguments):
     say(f'solution: {folder}')
 
     def entry(judgement):
+        judgement.versions = class_run.versions()
         record = report.record_of(judgement)
         return report.entry(Path(folder).absolute().name, record, award(record, arguments.points, arguments.strict))
 

@@ -19,6 +19,8 @@ FIELDS = ['solution', 'folder', 'verdict', 'parts', 'findings', 'reasons', 'inte
 COLUMNS = ['student', 'points', 'max_points', 'to_look_at', 'verdict', *PARTS, *(f'points_{part}' for part in PARTS),
            'same_code', 'errors', 'seconds', 'solution']
 LONGEST = 2000  # characters of a text that may hold a student's own words
+DEPENDS = {'NumPy': r"module 'numpy[\w.]*' has no attribute", 'PyTorch': r"module 'torch[\w.]*' has no attribute",
+           'Python': r'Python can ?not read'}  # findings that another version may not have
 PATH = re.compile(r'(?<![\w.\])])(?:[A-Za-z]:[\\/]|/)(?:[^\s/\\\'":,;()<>]+[\\/])+')
 
 
@@ -35,15 +37,27 @@ def without_paths(text):
     return PATH.sub('', clean(text))
 
 
+def _with_version(text, versions):
+    """A text that speaks of something that only some versions of a package have, with the version that was used."""
+    for name, pattern in DEPENDS.items():
+        if re.search(pattern, text):
+            return f'{text.rstrip(".")} ({name} {versions.get(name, "")}){"." * text.endswith(".")}'
+    return text
+
+
 def record_of(judgement):
     """What is known of a solution, as JSON has it. Texts that a solution can choose are cleaned here, once for all."""
     findings = judgement.findings
+
+    def told(text):
+        return _with_version(without_paths(text), judgement.versions)
+
     return {
         'solution': clean(judgement.folder), 'folder': judgement.place, 'verdict': findings.overall(),
         'parts': {part: findings.verdict(part) for part in PARTS},
-        'findings': [{name: (clean if name == 'quote' else without_paths)(str(text))
+        'findings': [{name: (clean if name == 'quote' else told if name == 'text' else without_paths)(str(text))
                       for name, text in vars(finding).items()} for finding in findings.found],
-        'reasons': {part: without_paths(reason) for part, reason in findings.reasons.items()},
+        'reasons': {part: told(reason) for part, reason in findings.reasons.items()},
         'interface': [without_paths(words) for words in judgement.interface], 'sandbox': judgement.protection,
         'versions': judgement.versions, 'seconds': round(judgement.seconds, 2), 'code': judgement.code,
         'fingerprint': judgement.fingerprint,
@@ -129,12 +143,16 @@ def part_line(test):
     return f'  {test["name"]:36}{test["verdict"]:17}{points:10}{f"({note})" if note else ""}'.rstrip()
 
 
+def in_order(record):
+    """The findings by kind and part, as every page shows them."""
+    return sorted(record['findings'], key=lambda one: (KINDS.index(one['kind']), PARTS.index(one['part'])))
+
+
 def details(record):
     """The findings by kind, as text: each block between blank lines; '' if nothing was found."""
     blocks = []
     for kind in KINDS:
-        found = [finding for part in PARTS for finding in record['findings']
-                 if (finding['part'], finding['kind']) == (part, kind)]
+        found = [finding for finding in in_order(record) if finding['kind'] == kind]
         if found:
             blocks.append(HEADINGS[kind])
         if kind == INCORRECT:
