@@ -9,6 +9,7 @@ import unittest
 
 import pytest
 
+import mlp_numpy
 import modules
 from approval import assert_approved
 from checks import mlp_checks, module_checks
@@ -210,42 +211,31 @@ def test_each_bug_fails_the_checks_of_its_part_with_the_messages_of_the_snapshot
     assert_approved(f'checks_{part}', '\n'.join([*lines, '', *messages.values()]) + '\n')
 
 
-def test_the_report_shows_the_message_of_a_failure_and_the_place_of_an_error():
+def test_a_failure_in_a_subtest_is_reported_with_its_parameters_and_the_message_alone():
     class Checks(unittest.TestCase):
-        def test_documented(self):
-            """one: is two"""
-            self.fail('one is not two')
-
-        def test_error(self):
-            """a check: that has a mistake itself"""
-            self.nothing()
-
         def test_several(self):
-            """several: numbers are odd"""
-            for number in (2, 3, 4):
-                with self.subTest(number=number):
-                    if number == 4:
-                        raise KeyError('four')
-                    if number % 2 == 0:
-                        self.fail(f'{number} is even')
+            """numbers are odd"""
+            with self.subTest(number=2):
+                self.fail('2 is even')
 
-        def test_undocumented(self):
-            self.fail('another message')
-
-    Checks.__qualname__ = 'Checks'
-    out = io.StringIO()
-    unittest.TextTestRunner(out, resultclass=Report).run(unittest.defaultTestLoader.loadTestsFromTestCase(Checks))
-    lines = re.sub(r'in \d+\.\d+s', 'in … s', out.getvalue()).splitlines()
-    assert_approved('checks_report', '\n'.join(line for line in lines[1:] if not line.startswith(' ')) + '\n')
+    runner = unittest.TextTestRunner(io.StringIO(), resultclass=Report)
+    result = runner.run(unittest.defaultTestLoader.loadTestsFromTestCase(Checks))
+    ((test, message),) = result.failures
+    assert (result.getDescription(test), message) == ('numbers are odd (number=2)', '2 is even\n')
 
 
-def test_unittests_prints_each_check_and_what_failed_and_ends_with_1(run_in_process, monkeypatch):
+def test_unittests_prints_each_check_each_failure_and_each_error_and_ends_with_1(run_in_process, monkeypatch):
     def backward(self, x, y):
         return x
 
+    def clear_cache(self):
+        raise KeyError('four')
+
     monkeypatch.setattr(modules.CrossEntropyModule, 'backward', backward)
+    monkeypatch.setattr(mlp_numpy.MLP, 'clear_cache', clear_cache)
     monkeypatch.setenv('FORCE_COLOR', '1')
     monkeypatch.setenv('NO_COLOR', '')  # restored after the script has set it
     code, out, err = run_in_process('unittests.py', [])
     assert code in (1, True) and out == '' and os.environ['NO_COLOR']
-    assert_approved('unittests', re.sub(r'in \d+\.\d+s', 'in … s', err))
+    lines = re.sub(r'in \d+\.\d+s', 'in … s', err).splitlines()
+    assert_approved('unittests', '\n'.join(line for line in lines if not line.startswith('  ')) + '\n')
