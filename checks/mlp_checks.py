@@ -20,7 +20,7 @@ class MLPChecks(ModuleChecks):
         self.dout = self.rng.normal(size=(S, C))  # ∂L/∂probabilities of L = Σ probabilities ∘ dout
 
     def linear_layers(self, model, sizes):
-        """The linear layers in order; `sizes` are those of the net from input to output."""
+        """The linear layers in order; `sizes`: of all layers, from input to output."""
         linears = [layer for layer in model.layers if isinstance(layer, modules.LinearModule)]
         shapes = [linear.params['weight'].shape for linear in linears]
         if shapes != (expected := list(zip(sizes[1:], sizes))):
@@ -79,7 +79,7 @@ class MLPChecks(ModuleChecks):
         self.assert_close(out.sum(axis=1), np.ones(S), 'the sums of the rows')
 
     def test_four_dimensional_input(self):
-        """mlp: images (S, channels, height, width) give what their flattened rows give, gradients too"""
+        """mlp: images (S, channels, height, width) and their flattened rows give the same, gradients too"""
         model = mlp_numpy.MLP(2 * 3 * 4, [6], C)
         images = self.rng.normal(size=(S, 2, 3, 4))
         linears = self.linear_layers(model, [24, 6, C])

@@ -85,7 +85,8 @@ class LinearModuleChecks(ModuleChecks):
             self.assert_refused(f'an input of shape {shape}', f'must be rows of {M} features',
                                 self.module.forward, np.zeros(shape))
         for sizes in ((0, N), (M, 0)):
-            self.assert_refused(f'a layer of {sizes} features', 'at least 1 input and 1 output', modules.LinearModule, *sizes)
+            self.assert_refused(f'a layer of {sizes} features', 'at least 1 input and 1 output', modules.LinearModule,
+                                *sizes)
 
     def test_input_gradient_can_be_left_out(self):
         """linear: without needs_input_grad only ∂L/∂X is left out"""

@@ -1,4 +1,4 @@
-"""The arrays that the letters of docs/derivations.md stand for, section by section; the definitions of the page, in NumPy.
+"""The arrays of the letters in docs/derivations.md, section by section; the definitions of the page, in NumPy.
 
 ∂L/∂Y is to be any matrix: so, if nothing else is said, L = Σ Y ∘ D with random D.
 """
@@ -68,8 +68,9 @@ def softmax_module(rng):
 
 def cross_entropy(rng):
     """Section 5: X are probabilities."""
-    return samples(rng, None, X=rng.dirichlet(np.ones(C), size=S), T=rng.dirichlet(np.ones(C), size=S)).having({
-        r'\ell': lambda world: -(world['T'] * np.log(world['X'])).sum(axis=1), 'L': lambda world: world[r'\ell'].mean()})
+    return samples(rng, None, X=rng.dirichlet(np.ones(C), size=S), T=rng.dirichlet(np.ones(C), size=S),
+                   L=lambda world: world[r'\ell'].mean()).having({
+        r'\ell': lambda world: -(world['T'] * np.log(world['X'])).sum(axis=1)})
 
 
 def softmax_with_cross_entropy(rng):
@@ -120,7 +121,8 @@ def batch_norm(rng):
     x = rng.normal(1, 2, size=(S, N))
     mean, variance = rng.normal(size=(1, N)), rng.uniform(1, 2, size=(1, N))
     return normalized(rng, samples(rng, (S, N), X=x), 'X').having({
-        r'\bar{\mu}': mean, r'\bar{\mu} \leftarrow': 0.9 * mean + 0.1 * x.mean(axis=0), r'\bar{\sigma}': np.sqrt(variance),
+        r'\bar{\mu}': mean, r'\bar{\mu} \leftarrow': 0.9 * mean + 0.1 * x.mean(axis=0),
+        r'\bar{\sigma}': np.sqrt(variance),
         r'\bar{\sigma} ^ 2 \leftarrow': 0.9 * variance + 0.1 * x.var(axis=0, ddof=1)})
 
 

@@ -11,7 +11,7 @@ TEXT = (ROOT / 'docs' / 'derivations.md').read_text(encoding='utf-8')
 SECTIONS = {int(number): body for number, body in
             re.findall(r'^## (\d+)\. .*?\n(.*?)(?=^## |\Z)', TEXT, re.MULTILINE | re.DOTALL)}
 
-# Formulas that are no statements but what one starts from, or that hold at one place only.
+# Formulas that are not statements but assumptions, or that hold at one place only.
 CONDITIONS = {
     'i = j', 'm = i', 'n = j', r'h = \tanh', r'h(x) = \max(x, 0)', r'u_i = \max_k X_{ik}', r'\epsilon = 0',
     # of section 7: test_derivation_7_2_gain puts them in
@@ -27,7 +27,7 @@ class Result(NamedTuple):
 
 
 def formulas(text):
-    """Every formula with = in the text, displayed or not; where a display has several lines they come as one."""
+    """Every formula with = in the text, displayed or not; the lines of one display are one formula."""
     text = re.sub(r'```.*?```|`[^`]*`', '', text, flags=re.DOTALL)
     found = [a or b for a, b in re.findall(r'\$\$(.+?)\$\$|\$([^$]+)\$', text, re.DOTALL)]
     return [' '.join(formula.split()) for formula in found
@@ -50,7 +50,7 @@ def _results():
 
 
 RESULTS = _results()
-# What stands outside of the results: (section, formula).
+# The formulas outside the results: (section, formula).
 STEPS = [(number, formula) for number, body in SECTIONS.items()
          for formula in formulas(re.sub(r'^>.*\n', '', body, flags=re.MULTILINE))]
 

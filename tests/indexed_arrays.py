@@ -60,7 +60,7 @@ class World:
         return world
 
     def value(self, name, letters):
-        """The value of a letter with its indices, which are None for a matrix. The axis of the draws has the letter ~."""
+        """The value of a letter with its indices, None for a matrix; the axis of the draws has the letter ~."""
         array, is_draw = self[name], name in self.draws
         if letters is None and not is_draw:
             return Value(array, None if array.ndim else '')
@@ -119,7 +119,7 @@ def reduced(value, letter, function):
 
 
 def derivative(numerator, world, name, letters, eps=1e-5):
-    """∂numerator/∂name by central differences, where the numerator is a function of the world.
+    """∂numerator/∂name by central differences. The numerator is a function of the world.
 
     With letters, its free indices are those of the numerator and these; without, it has the shape of the variable.
     """

@@ -96,7 +96,8 @@ BATCH_NORM = [
     *of('samples < 2', 'samples < 3'),
     *of("return self.params['weight'] * self._x_hat + self.params['bias']",
         "out = self.params['weight'] * self._x_hat + self.params['bias']\n"
-        "        self.out = getattr(self, 'out', out)\n        self.out[:] = out if out.shape == self.out.shape else 0\n        return self.out"),
+        "        self.out = getattr(self, 'out', out)\n"
+        "        self.out[:] = out if out.shape == self.out.shape else 0\n        return self.out"),
     *of('        self._x_hat = self._std = self._by_batch = None',
         "        self._x_hat, self._std = getattr(self, '_x_hat', None), 1"),
 ]
@@ -207,7 +208,7 @@ def test_each_bug_fails_the_checks_of_its_part_with_the_messages_of_the_snapshot
             kind = re.sub(r'∂L/∂.+? is off: .+?\. (?=[PN])|\d[\d.e+-]*', '', message)
             messages.setdefault(kind, f'{check}: {message}')
         label = ' '.join('; '.join(new or f'without {old}' for old, new in changes).split())
-        lines.append(f'{label[:90]}: {", ".join(failed) or "no check fails"}' + ''.join(f' [{name}]' for name in causes))
+        lines.append(f'{label[:90]}: {", ".join(failed) or "no check fails"}' + ''.join(f' [{it}]' for it in causes))
     assert_approved(f'checks_{part}', '\n'.join([*lines, '', *messages.values()]) + '\n')
 
 

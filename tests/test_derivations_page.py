@@ -1,4 +1,4 @@
-"""The statements of docs/derivations.md outside its results: each step of a derivation, each number, the table of differences."""
+"""The statements of docs/derivations.md outside its results: the steps, the numbers, the figures."""
 
 import math
 import re
@@ -84,8 +84,8 @@ def test_the_numbers_of_sections_4_and_6_are_computed():
 
 
 def skewed(inputs):
-    """2 E[max(a, 0)²] for a the sum of exponential weights of mean 0 and variance 1 / inputs: 1 if it were symmetric."""
-    total = np.linspace(inputs, 40 * np.sqrt(inputs) + inputs, 200_001)  # from where a is positive
+    """2 E[max(a, 0)²], a the sum of exponential weights with mean 0 and variance 1 / inputs: 1 if it were symmetric."""
+    total = np.linspace(inputs, 40 * np.sqrt(inputs) + inputs, 200_001)  # a is positive here
     density = np.exp((inputs - 1) * np.log(total) - total - math.lgamma(inputs))  # of a sum of exponential weights
     return 2 * ((total - inputs) ** 2 / inputs * density).sum() * (total[1] - total[0])
 
@@ -105,7 +105,8 @@ def test_the_numbers_of_section_7_are_computed():
     sizes = [int(size) for size in re.search(r'the network ((\d+–)+\d+) the factors', TEXT)[1].split('–')]
     factors = [f'{outputs}/{inputs}' for inputs, outputs in zip(sizes[1:], sizes[2:])][::-1]
     assert 'are {}, {} and {}.'.format(*factors) in TEXT
-    assert 'the gradients have {:.3f}, {:.3f} and {:.3f} at'.format(*(sizes[-1] / size for size in sizes[-2:0:-1])) in TEXT
+    squares = [sizes[-1] / size for size in sizes[-2:0:-1]]
+    assert 'the gradients have {:.3f}, {:.3f} and {:.3f} at'.format(*squares) in TEXT
 
 
 def test_the_momentum_and_epsilon_of_the_page_are_those_of_the_code():
@@ -131,7 +132,7 @@ def test_the_differences_from_pytorch_are_as_listed():
     assert 'at most {:.1f} in float32, {:.1f} in float64'.format(*caps) in TEXT
     logits = torch.tensor([[-800.0, 0]])
     assert cross_entropy(logits, torch.tensor([0])) == 800 and cross_entropy(logits, torch.tensor([1])) == 0
-    assert cross_entropy(torch.zeros(2, 3), torch.tensor([-100, 1])) == cross_entropy(torch.zeros(1, 3), torch.tensor([1]))
+    assert cross_entropy(torch.tensor([[0.0, 9], [0, 0]]), torch.tensor([-100, 1])) == torch.log(torch.tensor(2.0))
     assert torch.isnan(cross_entropy(torch.zeros(0, 3), torch.zeros(0, dtype=int)))
     with pytest.warns(RuntimeWarning):
         assert np.isnan(module.forward(np.zeros((0, 3)), np.zeros(0, int)))
