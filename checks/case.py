@@ -1,4 +1,4 @@
-"""The base class of all checks: comparisons whose message names the cause."""
+"""The base classes of all checks: comparisons whose message names the cause, and the checks that modules share."""
 
 import copy
 import unittest
@@ -18,7 +18,7 @@ S, M, N, C = 7, 5, 4, 3  # samples, inputs, outputs, classes: all different, so 
 
 
 class ModuleChecks(unittest.TestCase):
-    """Comparisons for the checks of a module, and the checks that several modules share."""
+    """Comparisons for the checks of a module."""
 
     def setUp(self):
         np.random.seed(42)
@@ -71,19 +71,26 @@ class ModuleChecks(unittest.TestCase):
             self.assert_gradient(f'∂L/∂{name}', grads[name], expected, results[name], CENTRAL_TOLERANCE)
         self.assert_gradient('∂L/∂X', dx, central_differences(loss, x), results['x'], CENTRAL_TOLERANCE)
 
-    def assert_independent(self, module, x):
-        """A second forward does not change the result of the first."""
-        first = module.forward(x)
+
+class ForwardChecks(ModuleChecks):
+    """The checks of every module with a forward pass of one argument; a subclass has `part`, self.module and self.x."""
+
+    def shortDescription(self):
+        return super().shortDescription().format(part=self.part)
+
+    def test_independent_results(self):
+        """{part}: two forward results are independent"""
+        first = self.module.forward(self.x)
         kept = first.copy()
-        module.forward(x[::-1])  # to which no module is invariant, as softmax is to x + 1
+        self.module.forward(self.x[::-1])  # no module gives the same for the rows in another order
         self.assert_close(first, kept, 'a later forward overwrote an earlier result', tolerance=0)
 
-    def assert_forgets(self, module, x):
-        """backward raises RuntimeError after clear_cache."""
-        out = module.forward(x)
-        module.clear_cache()
+    def test_clear_cache(self):
+        """{part}: clear_cache forgets the forward pass"""
+        out = self.module.forward(self.x)
+        self.module.clear_cache()
         with self.assertRaises(RuntimeError, msg='backward after clear_cache used the cleared forward pass'):
-            module.backward(out)
+            self.module.backward(out)
 
 
 def leaves(*arrays):

@@ -6,17 +6,18 @@ import numpy as np
 
 import mlp_numpy
 import modules
-from checks.case import C, M, ModuleChecks, S, leaves, needs_torch, torch
+from checks.case import C, ForwardChecks, M, S, leaves, needs_torch, torch
 from checks.gradients import CENTRAL_TOLERANCE, TOLERANCE, central_differences
 
 
-class MLPChecks(ModuleChecks):
+class MLPChecks(ForwardChecks):
+    part = 'mlp'
     HIDDEN = ([], [6], [6, 5, 4])
     RESULT = ('the order of the layers in backward, and each module by its own checks', '1.3')
 
     def setUp(self):
         super().setUp()
-        self.x = self.rng.normal(size=(S, M))
+        self.module, self.x = mlp_numpy.MLP(M, [6], C), self.rng.normal(size=(S, M))
         self.dout = self.rng.normal(size=(S, C))  # ∂L/∂probabilities of L = Σ probabilities ∘ dout
 
     def linear_layers(self, model, sizes):
@@ -106,17 +107,9 @@ class MLPChecks(ModuleChecks):
                 self.assert_kind(f'the {name} of linear layer {i}', param, param.shape, np.float32)
                 self.assert_kind(f'∂L/∂{name} of linear layer {i}', linear.grads[name], param.shape, np.float32)
 
-    def test_independent_results(self):
-        """mlp: two forward results are independent"""
-        self.assert_independent(mlp_numpy.MLP(M, [6], C), self.x)
-
     def test_clear_cache(self):
         """mlp: clear_cache forgets the forward pass in every layer"""
-        model = mlp_numpy.MLP(M, [6], C)
-        out = model.forward(self.x)
-        model.clear_cache()
-        with self.assertRaises(RuntimeError, msg='backward after clear_cache used the cleared forward pass'):
-            model.backward(out)
-        for linear in self.linear_layers(model, [M, 6, C]):
+        super().test_clear_cache()
+        for linear in self.linear_layers(self.module, [M, 6, C]):
             with self.assertRaises(RuntimeError, msg='clear_cache did not reach a linear layer'):
                 linear.backward(np.ones((S, len(linear.params['bias']))))

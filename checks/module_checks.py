@@ -3,11 +3,12 @@
 import numpy as np
 
 import modules
-from checks.case import C, M, ModuleChecks, N, S, leaves, needs_torch, torch
+from checks.case import C, ForwardChecks, M, ModuleChecks, N, S, leaves, needs_torch, torch
 from checks.gradients import CENTRAL_TOLERANCE, TOLERANCE, central_differences
 
 
-class LinearModuleChecks(ModuleChecks):
+class LinearModuleChecks(ForwardChecks):
+    part = 'linear'
     RESULTS = {
         'weight': ('∂L/∂W = (∂L/∂Y)ᵀ X', '2.1'),
         'bias': ('∂L/∂b = Σ_s ∂L/∂Y_s', '2.2'),
@@ -96,17 +97,9 @@ class LinearModuleChecks(ModuleChecks):
             self.fail('∂L/∂X is not left out')
         self.assert_close(self.module.grads['bias'], np.full(N, S), '∂L/∂bias')
 
-    def test_independent_results(self):
-        """linear: two forward results are independent"""
-        self.assert_independent(self.module, self.x)
-
-    def test_clear_cache(self):
-        """linear: clear_cache forgets the forward pass"""
-        self.assert_forgets(self.module, self.x)
-
 
 class ActivationChecks:
-    """The checks of every element-wise activation; the class of one activation adds make_module."""
+    """The checks of every element-wise activation; the class of one activation adds `part` and make_module."""
 
     RESULTS = {'x': ('∂L/∂X = ∂L/∂Y ∘ h′(X)', '3.1')}
 
@@ -116,19 +109,12 @@ class ActivationChecks:
         self.module = self.make_module()
 
     def test_gradient_numerically(self):
-        """activation: gradient equals central differences"""
+        """{part}: gradient equals central differences"""
         self.assert_matches_central_differences(self.module, self.x, self.RESULTS)
 
-    def test_independent_results(self):
-        """activation: two forward results are independent"""
-        self.assert_independent(self.module, self.x)
 
-    def test_clear_cache(self):
-        """activation: clear_cache forgets the forward pass"""
-        self.assert_forgets(self.module, self.x)
-
-
-class ReLUModuleChecks(ActivationChecks, ModuleChecks):
+class ReLUModuleChecks(ActivationChecks, ForwardChecks):
+    part = 'relu'
     RESULTS = {'x': ('∂L/∂X = ∂L/∂Y ∘ [X > 0]', '3.2')}
 
     def make_module(self):
@@ -158,7 +144,8 @@ class ReLUModuleChecks(ActivationChecks, ModuleChecks):
         self.assert_gradient('∂L/∂X', self.module.backward(dout), x.grad, self.RESULTS['x'])
 
 
-class BatchNormModuleChecks(ModuleChecks):
+class BatchNormModuleChecks(ForwardChecks):
+    part = 'batch norm'
     RESULTS = {
         'weight': ('∂L/∂γ = Σ_s ∂L/∂Y_s ∘ X̂_s', '8.1'),
         'bias': ('∂L/∂β = Σ_s ∂L/∂Y_s', '8.1'),
@@ -249,16 +236,9 @@ class BatchNormModuleChecks(ModuleChecks):
         self.module.training = False
         self.module.forward(self.x[:1])
 
-    def test_independent_results(self):
-        """batch norm: two forward results are independent"""
-        self.assert_independent(self.module, self.x)
 
-    def test_clear_cache(self):
-        """batch norm: clear_cache forgets the forward pass"""
-        self.assert_forgets(self.module, self.x)
-
-
-class SoftMaxModuleChecks(ModuleChecks):
+class SoftMaxModuleChecks(ForwardChecks):
+    part = 'softmax'
     RESULTS = {'x': ('∂L/∂X_ij = Y_ij (∂L/∂Y_ij − Σ_k ∂L/∂Y_ik Y_ik), a sum over the classes', '4.2')}
 
     def setUp(self):
@@ -290,14 +270,6 @@ class SoftMaxModuleChecks(ModuleChecks):
             out = self.module.forward(np.array([[1e4, -1e4, 0]], dtype))
             self.assert_close(out, [[1, 0, 0]], 'is the row maximum subtracted before exp?')
         self.assert_close(self.module.forward(self.x + 1e4), self.module.forward(self.x), 'shifted logits', 1e-11)
-
-    def test_independent_results(self):
-        """softmax: two forward results are independent"""
-        self.assert_independent(self.module, self.x)
-
-    def test_clear_cache(self):
-        """softmax: clear_cache forgets the forward pass"""
-        self.assert_forgets(self.module, self.x)
 
 
 class CrossEntropyModuleChecks(ModuleChecks):
