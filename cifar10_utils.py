@@ -30,21 +30,21 @@ class Dataset:
 def get_cifar10(data_dir=sources.DATA_DIR, validation_size=CIFAR10.validation_size):
     """CIFAR-10 as {'train': Dataset, 'validation': Dataset, 'test': Dataset}.
 
-    It is fetched into data_dir (by default data/ beside this file) where it isn't there yet, and
-    verified each time. The validation set is the course's own: the last `validation_size` of the
-    50,000 training images after a fixed permutation.
-    Raises DataUnavailable where no copy can be had, ValueError for a size that can't be.
+    It is downloaded into data_dir (default: data/ next to this file) if it is missing, and verified
+    each time. The validation set is the course's own: the last `validation_size` of the 50,000
+    training images after a fixed permutation.
+    Raises DataUnavailable if no source works, ValueError for an impossible size.
     """
     train_size = description.CIFAR10.train_size
     if not 0 <= validation_size <= train_size:
-        raise ValueError(f'validation_size is {validation_size}: give a whole number from 0 to {train_size}')
+        raise ValueError(f'validation_size is {validation_size}: must be an integer from 0 to {train_size}')
     train_images, train_labels, test_images, test_labels = sources.load_content(data_dir)
     order = torch_randperm(train_size, CIFAR10.split_seed)
     train, validation = np.split(order, [train_size - validation_size])
     return {
         'train': Dataset(train_images[train], train_labels[train].astype(np.int64)),
         'validation': Dataset(train_images[validation], train_labels[validation].astype(np.int64)),
-        # A copy, since a view would keep all of the content in memory.
+        # A copy, because a view would keep all of the content in memory.
         'test': Dataset(test_images.copy(), test_labels.astype(np.int64)),
     }
 
@@ -69,15 +69,15 @@ def get_dataloader(dataset, batch_size, return_numpy=False, device=None, shard=(
     images: float32 (B, 3, 32, 32), normalized per channel; labels: int64 (B,). The training loader
     shuffles each time it is iterated, by NumPy's global random state, and drops the last
     incomplete batch; the others keep order and every sample. With return_numpy the batches are
-    NumPy arrays, otherwise torch tensors on `device` (default: the CPU), where the whole dataset
-    is then kept. shard = (rank, world size): of each training batch only the samples rank,
+    NumPy arrays, otherwise torch tensors on `device` (default: the CPU), which then holds the whole
+    dataset. shard = (rank, world size): of each training batch only the samples rank,
     rank + world size, …, for one of several processes that have the same seed.
-    Raises ValueError for a batch_size below 1 or above the number of training images, or where there is none.
+    Raises ValueError for a batch_size below 1 or above the number of training images, or if there is none.
     """
     if not len(dataset['train']):
-        raise ValueError('the training set is empty: give a smaller validation_size')
+        raise ValueError('the training set is empty: use a smaller validation_size')
     if not 1 <= batch_size <= len(dataset['train']):
-        raise ValueError(f'batch_size is {batch_size}: give a whole number from 1 to '
+        raise ValueError(f'batch_size is {batch_size}: must be an integer from 1 to '
                          f'{len(dataset["train"])}, the number of training images')
     loaders = {}
     for name, part in dataset.items():
@@ -88,7 +88,7 @@ def get_dataloader(dataset, batch_size, return_numpy=False, device=None, shard=(
 
 
 def batch_slices(size, batch_size, drop_incomplete, shard):
-    """Where in the order of the samples each batch lies, or the shard of it: a list of slices."""
+    """The place of each batch, or of its shard, in the order of the samples: a list of slices."""
     rank, world_size = shard
     end = size - size % batch_size if drop_incomplete else size
     return [slice(start + rank, start + batch_size, world_size) for start in range(0, end, batch_size)]
@@ -115,7 +115,7 @@ class NumpyLoader:
 
 
 class TorchLoader:
-    """The same as torch tensors on a device, which holds all images and does all the work: no batch is copied there."""
+    """The same as torch tensors on a device that holds all images and does all the work: no batch is copied there."""
 
     def __init__(self, dataset, slices, shuffle, device=None):
         import torch

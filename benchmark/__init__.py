@@ -1,1 +1,1 @@
-"""How fast the MLPs train, beside the matrix products that they need and beside other libraries."""
+"""How fast the MLPs train, relative to their matrix products and to other libraries."""

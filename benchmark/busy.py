@@ -1,4 +1,4 @@
-"""What other work on the machine does to a training epoch: on one thread, on two, and with other ways to wait.
+"""The time of a training epoch under load: on one thread, on two, and with other ways to wait.
 
 A thread that has done its part of a product waits for the others in a busy loop. That is the fastest way where each has
 a processor of its own; where it hasn't, it keeps the one that it waits for from computing.
@@ -12,13 +12,13 @@ import numpy as np
 
 import cifar10_utils
 from benchmark import contenders
-from benchmark.contenders import SHARED, Data
+from benchmark.contenders import Data
 from benchmark.processes import new_process, other_work
 from cifar10 import description
 from training import threads
 
-COMPETING = [0, 1, 2]  # processes beside the one that trains
-COLUMNS = ['quiet', 'beside 1 busy process', 'beside 2 busy processes']
+COMPETING = [0, 1, 2]  # other busy processes
+COLUMNS = ['idle', '1 busy process', '2 busy processes']
 IMAGES = 8192  # in the data that is trained on; the time is given for a whole epoch
 HIDDEN_DIMS, BATCH_SIZE = [128], 128
 NUMPY, PYTORCH = contenders.OURS
@@ -26,37 +26,30 @@ NUMPY, PYTORCH = contenders.OURS
 WAYS = {
     'NumPy MLP, 1 thread': (NUMPY, 1, {}),
     'NumPy MLP, 2 threads': (NUMPY, 2, {}),
-    'NumPy MLP, 2 threads that sleep at once (`OPENBLAS_THREAD_TIMEOUT=4`)':
+    'NumPy MLP, 2 threads, passive waiting (`OPENBLAS_THREAD_TIMEOUT=4`)':
         (NUMPY, 2, {'OPENBLAS_THREAD_TIMEOUT': '4'}),
-    'NumPy MLP, step shared among 2 threads': (SHARED, 1, {}),
     'PyTorch MLP, 1 thread': (PYTORCH, 1, {}),
     'PyTorch MLP, 2 threads': (PYTORCH, 2, {}),
-    'PyTorch MLP, 2 threads that sleep soon (`GOMP_SPINCOUNT=1000`)': (PYTORCH, 2, {'GOMP_SPINCOUNT': '1000'}),
-    'PyTorch MLP, 2 threads that sleep at once (`OMP_WAIT_POLICY=passive`)':
+    'PyTorch MLP, 2 threads, short spin-waiting (`GOMP_SPINCOUNT=1000`)': (PYTORCH, 2, {'GOMP_SPINCOUNT': '1000'}),
+    'PyTorch MLP, 2 threads, passive waiting (`OMP_WAIT_POLICY=passive`)':
         (PYTORCH, 2, {'OMP_WAIT_POLICY': 'passive'}),
 }
-# What the scripts do by themselves (training.threads.leave_room), and the one of WAYS that it is beside so much work.
-BY_DEFAULT = {f'{twin} MLP, as many threads as other work leaves room for': f'{twin} MLP, {{count}}'
+# The default of the scripts, and the name in WAYS of the number of threads that it chooses.
+BY_DEFAULT = {f'{twin} MLP, default number of threads': f'{twin} MLP, {{count}}'
               for twin in ('NumPy', 'PyTorch')}
 
 
-def ways():
-    """The names of WAYS that can be measured with what is installed."""
-    known = contenders.contenders()
-    return [name for name, (contender, *_) in WAYS.items() if contender in known]
-
-
 def number_of_steps(rounds):
-    return len(COMPETING) * rounds * len([*ways(), *BY_DEFAULT])
+    return len(COMPETING) * rounds * len([*WAYS, *BY_DEFAULT])
 
 
 def measure(rounds, advance):
     """{way: {competing processes: [seconds per epoch of each round]}}; advance is called after each measurement."""
-    names = [*ways(), *BY_DEFAULT]
+    names = [*WAYS, *BY_DEFAULT]
     seconds = {name: {str(number): [] for number in COMPETING} for name in names}
     with contextlib.ExitStack() as stack:
         executors = {}
-        for name in ways():
+        for name in WAYS:
             contender, count, environment = WAYS[name]
             executors[name] = stack.enter_context(new_process(count, **environment))
             executors[name].submit(seconds_per_epoch, contender).result()  # the first one warms up

@@ -1,4 +1,4 @@
-"""What the benchmark measures: functions that train one net for one epoch, ours and others.
+"""What the benchmark measures: functions that train one network for one epoch, ours and others.
 
 Each contender is a function (data, hidden_dims, use_batch_norm, batch_size) → a function that
 runs an epoch, or None where the contender can't do that net. Preparation (converting the data,
@@ -17,7 +17,6 @@ from torch.nn.functional import cross_entropy
 import cifar10_utils
 import train_mlp_numpy
 import train_mlp_pytorch
-from benchmark import shared_step
 from cifar10.description import CIFAR10
 from mlp_numpy import MLP as NumpyMLP
 from mlp_pytorch import MLP as TorchMLP
@@ -94,23 +93,6 @@ def our_pytorch(data, hidden_dims, use_batch_norm, batch_size):
     return lambda: train_mlp_pytorch.train_epoch(model, loader, LR, _log())
 
 
-def shared_numpy(data, hidden_dims, use_batch_norm, batch_size):
-    """Ours with the step shared among two threads (benchmark/shared_step.py), each with products of its own."""
-    if use_batch_norm:
-        return None
-    from threadpoolctl import ThreadpoolController
-
-    loader = cifar10_utils.get_dataloader(data.dataset, batch_size, return_numpy=True)['train']
-    model = NumpyMLP(N_INPUTS, hidden_dims, N_CLASSES, dtype=np.float32)
-    controller = ThreadpoolController()
-
-    def epoch():
-        with controller.limit(limits=1, user_api='blas'):
-            shared_step.train_epoch(model, loader, LR, _log())
-
-    return epoch
-
-
 def _log():
     return TrainingLog(1, LR, verbose=False)
 
@@ -128,7 +110,7 @@ def plain_pytorch(data, hidden_dims, use_batch_norm, batch_size):
 
 
 def data_loader(data, hidden_dims, use_batch_norm, batch_size):
-    """The course's way: a DataLoader that converts and normalizes sample by sample."""
+    """The course's own pipeline: a DataLoader that converts and normalizes sample by sample."""
     loader = torch.utils.data.DataLoader(PerSample(data.dataset['train']), batch_size, shuffle=True, drop_last=True)
     model, optimizer = _torch_model(hidden_dims, use_batch_norm)
 
@@ -237,12 +219,10 @@ def seconds_of(epoch):
 OURS = {'NumPy MLP (this project)': our_numpy, 'PyTorch MLP (this project)': our_pytorch}
 FLOORS = {'NumPy, matrix products only': _floor(numpy_products),
           'PyTorch, matrix products only': _floor(torch_products)}
-SHARED = 'NumPy MLP, step shared among threads'
-OPTIONAL = {'threadpoolctl': (SHARED, shared_numpy), 'sklearn': ('scikit-learn MLPClassifier', scikit_learn),
-            'jax': ('JAX, jit-compiled step', jax_jit)}
+OPTIONAL = {'sklearn': ('scikit-learn MLPClassifier', scikit_learn), 'jax': ('JAX, jit-compiled step', jax_jit)}
 # That ours should not be slower than.
 PEERS = ['PyTorch, plain', 'scikit-learn MLPClassifier', 'JAX, jit-compiled step']
-COURSE = "the course's way (DataLoader)"
+COURSE = 'course baseline (DataLoader)'
 
 
 def contenders():

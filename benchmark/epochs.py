@@ -19,7 +19,7 @@ from training.settings import DEFAULTS, net_name as words_of
 NETS = [[128], [512, 256, 128]]
 BATCH_SIZE = 128
 EPOCHS = DEFAULTS['epochs']
-# The course's way is timed on this share of an epoch, and multiplied up: it does the same for each batch.
+# The course's pipeline is timed on this fraction of an epoch and extrapolated: it does the same for each batch.
 COURSE_SHARE = 1 / 9
 # The operations of PyTorch that make up each part of an epoch.
 TORCH_PARTS = {'loader': ['aten::index_select', 'aten::copy_', 'aten::mul_', 'aten::sub_'],

@@ -1,8 +1,8 @@
-"""Measure how fast the MLPs train, beside the matrix products they need and beside other libraries.
+"""Measure how fast the MLPs train, relative to their matrix products and to other libraries.
 
     python -m pip install -r benchmark/requirements.txt && python -m benchmark
     python -m benchmark --quick                    the main ratios in a minute, nothing is written
-    python -m benchmark --parts scaling busy       these parts anew, beside what results/benchmark.json holds
+    python -m benchmark --parts scaling busy       measure these parts again and keep the others
 
 In each round every contender trains one epoch of each net, one after the other in one process; what is
 compared are the ratios within a round, and their median over the rounds. Each part is written to
@@ -34,7 +34,7 @@ from training.settings import COUNT
 from training.threads import processors
 
 # Package and module names of what is optional.
-PEERS = {'scikit-learn': 'sklearn', 'jax': 'jax', 'threadpoolctl': 'threadpoolctl'}
+PEERS = {'scikit-learn': 'sklearn', 'jax': 'jax'}
 PARTS = ['epochs', 'evaluation', 'profile', 'start', 'scaling', 'busy']
 # What --quick measures: the ratios of report.summary, on this share of the training images.
 QUICK_SHARE, QUICK_ROUNDS = 1 / 2, 3

@@ -16,7 +16,7 @@ def text(record):
     if 'epochs' in record:
         seconds = record['epochs']['seconds']
         floor = next(iter(seconds[next(iter(seconds))]))
-        lines += [f'Seconds per training epoch (median of {record["epochs"]["rounds"]} rounds; smallest to largest), and '
+        lines += [f'Seconds per training epoch (median of {record["epochs"]["rounds"]} rounds; min–max), and '
                   f'the median ratio to the first row. Data: {record["epochs"]["data"]}. {_machine(record, "epochs")}', '']
         lines += _table(seconds, {name: [_cell(seconds[net], name, floor) for net in seconds]
                                   for name in seconds[next(iter(seconds))]})
@@ -27,14 +27,14 @@ def text(record):
                         {net: [f'{share:.0%}' for share in row.values()] for net, row in shares.items()})
     if 'busy' in record:
         seconds = record['busy']['seconds']
-        lines += ['', 'Seconds per training epoch of the net 128, with and without other work on the machine (median of '
-                  f'{record["busy"]["rounds"]} rounds; smallest to largest). {_machine(record, "busy")}', '']
+        lines += ['', 'Seconds per training epoch (hidden layer of 128), idle and under load (median of '
+                  f'{record["busy"]["rounds"]} rounds; min–max). {_machine(record, "busy")}', '']
         lines += _table(busy.COLUMNS,
                         {name: [_range(values) for values in row.values()] for name, row in seconds.items()})
     if 'scaling' in record:
         lines += ['', _second_thread(record['scaling']['axes']['width of the hidden layer'])]
     rows = targets.judge(record)
-    lines += ['', '| target | median | smallest to largest | at most | met |', '| --- ' * 5 + '|']
+    lines += ['', '| target | median | min–max | at most | met |', '| --- ' * 5 + '|']
     lines += [f'| {row["target"]} | {row["median"]:.3g} | {row["smallest"]:.3g} to {row["largest"]:.3g} '
               f'| {row["limit"]:g} | {"yes" if row["met"] else "NO"} |' for row in rows]
     return [*lines, '', _met(rows)]
@@ -80,11 +80,11 @@ def summary(record):
             return statistics.median(targets.ratios(seconds, net, name, other))
 
         sentences = [
-            f'An epoch of the net {small} takes the NumPy MLP {ratio(small, numpy_mlp, floor):.2f} times and the PyTorch '
-            f'MLP {ratio(small, pytorch_mlp, floor):.2f} times as long as its matrix products in NumPy, an epoch of '
-            f'{large} {ratio(large, numpy_mlp, floor):.2f} and {ratio(large, pytorch_mlp, floor):.2f} times.',
-            f'The course\'s way takes {ratio(small, course, numpy_mlp):.1f} times as long as the NumPy MLP and '
-            f'{ratio(small, course, pytorch_mlp):.1f} times as long as the PyTorch MLP (net {small}).']
+            f'Relative to its matrix products in NumPy, an epoch of {small} takes {ratio(small, numpy_mlp, floor):.2f} × (NumPy MLP) '
+            f'and {ratio(small, pytorch_mlp, floor):.2f} × (PyTorch MLP), an epoch of {large} '
+            f'{ratio(large, numpy_mlp, floor):.2f} × and {ratio(large, pytorch_mlp, floor):.2f} ×.',
+            f'The course\'s own data pipeline takes {ratio(small, course, numpy_mlp):.1f} × as long as the NumPy MLP and '
+            f'{ratio(small, course, pytorch_mlp):.1f} × as long as the PyTorch MLP ({small}).']
     return ' '.join([*sentences, _met(targets.judge(record))])
 
 
@@ -95,13 +95,19 @@ def _range(values):
 def _cell(seconds, name, floor):
     if name not in seconds:
         return '–'
-    values = seconds[name]
-    ratio = statistics.median(a / b for a, b in zip(values, seconds[floor]))
-    return f'{_range(values)}, {ratio:.2f} ×'
+    return f'{_range(seconds[name])}, {_ratio(seconds[name], seconds[floor]):.2f} ×'
+
+
+def _ratio(values, floor):
+    return statistics.median(a / b for a, b in zip(values, floor))
+
+
+def _seconds_and_ratio(values, floor):
+    return f'{statistics.median(values):.2f} s, {_ratio(values, floor):.2f} ×'
 
 
 def write(path, record):
-    """Write the record as JSON, its tables and figures beside it; return the paths."""
+    """Write the record as JSON, its tables and figures next to it; return the paths."""
     tables = '\n'.join(text(record)) + '\n'
     contents = {path: json_bytes(record), path.with_suffix('.md'): tables.encode()}
     if 'epochs' in record:
@@ -119,7 +125,7 @@ def draw_epochs(measured):
     plain_nets = list(measured['seconds'])[::2]
     names = list(measured['seconds'][plain_nets[0]])
     figure = Figure(figsize=(13, 5), layout='constrained')
-    figure.suptitle(f'one training epoch of 45,000 images, batches of {measured["batch_size"]}, '
+    figure.suptitle(f'one training epoch of 45,000 images, batch size {measured["batch_size"]}, '
                     f'{measured["machine"]["threads"]} threads')
     for axes, net in zip(figure.subplots(1, 2, sharey=True), plain_nets):
         for offset, key, height in ((-0.2, net, 0.4), (0.2, f'{net}, batch normalization', 0.34)):
@@ -131,9 +137,10 @@ def draw_epochs(measured):
                 axes.barh(row + offset, median, height, color=COLORS.get(name, OTHERS_COLOR),
                           hatch='///' if offset > 0 else None, edgecolor='white')
                 axes.plot([min(values), max(values)], [row + offset] * 2, color='black', linewidth=1)
-                axes.annotate(f' {median:.2f}', (max(values), row + offset), va='center', fontsize=8)
-        axes.set(title=f'hidden layers: {net}', xlabel='seconds (bar: median; black line: smallest to largest)')
-        axes.margins(x=0.12)
+                axes.annotate(f' {_seconds_and_ratio(values, measured["seconds"][key][names[0]])}', (max(values), row + offset),
+                              va='center', fontsize=8)
+        axes.set(title=f'hidden layers: {net}', xlabel='seconds (bar: median; black line: min–max; ×: median ratio to the products in NumPy)')
+        axes.margins(x=0.2)
         axes.grid(axis='x', alpha=0.3)
         axes.set_axisbelow(True)
     axes.set_yticks(range(len(names)), names)
@@ -149,8 +156,8 @@ def draw_scaling(growth):
 
     floor, _, *ours = growth[next(iter(growth))]['1']
     figure = Figure(figsize=(11, 4), layout='constrained')
-    figure.suptitle('time of an epoch over that of its matrix products '
-                    '(otherwise: one hidden layer of 128, batches of 128)')
+    figure.suptitle('epoch time relative to its matrix products '
+                    '(default: one hidden layer of 128, batch size 128)')
     panels = figure.subplots(1, len(growth), sharey=True)
     for axes, (axis, results) in zip(panels, growth.items()):
         for name in ours:

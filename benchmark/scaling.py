@@ -1,4 +1,4 @@
-"""How the time of a training epoch grows with the batch, the width and depth of the net, and the threads."""
+"""How the time of a training epoch grows with the batch, the width and depth of the network, and the threads."""
 
 import statistics
 

@@ -6,9 +6,9 @@ from benchmark import busy, contenders
 from benchmark.contenders import COURSE
 from benchmark.epochs import NETS, net_name
 
-# Of each twin's epoch over NumPy's matrix products, for each of NETS.
+# Of each MLP's epoch relative to NumPy's matrix products, for each of NETS.
 OVER_THE_FLOOR = [(1.25, 1.15), (1.5, 1.3)]
-BUSY = 3  # times as long as on one thread an epoch may take by default where the machine is busy
+BUSY = 3  # times as long as on one thread an epoch may take by default under load
 
 
 def ratios(seconds, net, name, other):
@@ -42,7 +42,7 @@ def _of_epochs(seconds):
     limits += [(ours, net_name(NETS[0], False), COURSE, 0.1) for ours in contenders.OURS]
     limits += [(ours, net_name(net, False), peer, 1) for ours in contenders.OURS for net in NETS
                for peer in contenders.PEERS if peer in seconds[net_name(net, False)]]
-    return [(f'{name} / {other}, net {net}', ratios(seconds, net, name, other), limit)
+    return [(f'{name} / {other}, {net}', ratios(seconds, net, name, other), limit)
             for name, net, other, limit in limits]
 
 

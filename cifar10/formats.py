@@ -1,8 +1,10 @@
-"""The formats that CIFAR-10 is handed around in, read without running or unpacking anything.
+"""The file formats of CIFAR-10, read without running or unpacking anything.
 
 Each reader takes `sizes`, the numbers of training and test images, and returns the four arrays
 (train_images, train_labels, test_images, test_labels): uint8, images (n, 3, 32, 32), labels (n,).
-What can't be read raises FormatError.
+Each raises FormatError for a file that it cannot read. The batches are pickles, and a pickle can run anything. So they are
+read by an unpickler that knows arrays of bytes and nothing else, instead of comparing each batch with a list of md5 sums: one
+hash over all images and labels then decides for every source alike.
 """
 
 import io
@@ -86,8 +88,8 @@ def _read_members(path, names):
                                       'the data can have')
                 if name in names and member.isreg():
                     members[name] = archive.extractfile(member).read()
-    except Exception as error:  # zlib, EOF and tar errors: whatever unverified bytes can cause
-        if isinstance(error, FormatError) or getattr(error, 'errno', None) is not None:  # or the file can't be read
+    except Exception as error:  # zlib, EOF and tar errors: any error that unverified bytes can cause
+        if isinstance(error, FormatError) or getattr(error, 'errno', None) is not None:  # or the file cannot be read
             raise
         raise FormatError(f'damaged archive ({error})') from error
     missing = [name for name in names if name not in members]
@@ -113,14 +115,14 @@ def _png_images(name, data):
     try:
         from PIL import Image
     except ImportError:
-        raise FormatError('Pillow, which reads its PNGs, is not installed: python -m pip install Pillow') from None
+        raise FormatError('its PNGs need Pillow: python -m pip install Pillow') from None
 
     def parse(data):
         with warnings.catch_warnings():
-            warnings.simplefilter('error', Image.DecompressionBombWarning)  # refused below, and not remarked upon
+            warnings.simplefilter('error', Image.DecompressionBombWarning)  # refused below without a warning
             with Image.open(io.BytesIO(data), formats=['PNG']) as image:
                 if image.width != PIXELS or image.height > LARGEST_ROWS:
-                    raise ValueError(f'{image.width} × {image.height} pixels are no list of images')
+                    raise ValueError(f'{image.width} × {image.height} pixels are not a list of images')
                 pixels = np.asarray(image.convert('RGB'))  # (n, 1024, 3)
         return pixels.transpose(0, 2, 1).reshape(-1, *CIFAR10.image_shape)
 
@@ -130,7 +132,7 @@ def _png_images(name, data):
 def _parsed(name, data, parse):
     try:
         return parse(data)
-    except Exception as error:  # whatever unverified bytes can cause in a parser
+    except Exception as error:  # any error that unverified bytes can cause in a parser
         raise FormatError(f'{name} is damaged ({type(error).__name__}: {error})') from error
 
 
@@ -143,7 +145,7 @@ def _labels(values):
 
 def _checked(images, labels, size):
     if len(images) != size or len(labels) != size:
-        raise FormatError(f'{len(images)} images and {len(labels)} labels where {size} were expected')
+        raise FormatError(f'{len(images)} images and {len(labels)} labels instead of {size}')
     return images, labels
 
 

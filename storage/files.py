@@ -2,10 +2,15 @@
 
 import contextlib
 import errno
+import functools
 import io
 import json
 import os
+import shutil
+import signal
+import stat
 import sys
+import threading
 from pathlib import Path
 
 try:
@@ -14,12 +19,14 @@ except ImportError:  # Windows
     fcntl = None
     import msvcrt
 
+NOT_SUPPORTED = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK}  # by a file system
+
 
 @contextlib.contextmanager
 def atomic_write(path):
-    """Give a binary file to write to; `path` appears, complete and flushed to disk, or stays as it was."""
+    """Yield a binary file to write to; `path` appears, complete and flushed to disk, or stays as it was."""
     path = Path(path)
-    with _temporary_beside(path) as temporary:
+    with _temporary_name(path) as temporary:
         with _named(path), open(temporary, 'wb') as file:
             yield file
             _flush(file)
@@ -27,27 +34,91 @@ def atomic_write(path):
 
 
 def write_together(contents):
-    """Write {path: bytes}, making the folders. Every file lies complete beside its place before the first one takes it.
+    """Write {path: bytes}, making the folders: all of the files or, if an OSError is raised, none of them.
 
-    So a full disk leaves all that was there before, and no run's figure beside another run's numbers.
+    Every file is complete in its folder before the first one takes its place. If one cannot take it (on Windows, a
+    file that a viewer has open), the others get back what they replaced. Files that another program wrote are moved
+    aside: a group of files is ours if its JSON file holds the first key of the new one.
     """
+    contents = {Path(path): content for path, content in contents.items()}
     with contextlib.ExitStack() as stack:
         temporaries = {}
         for path, content in contents.items():
-            path = Path(path)
             path.parent.mkdir(parents=True, exist_ok=True)
-            temporaries[path] = stack.enter_context(_temporary_beside(path))
+            temporaries[path] = stack.enter_context(_temporary_name(path))
             with _named(path), open(temporaries[path], 'wb') as file:
                 file.write(content)
                 _flush(file)
+        stack.enter_context(_signals_held_back())
+        for path in _foreign(contents):
+            print(f'{path} was not written by this project: moved to {set_aside(path)}', file=sys.stderr)
+        _replace_all(temporaries, stack)
+
+
+def _replace_all(temporaries, stack):
+    """Move each temporary file to its path; if that fails, move back what was there before."""
+    replaced = []  # (path, the copy of what was there or None)
+    try:
         for path, temporary in temporaries.items():
+            before = None
+            if path.exists():
+                before = stack.enter_context(_temporary_name(path, 'before'))
+                try:
+                    os.link(path, before)
+                except OSError:  # a file system without hard links
+                    shutil.copy2(path, before)
             os.replace(temporary, path)
+            replaced.append((path, before))
+    except OSError:
+        for path, before in replaced:
+            os.replace(before, path) if before else path.unlink()
+        raise
+
+
+def _foreign(contents):
+    """The paths of {path: bytes} at which another program has put a file, as far as a JSON file among them tells."""
+    for path, content in contents.items():
+        if path.suffix == '.json':
+            try:
+                ours = next(iter(json.loads(content))) in json.loads(path.read_bytes())
+            except FileNotFoundError:
+                ours = False
+            except (ValueError, TypeError):
+                ours = False
+            return [] if ours else [path for path in contents if path.is_file()]
+    return []
+
+
+def set_aside(path):
+    """Rename the file to a name that is free, PATH.aside, PATH.aside2, …; return the new path."""
+    names = (path.with_name(f'{path.name}.aside{number if number > 1 else ""}') for number in range(1, 10_000))
+    aside = next(name for name in names if not os.path.lexists(name))
+    os.rename(path, aside)
+    return aside
 
 
 @contextlib.contextmanager
-def _temporary_beside(path):
-    """A name in the folder of `path` that is free again, whatever happens, when the context ends."""
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
+def _signals_held_back():
+    """Ctrl-C and SIGTERM take effect when the context ends: not while some files are renamed and others are not."""
+    if threading.current_thread() is not threading.main_thread():  # no other thread is interrupted
+        yield
+        return
+    pending, before = [], {}
+    for number in (signal.SIGINT, signal.SIGTERM):
+        before[number] = signal.signal(number, lambda number, _: pending.append(number))
+    try:
+        yield
+    finally:
+        for number, action in before.items():
+            signal.signal(number, action)
+        for number in pending[:1]:
+            signal.raise_signal(number)
+
+
+@contextlib.contextmanager
+def _temporary_name(path, mark='tmp'):
+    """A name in the folder of `path`; a file of that name is removed when the context ends."""
+    temporary = path.with_name(f'.{path.name}.{os.getpid()}.{mark}')
     try:
         yield temporary
     finally:
@@ -56,7 +127,7 @@ def _temporary_beside(path):
 
 @contextlib.contextmanager
 def _named(path):
-    """An error that names no file, such as that of a full disk, names this one."""
+    """Add the path to an error that names no file, such as the error of a full disk."""
     try:
         yield
     except OSError as error:
@@ -67,7 +138,18 @@ def _named(path):
 
 def _flush(file):
     file.flush()
-    os.fsync(file.fileno())
+    try:
+        os.fsync(file.fileno())
+    except OSError as error:
+        if error.errno not in NOT_SUPPORTED:
+            raise
+        _note(f'{Path(file.name).parent} is on a file system without fsync: after a power cut, new files may be incomplete')
+
+
+@functools.cache
+def _note(text):
+    """Print a note to standard error, each text once."""
+    print(f'note: {text}', file=sys.stderr)
 
 
 def json_bytes(record):
@@ -97,15 +179,30 @@ def exclusive_lock(path, waiting_message):
 
     Says `waiting_message` on standard error where another process holds it.
     """
-    with open(path, 'wb') as file:
+    with _open_lock(path) as file:
         try:
             _lock(file, wait=False)
         except OSError as error:
-            if error.errno not in (errno.EAGAIN, errno.EACCES):  # a file system without locks, say
+            if error.errno in (errno.EAGAIN, errno.EACCES):
+                print(waiting_message, file=sys.stderr)
+                _lock(file, wait=True)
+            elif error.errno in NOT_SUPPORTED:
+                _note(f'{Path(path).parent} is on a file system without locks: start no second process that writes there')
+            else:
                 raise
-            print(waiting_message, file=sys.stderr)
-            _lock(file, wait=True)
         yield
+
+
+def _open_lock(path):
+    """The lock file, made if it is missing. OSError if something else has its name: a link, say, is not followed."""
+    def opener(name, flags):
+        return os.open(name, flags | getattr(os, 'O_NOFOLLOW', 0) | getattr(os, 'O_NONBLOCK', 0), 0o666)
+
+    file = open(path, 'a+b', buffering=0, opener=opener)
+    if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        return file
+    file.close()
+    raise OSError(errno.EEXIST, 'is in the way of a lock file: it is not a regular file', str(path))
 
 
 def _lock(file, wait):

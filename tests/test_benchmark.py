@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import cifar10_utils
 import train_mlp_numpy
-from benchmark import busy, contenders, epochs, measure, processes, report, scaling, shared_step, targets
+from benchmark import busy, contenders, epochs, measure, processes, report, scaling, targets
 from conftest import ROOT
 from training.log import TrainingLog
 
@@ -70,7 +70,7 @@ def test_every_contender_trains_an_epoch(expect_trainable, monkeypatch, use_batc
     for name, prepare in contenders.contenders().items():
         epoch = prepare(data, [8], use_batch_norm, 200)
         if epoch is None:
-            assert use_batch_norm and (name.startswith('scikit-learn') or name == contenders.SHARED)
+            assert use_batch_norm and name.startswith('scikit-learn')
             continue
         numpy_samples.clear()
         with CountedProducts() as counted:
@@ -110,13 +110,13 @@ def record_with(ours, floor):
 
 def test_a_target_is_met_only_where_the_median_ratio_is_within_the_limit():
     rows = {row['target']: row for row in targets.judge(record_with([1.2, 9.0, 1.3], floor=1.0))}
-    row = rows[f'{NUMPY} / {FLOOR}, net 128']
+    row = rows[f'{NUMPY} / {FLOOR}, 128']
     assert (row['median'], row['smallest'], row['largest'], row['met']) == (1.3, 1.2, 9.0, False)
-    assert rows[f'{PYTORCH} / {FLOOR}, net 128']['met'] and rows['NumPy: evaluation / training']['met']
+    assert rows[f'{PYTORCH} / {FLOOR}, 128']['met'] and rows['NumPy: evaluation / training']['met']
     assert not rows['PyTorch: evaluation / training']['met']
     assert not rows['peak memory of a default run of train_mlp_numpy.py, MB']['met']
     assert {row['target']: row for row in targets.judge(record_with([1.2] * 3, floor=1.0))}[
-        f'{NUMPY} / {FLOOR}, net 128']['met']
+        f'{NUMPY} / {FLOOR}, 128']['met']
 
 
 PARTS = ['epochs', 'evaluation', 'profile', 'start', 'scaling', 'busy']
@@ -193,7 +193,7 @@ def test_the_quick_setting_gives_the_ratios_and_writes_nothing(tmp_path, monkeyp
     measured = []
     monkeypatch.setattr(contenders, 'seconds_of', lambda epoch: measured.append(epoch) or 2.0)
     run(monkeypatch, tmp_path, '--quick')
-    assert 'takes the NumPy MLP 1.00 times' in ' '.join(capsys.readouterr().out.split())
+    assert 'takes 1.00 × (NumPy MLP)' in ' '.join(capsys.readouterr().out.split())
     assert len(measured) == 2 * measure.QUICK_ROUNDS * len(measure.QUICK)
     assert not list(tmp_path.iterdir())
 
@@ -231,7 +231,7 @@ def test_the_busy_part_measures_each_way_beside_other_work_and_the_way_that_the_
     seconds = busy.measure(2, lambda: advanced.append(1))
     assert working == [0, 1, 2] and len(advanced) == busy.number_of_steps(2)
     assert seconds['NumPy MLP, 1 thread'] == {'0': [10, 10], '1': [10, 10], '2': [10, 10]}
-    assert seconds['PyTorch MLP, 2 threads that sleep soon (`GOMP_SPINCOUNT=1000`)']['1'] == [21, 21]
+    assert seconds['PyTorch MLP, 2 threads, short spin-waiting (`GOMP_SPINCOUNT=1000`)']['1'] == [21, 21]
     for name in busy.BY_DEFAULT:
         assert seconds[name] == {'0': [20, 20], '1': [10, 10], '2': [10, 10]}
 
@@ -250,31 +250,6 @@ def test_other_work_works_until_the_measurement_ends(monkeypatch):
     with processes.other_work(2):
         assert len(started) == 2 and all(process.poll() is None for process in started)
     assert all(process.poll() is not None for process in started)
-
-
-@pytest.mark.parametrize('world_size', [1, 2, 3])
-def test_a_step_that_threads_share_is_the_step(expect_trainable, world_size):
-    dataset = cifar10_utils.get_cifar10(expect_trainable)
-
-    def trained(train_epoch):
-        np.random.seed(0)
-        model = contenders.NumpyMLP(3072, [8, 6], 10)
-        log = TrainingLog(1, 0.1, verbose=False)
-        train_epoch(model, cifar10_utils.get_dataloader(dataset, 60, return_numpy=True)['train'], 0.1, log)
-        params = [param for layer in model.layers for param in getattr(layer, 'params', {}).values()]
-        return [*params, np.array(log.batch_losses), np.array(log.train_accuracies)]
-
-    shared = trained(lambda *arguments: shared_step.train_epoch(*arguments, world_size))
-    for ours, theirs in zip(shared, trained(train_mlp_numpy.train_epoch), strict=True):
-        np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-12)
-
-
-def test_what_a_thread_of_a_shared_step_raises_ends_the_epoch(expect_trainable):
-    dataset = cifar10_utils.get_cifar10(expect_trainable)
-    loader = cifar10_utils.get_dataloader(dataset, 2, return_numpy=True)['train']
-    loader.labels = loader.labels + 10  # no class
-    with pytest.raises(ValueError, match='labels from'):
-        shared_step.train_epoch(contenders.NumpyMLP(3072, [], 10), loader, 0.1, TrainingLog(1, 0.1, verbose=False))
 
 
 def test_a_point_of_the_scaling_is_given_for_a_whole_epoch(monkeypatch, expect_trainable):

