@@ -64,7 +64,8 @@ class LinearModuleChecks(ForwardChecks):
         """linear: Kaiming initialization, mean 0, standard deviation √(gain / M), gain 2 or, at the input, 1"""
         in_features, out_features = 200, 250
         for input_layer, gain in ((False, 2), (True, 1)):
-            weight = modules.LinearModule(in_features, out_features, input_layer=input_layer).params['weight']
+            options = {'input_layer': True} if input_layer else {}  # by default the layer is not the first
+            weight = modules.LinearModule(in_features, out_features, **options).params['weight']
             std = np.sqrt(gain / in_features)
             of_which = f'with input_layer={input_layer} (gain {gain})'
             # By chance: five standard errors of mean and deviation.

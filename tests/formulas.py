@@ -156,6 +156,8 @@ class _Parser:
             value = self.sum()
             if self.accept('>'):
                 value = elementwise(np.greater, value, self.sum())
+            elif self.accept(','):  # of \max only
+                value = elementwise(np.maximum, value, self.sum())
             self.take(CLOSING[token])
             return value
         if token == r'\sum':
@@ -165,22 +167,15 @@ class _Parser:
         if token == r'\frac':
             return self.fraction()
         if token == r'\partial':  # ∂A/∂x on one line
-            start = self.at
-            self.factor()
-            end = self.at
+            numerator = self.span()
             self.take('/')
-            return self.derivative(start, end, *self.variable())
+            return self.derivative(numerator, *self.variable())
         if re.fullmatch(r'\d+(\.\d+)?', token):
             return number(token)
         if token in FUNCTIONS:
             return FUNCTIONS[token](self.base())
         if token == r'\max':
-            self.take('(')
-            first = self.sum()
-            self.take(',')
-            value = elementwise(np.maximum, first, self.sum())
-            self.take(')')
-            return value
+            return self.base()
         if token == r'\delta':
             self.take('_')
             letters = self.letters()
@@ -198,25 +193,23 @@ class _Parser:
             numerator = self.sum()
             self.take('}')
             return elementwise(np.divide, numerator, self.base())
-        start, is_before = self.at, self.peek() == '}'
-        if not is_before:
-            self.product()
-        end = self.at
+        numerator = None if self.peek() == '}' else self.span()
         self.take('}')
         self.take('{')
         variable = self.variable()
         self.take('}')
-        if is_before:
-            start = self.at
-            self.product()
-            end = self.at
-        return self.derivative(start, end, *variable)
+        return self.derivative(numerator or self.span(), *variable)
+
+    def span(self):
+        """The tokens of a product."""
+        start = self.at
+        self.product()
+        return self.tokens[start:self.at]
 
     def variable(self):
         """∂x_i in a denominator → the name and its indices, None if it has none."""
         self.take(r'\partial', 'd')
         return self.take(), self.letters() if self.accept('_') else None
 
-    def derivative(self, start, end, name, letters):
-        """The derivative of the tokens from start to end."""
-        return derivative(lambda world: _Parser(self.tokens[start:end], world).product(), self.world, name, letters)
+    def derivative(self, numerator, name, letters):
+        return derivative(lambda world: _Parser(numerator, world).product(), self.world, name, letters)
