@@ -31,9 +31,8 @@ def test_every_step_of_a_derivation_holds(section, formula):
 
 
 def test_every_condition_is_on_the_page():
-    on_the_page = {formula for _, formula in page.STEPS}
-    on_the_page |= {formula for result in page.RESULTS.values() for formula in result.formulas}
-    assert page.CONDITIONS <= on_the_page
+    in_results = (result.formulas for result in page.RESULTS.values())
+    assert page.CONDITIONS <= {formula for _, formula in page.STEPS}.union(*in_results)
 
 
 def test_the_shapes_of_the_products_fit():
@@ -118,17 +117,15 @@ def test_the_momentum_and_epsilon_of_the_page_are_those_of_the_code():
 
 def test_the_operations_of_section_9_are_those_of_the_default_network():
     model = MLP(3072, [128], 10)
-    x = np.ones((128, 3072)).view(CountingArray)
-    products = count_operations(lambda: model.backward(model.forward(x)))
+    products = count_operations(lambda: model.backward(model.forward(np.ones((128, 3072)).view(CountingArray))))
     assert f'${PRODUCTS}$ million operations' in page.TEXT
     assert products == eval(PRODUCTS.replace(r'\cdot', '*').split('=')[0])
     assert round(products / 1e6) == int(PRODUCTS.split()[-1])
 
 
 def test_the_differences_from_pytorch_are_as_listed():
-    module, caps = modules.CrossEntropyModule(), []
-    for dtype in (np.float32, np.float64):
-        caps.append(module.forward(np.array([[0, 1]], dtype), [0]))
+    module = modules.CrossEntropyModule()
+    caps = (module.forward(np.array([[0, 1]], dtype), [0]) for dtype in (np.float32, np.float64))
     assert 'at most {:.1f} in float32, {:.1f} in float64'.format(*caps) in TEXT
     logits = torch.tensor([[-800.0, 0]])
     assert cross_entropy(logits, torch.tensor([0])) == 800 and cross_entropy(logits, torch.tensor([1])) == 0
@@ -138,7 +135,7 @@ def test_the_differences_from_pytorch_are_as_listed():
         assert np.isnan(module.forward(np.zeros((0, 3)), np.zeros(0, int)))
 
 
-def test_the_figures_are_drawn_by_their_script(tmp_path, run_in_process, monkeypatch):
+def test_the_figures_are_drawn_by_their_script(tmp_path, run_in_process):
     assert run_in_process('docs/figures/draw.py', [str(tmp_path)]) == (0, '', '')
     for path in (ROOT / 'docs' / 'figures').glob('*.svg'):
         assert f'(figures/{path.name})' in page.TEXT
