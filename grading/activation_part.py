@@ -1,49 +1,20 @@
-"""The activations: element by element, what the name says, and its slope times ∂L/∂Y."""
+"""The activations: element-wise, what the name says, and its slope times ∂L/∂Y."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from grading.causes import Suspect, Trial, close
+from grading.causes import Comparison, Mistake, close
 from grading.common_checks import cache, loops
-from grading.interface import Malformed, Thing
-from grading.remote import Failed
-from grading.telling import attempt, tell
+from grading.findings import INCORRECT, MISSING, NOT_IMPLEMENTED
+from grading.formulas import kind_of
+from grading.interface import Malformed, RemoteObject
+from grading.remote import SolutionError
+from grading.telling import attempt, check
 
 PART = 'activation'
 NO_ACTIVATIONS = ('linear', 'softmax', 'crossentropy', 'norm', 'dropout', 'loss', 'mse', 'conv', 'flatten', 'pool',
                   'sequential', 'network', 'mlp', 'optimizer')
-
-
-@dataclass
-class Kind:
-    """One activation: its name, its function and slope, from x and its parameter; the parameter's usual value."""
-
-    name: str
-    formula: str
-    function: object
-    slope: object
-    parameter: float = 1.0
-    words: tuple = ()  # parts of the names that the parameter goes by
-
-
-def _sigmoid(x):
-    return 1 / (1 + np.exp(-x))
-
-
-KINDS = [  # the first whose name is in that of the class; LeakyReLU before ReLU before ELU
-    Kind('leaky', 'max(X, 0) + slope · min(X, 0)', lambda x, a: np.where(x > 0, x, a * x),
-         lambda x, a: np.where(x > 0, 1.0, a), 0.1, ('slope', 'alpha', 'leak')),
-    Kind('selu', 'SELU(X)', lambda x, a: 1.0507009873554805 * np.where(x > 0, x, 1.6732632423543772 * np.expm1(x)),
-         lambda x, a: 1.0507009873554805 * np.where(x > 0, 1.0, 1.6732632423543772 * np.exp(x))),
-    Kind('relu', 'max(X, 0)', lambda x, a: np.maximum(x, 0), lambda x, a: np.where(x > 0, 1.0, 0.0)),
-    Kind('elu', 'X where X > 0, α (exp(X) − 1) elsewhere', lambda x, a: np.where(x > 0, x, a * np.expm1(x)),
-         lambda x, a: np.where(x > 0, 1.0, a * np.exp(x)), 1.0, ('alpha',)),
-    Kind('sigmoid', '1 / (1 + exp(−X))', lambda x, a: _sigmoid(x), lambda x, a: _sigmoid(x) * (1 - _sigmoid(x))),
-    Kind('tanh', 'tanh(X)', lambda x, a: np.tanh(x), lambda x, a: 1 - np.tanh(x) ** 2),
-    Kind('softplus', 'log(1 + exp(X))', lambda x, a: np.log1p(np.exp(x)), lambda x, a: _sigmoid(x)),
-]
-NOT_BY_NAME = ('gelu', 'celu', 'prelu', 'rrelu', 'relu6', 'crelu')  # judged by its own forward only
 
 
 @dataclass
@@ -62,7 +33,7 @@ class Activation:
         if value is not None and self.parameter:
             keywords[self.parameter] = value
         answer = session.ask('new', module='modules', name=self.cls, args=[], kwargs=keywords)
-        return Thing(session, answer['made'], self.cls)
+        return RemoteObject(session, answer['made'], self.cls)
 
 
 def candidates(classes):
@@ -73,28 +44,21 @@ def candidates(classes):
             and not any(word in name.lower().replace('_', '') for word in NO_ACTIVATIONS)]
 
 
-def kind_of(name):
-    lower = name.lower().replace('_', '')
-    if any(word in lower for word in NOT_BY_NAME):
-        return None
-    return next((kind for kind in KINDS if kind.name in lower), None)
-
-
 def judge(context):
     source, session = context.modules, context.session
     names = candidates(session.classes('modules'))
     stubs = [name for name in names if source.is_stub(name, 'forward', 'backward')]
     names = [name for name in names if name not in stubs]
     if not names:
-        return context.skip(PART, 'stub' if stubs else 'missing')
+        return context.skip(PART, NOT_IMPLEMENTED if stubs else MISSING)
     for name in stubs:
-        context.remark(PART, f'{name} is a stub; other activations are there.')
+        context.note(PART, f'{name} is not implemented; other activations are implemented.')
     for name in names:
         _judge_one(context, name)
     if context.activations:
         session.met('activation ' + ', '.join(context.activations))
-    elif not context.findings.of(PART, 'wrong'):
-        context.skip(PART, 'missing')
+    elif not context.findings.of(PART, INCORRECT):
+        context.skip(PART, MISSING)
 
 
 def _keywords(context, name, kind):
@@ -116,31 +80,32 @@ def _keywords(context, name, kind):
 def _judge_one(context, name):
     kind = kind_of(name)
     activation = Activation(name, kind, *_keywords(context, name, kind))
-    before = len(context.findings.of(PART, 'wrong'))
+    before = len(context.findings.of(PART, INCORRECT))
     probe = attempt(lambda: activation.make(context.session).array('forward', np.array([[-1.0, 2.0], [0.5, -0.3]])))
-    if isinstance(probe, Failed) and probe.kind in ('TypeError', 'NotImplementedError', 'AttributeError') and not kind:
+    if isinstance(probe, SolutionError) and probe.kind in ('TypeError', 'NotImplementedError',
+        'AttributeError') and not kind:
         return  # a base or a container with other needs
     if not isinstance(probe, Exception) and not kind and not _is_elementwise(context, activation):
         return
     if kind and kind.name == 'leaky' and not activation.parameter and np.shape(probe) == (2, 2):
         activation.value = float(-probe[0, 0])  # a slope of its own choice
     context.activations[name] = activation
-    forward, backward = _trials(context, activation)
+    forward, backward = _cases(context, activation)
     what = f'{name}: ' if len(candidates(context.session.classes('modules'))) > 1 else ''
     place = context.modules.place
     formula = kind.formula if kind else "the slope of what forward computes"
-    tell(context, PART, f'{what}forward', forward, _forward_suspects(activation),
-         place(name, 'forward', r'where|max|exp|\[.*\]\s*=|return'), f'Y = {formula}', ['x'])
-    if not any(isinstance(trial.actual, Exception) for trial in forward):
-        tell(context, PART, f'{what}∂L/∂X, the gradient of the input,', backward, _backward_suspects(activation),
-             place(name, 'backward', r'where|dx|exp|\[.*\]\s*=|return'),
-             '∂L/∂X = ∂L/∂Y ∘ h′(X): the slope at the input of forward, element by element', ['x', 'D'])
-    wrong = context.findings.of(PART, 'wrong')[before:]
+    check(context, PART, f'{what}forward', forward, _forward_mistakes(activation),
+          place(name, 'forward', r'where|max|exp|\[.*\]\s*=|return'), f'Y = {formula}', ['x'])
+    if not any(isinstance(case.actual, Exception) for case in forward):
+        check(context, PART, f'{what}∂L/∂X, the gradient of the input,', backward, _backward_mistakes(activation),
+              place(name, 'backward', r'where|dx|exp|\[.*\]\s*=|return'),
+              '∂L/∂X = ∂L/∂Y ∘ h′(X): the slope at the input of forward, element-wise', ['x', 'D'])
+    wrong = context.findings.of(PART, INCORRECT)[before:]
     if wrong and 'changed' in context.session.facts.get((name, 'forward'), ()):
         wrong[-1].cause = 'input changed in place'
         wrong[-1].text += ' forward changes its input in place, so that backward reads other numbers there.'
     if wrong:
-        activation.wrong = context.broken[name] = wrong[0].cause
+        activation.wrong = context.faulty[name] = wrong[0].cause
     else:
         _far_out(context, activation)
     cache(context, PART, name, lambda: activation.make(context.session), np.ones((4, 3)), np.ones((4, 3)))
@@ -158,7 +123,7 @@ def _is_elementwise(context, activation):
             and close(row, whole[1:2]) and close(column, whole[:, 2:3]))
 
 
-def _trials(context, activation):
+def _cases(context, activation):
     """Trials of forward and backward, the smallest first; the slope at exactly 0 may be any between its neighbours."""
     rng, kind, value = context.rng, activation.kind, activation.value
     inputs = [np.array([[-1.0, 2.0]]), np.array([[3.0, -2.0], [-1.0, 1.0], [2.0, -3.0]]), rng.normal(size=(7, 5)),
@@ -181,8 +146,8 @@ def _trials(context, activation):
                 allowed = at_zero & (dx / D >= np.minimum(low, high) - 1e-9) & (dx / D <= np.maximum(low, high) + 1e-9)
             slope = np.where(allowed, dx / D, slope)
         data = {'x': x, 'D': D, 'samples': len(x) + 1}
-        forward.append(Trial(data, y, expected))
-        backward.append(Trial(data, dx, D * slope, slack=0 if kind else 1e-5))
+        forward.append(Comparison(data, y, expected))
+        backward.append(Comparison(data, dx, D * slope, slack=0 if kind else 1e-5))
     return forward, backward
 
 
@@ -192,93 +157,93 @@ def _central_slope(context, activation, x):
     return np.zeros_like(x) if any(isinstance(end, Exception) for end in ends) else (ends[1] - ends[0]) / (2 * h)
 
 
-def _forward_suspects(activation):
+def _forward_mistakes(activation):
     a, kind = activation.value, activation.kind
-    suspects = [
-        Suspect('does nothing', 'gives back its input unchanged', lambda x, **_: x),
-        Suspect('sign', 'has the wrong sign', lambda x, **_: -kind.function(x, a)),
-        Suspect('wrong side', 'keeps the negative numbers in place of the positive',
+    mistakes = [
+        Mistake('does nothing', 'returns its input unchanged', lambda x, **_: x),
+        Mistake('sign', 'has the wrong sign', lambda x, **_: -kind.function(x, a)),
+        Mistake('wrong side', 'keeps the negative numbers instead of the positive',
                 lambda x, **_: np.where(x > 0, 0, x)),
-        Suspect('wrong side', 'has the two cases exchanged', lambda x, **_: -kind.function(-x, a)),
-        Suspect('absolute value', 'is |X|', lambda x, **_: np.abs(x)),
-        Suspect('mask in place of values', 'is the mask [X > 0], 0 or 1, in place of the values',
+        Mistake('wrong side', 'has the two cases exchanged', lambda x, **_: -kind.function(-x, a)),
+        Mistake('absolute value', 'is |X|', lambda x, **_: np.abs(x)),
+        Mistake('mask instead of values', 'is the mask [X > 0], 0 or 1, instead of the values',
                 lambda x, **_: (x > 0) * 1.0),
     ]
     if kind and kind.name == 'elu':
-        suspects += [
-            Suspect('α ignored', f'takes no notice of alpha = {a:g}', lambda x, **_: np.where(x > 0, x, np.expm1(x))),
-            Suspect('−1 forgotten', 'is α exp(X) for negative X: the −1 is missing',
+        mistakes += [
+            Mistake('α ignored', f'ignores alpha = {a:g}', lambda x, **_: np.where(x > 0, x, np.expm1(x))),
+            Mistake('−1 forgotten', 'is α exp(X) for negative X: the −1 is missing',
                     lambda x, **_: np.where(x > 0, x, a * np.exp(x))),
-            Suspect('α misplaced', 'is α exp(X) − 1 for negative X',
+            Mistake('α misplaced', 'is α exp(X) − 1 for negative X',
                     lambda x, **_: np.where(x > 0, x, a * np.exp(x) - 1)),
-            Suspect('α misplaced', 'is exp(α X) − 1 for negative X',
+            Mistake('α misplaced', 'is exp(α X) − 1 for negative X',
                     lambda x, **_: np.where(x > 0, x, np.expm1(a * x))),
-            Suspect('ReLU in place of ELU', 'is ReLU: 0 for negative X', lambda x, **_: np.maximum(x, 0)),
+            Mistake('ReLU instead of ELU', 'is ReLU: 0 for negative X', lambda x, **_: np.maximum(x, 0)),
         ]
     if kind and kind.name == 'leaky':
-        suspects += [
-            Suspect('slope missing', 'is ReLU: 0 for negative X, without the slope', lambda x, **_: np.maximum(x, 0)),
-            Suspect('slope not multiplied', 'is the slope itself for negative X', lambda x, **_: np.where(x > 0, x, a)),
-            Suspect('slope ignored', f'takes no notice of the slope {a:g} (0.01 in its place)',
+        mistakes += [
+            Mistake('slope missing', 'is ReLU: 0 for negative X, without the slope', lambda x, **_: np.maximum(x, 0)),
+            Mistake('slope not multiplied', 'is the slope itself for negative X', lambda x, **_: np.where(x > 0, x, a)),
+            Mistake('slope ignored', f'ignores the slope {a:g} (uses 0.01)',
                     lambda x, **_: np.where(x > 0, x, 0.01 * x)),
         ]
-    return suspects
+    return mistakes
 
 
-def _backward_suspects(activation):
+def _backward_mistakes(activation):
     a, kind = activation.value, activation.kind
-    suspects = [
-        Suspect('slope missing', 'is ∂L/∂Y itself: the slope h′(X) is missing', lambda D, **_: D)]
+    mistakes = [
+        Mistake('slope missing', 'is ∂L/∂Y itself: the slope h′(X) is missing', lambda D, **_: D)]
     if not kind:
-        return suspects
-    suspects += [
-        Suspect('∂L/∂Y left out', 'is the slope h′(X) alone: it is not multiplied with ∂L/∂Y',
+        return mistakes
+    mistakes += [
+        Mistake('∂L/∂Y left out', 'is the slope h′(X) alone: it is not multiplied by ∂L/∂Y',
                 lambda x, **_: kind.slope(x, a)),
-        Suspect('slope of ∂L/∂Y', 'takes the slope at ∂L/∂Y in place of the input',
+        Mistake('slope of ∂L/∂Y', 'takes the slope at ∂L/∂Y instead of the input',
                 lambda D, **_: D * kind.slope(D, a)),
-        Suspect('slope of ∂L/∂Y', 'is h(∂L/∂Y): the activation of the gradient, not its slope at the input',
+        Mistake('slope of ∂L/∂Y', 'is h(∂L/∂Y): the activation of the gradient, not its slope at the input',
                 lambda D, **_: kind.function(D, a)),
-        Suspect('slope at the output', 'takes the slope at the output in place of the input',
+        Mistake('slope at the output', 'takes the slope at the output instead of the input',
                 lambda x, D, **_: D * kind.slope(kind.function(x, a), a)),
-        Suspect('input in place of slope', 'multiplies with the input in place of the slope', lambda x, D, **_: D * x),
-        Suspect('output in place of slope', 'multiplies with the output in place of the slope',
+        Mistake('input instead of slope', 'multiplies by the input instead of the slope', lambda x, D, **_: D * x),
+        Mistake('output instead of slope', 'multiplies by the output instead of the slope',
                 lambda x, D, **_: D * kind.function(x, a)),
-        Suspect('wrong side', 'has the mask the wrong way round', lambda x, D, **_: D * kind.slope(-x, a)),
-        Suspect('sign', 'has the wrong sign', lambda x, D, **_: -D * kind.slope(x, a)),
-        Suspect('row sums of ∂L/∂Y', 'multiplies ∂L/∂Y with its own row sums; the slope is not in it',
+        Mistake('wrong side', 'has the mask inverted', lambda x, D, **_: D * kind.slope(-x, a)),
+        Mistake('sign', 'has the wrong sign', lambda x, D, **_: -D * kind.slope(x, a)),
+        Mistake('row sums of ∂L/∂Y', 'multiplies ∂L/∂Y with its own row sums; the slope is not in it',
                 lambda D, **_: D * D.sum(axis=1),
                 lambda D, **_: D * D.sum(axis=1, keepdims=True)),
-        Suspect('never filled', 'is zero', lambda x, **_: np.zeros_like(x)),
+        Mistake('never filled', 'is zero', lambda x, **_: np.zeros_like(x)),
     ]
     if kind.name in ('elu', 'leaky'):
-        suspects.insert(0, Suspect('slope missing for negative input', 'is that of ReLU: the slope for negative input '
+        mistakes.insert(0, Mistake('slope missing for negative input', 'is that of ReLU: the slope for negative input '
                                    'is missing', lambda x, D, **_: D * (x > 0)))
     if kind.name == 'elu':
-        suspects += [
-            Suspect('α ignored', 'has no alpha in its slope for negative input',
+        mistakes += [
+            Mistake('α ignored', 'has no alpha in its slope for negative input',
                     lambda x, D, **_: D * np.where(x > 0, 1, np.exp(x))),
-            Suspect('output in place of slope', 'takes the output for the slope for negative input: α (exp(X) − 1), '
+            Mistake('output instead of slope', 'takes the output for the slope for negative input: α (exp(X) − 1), '
                     'not α exp(X)', lambda x, D, **_: D * np.where(x > 0, 1, a * np.expm1(x))),
-            Suspect('α misplaced', 'adds 1 in place of alpha to the output',
+            Mistake('α misplaced', 'adds 1 instead of alpha to the output',
                     lambda x, D, **_: D * np.where(x > 0, 1, a * np.expm1(x) + 1)),
-            Suspect('∂L/∂Y left out', 'is not multiplied with ∂L/∂Y for negative input',
+            Mistake('∂L/∂Y left out', 'is not multiplied by ∂L/∂Y for negative input',
                     lambda x, D, **_: np.where(x > 0, D, a * np.exp(x))),
-            Suspect('∂L/∂Y left out', 'is not multiplied with ∂L/∂Y for positive input',
+            Mistake('∂L/∂Y left out', 'is not multiplied by ∂L/∂Y for positive input',
                     lambda x, D, **_: np.where(x > 0, 1, D * a * np.exp(x))),
-            Suspect('x not in the exponent', 'is alpha for negative input: exp(X) is missing',
+            Mistake('x not in the exponent', 'is alpha for negative input: exp(X) is missing',
                     lambda x, D, **_: D * np.where(x > 0, 1, a)),
         ]
     if kind.name == 'leaky':
-        suspects += [
-            Suspect('∂L/∂Y left out', 'is not multiplied with ∂L/∂Y for negative input',
+        mistakes += [
+            Mistake('∂L/∂Y left out', 'is not multiplied by ∂L/∂Y for negative input',
                     lambda x, D, **_: np.where(x > 0, D, a)),
-            Suspect('slope ignored', 'takes 0.01 for the slope', lambda x, D, **_: D * np.where(x > 0, 1, 0.01)),
+            Mistake('slope ignored', 'takes 0.01 for the slope', lambda x, D, **_: D * np.where(x > 0, 1, 0.01)),
         ]
-    return suspects
+    return mistakes
 
 
 def _far_out(context, activation):
-    """Numbers as large as ±1e4: a remark."""
+    """Numbers as large as ±1e4:a note."""
     if not activation.kind:
         return
     x = np.array([[1e4, -1e4, 800.0, -800.0]])
@@ -286,5 +251,5 @@ def _far_out(context, activation):
         expected = activation.kind.function(x, activation.value)
     out = attempt(lambda: activation.make(context.session).array('forward', x))
     if np.isfinite(expected).all() and (isinstance(out, Exception) or not close(out, expected)):
-        got = out if isinstance(out, (Failed, Malformed)) else np.asarray(out).ravel().tolist()
-        context.remark(PART, f'{activation.cls} gives {got} for 1e4, −1e4, 800, −800.', cause='overflow')
+        got = out if isinstance(out, (SolutionError, Malformed)) else np.asarray(out).ravel().tolist()
+        context.note(PART, f'{activation.cls} gives {got} for 1e4, −1e4, 800, −800.', cause='overflow')

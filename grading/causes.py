@@ -1,6 +1,6 @@
 """What came out compared with what should have, and the mistake that explains the difference: tried, not guessed.
 
-A cause is named where its formula gives, in every trial, what the solution gave. The trials differ in all their
+A cause is named where its formula gives, in every case, what the solution gave. The cases differ in all their
 sizes, so that two mistakes with the same result in one differ in another.
 """
 
@@ -8,15 +8,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from grading.remote import Failed
+from grading.remote import SolutionError
 
 TOLERANCE = 1e-6  # relative; far above rounding in float64, and below any mistake
 TOLERANCE_FLOAT32 = 2e-4
 
 
 @dataclass
-class Trial:
-    """inputs: name → array or number, the smallest trial first; actual: what came out, an array or the exception."""
+class Comparison:
+    """inputs: name → array or number, the smallest case first; actual: what came out, an array or the exception."""
 
     inputs: dict
     actual: object
@@ -29,11 +29,14 @@ class Trial:
         return isinstance(self.actual, Exception) or not close(self.actual, self.expected, self.slack)
 
 
-class Suspect:
-    """A known mistake: what it is called, how it is said, and the results that it has, from the inputs of a trial."""
+class Mistake:
+    """A known mistake: its name, the sentence about it, and the results that it gives for the inputs of a case.
 
-    def __init__(self, cause, text, *formulas):
-        self.cause, self.text, self.formulas = cause, text, formulas
+    fused: it is no error if softmax and cross-entropy are one step (see consequences.py).
+    """
+
+    def __init__(self, cause, text, *formulas, fused=False):
+        self.cause, self.text, self.formulas, self.fused = cause, text, formulas, fused
 
 
 def tolerance_of(array):
@@ -50,24 +53,24 @@ def close(actual, expected, slack=0, tolerance=None):
     return bool((np.abs(actual.astype(np.float64) - expected) <= tolerance * scale + slack).all())
 
 
-def explain(trials, suspects):
-    """The suspect whose formula gives what came out in all trials in which an array came out, or None."""
-    with_values = [trial for trial in trials if not isinstance(trial.actual, Exception)]
-    if not any(trial.failed for trial in with_values):
+def explain(cases, mistakes):
+    """The mistake whose formula gives what came out in all cases in which an array came out, or None."""
+    with_values = [case for case in cases if not isinstance(case.actual, Exception)]
+    if not any(case.failed for case in with_values):
         return None
-    for suspect in suspects:
-        if any(all(_explains(formula, trial) for trial in with_values) for formula in suspect.formulas):
-            return suspect
+    for mistake in mistakes:
+        if any(all(_explains(formula, case) for case in with_values) for formula in mistake.formulas):
+            return mistake
     return None
 
 
-def _explains(formula, trial):
+def _explains(formula, case):
     try:
         with np.errstate(all='ignore'):
-            value = np.asarray(formula(**trial.inputs))
+            value = np.asarray(formula(**case.inputs))
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
         return False
-    actual = np.asarray(trial.actual)
+    actual = np.asarray(case.actual)
     if value.shape != actual.shape and np.squeeze(value).shape != np.squeeze(actual).shape:
         return False
     value = value.reshape(actual.shape)
@@ -75,55 +78,55 @@ def _explains(formula, trial):
         return bool(np.array_equal(np.isfinite(value), np.isfinite(actual)))
     if not np.isfinite(value).all():
         return False
-    scale = max(np.abs(value).max(initial=0), np.abs(trial.expected).max(initial=0), 1e-3)
-    relative = np.max(trial.slack) / max(np.abs(trial.expected).max(initial=0), 1e-3)  # an epsilon moves it as much
+    scale = max(np.abs(value).max(initial=0), np.abs(case.expected).max(initial=0), 1e-3)
+    relative = np.max(case.slack) / max(np.abs(case.expected).max(initial=0), 1e-3)  # an epsilon moves it as much
     tolerance = 10 * tolerance_of(actual) + 2 * relative
     return bool(np.abs(value - actual).max(initial=0) <= tolerance * scale)
 
 
-def penalty(trials, name):
-    """λ where `λ · inputs[name]` was added in every trial, with the divisor that makes it one number: (λ, text)."""
-    usable = [trial for trial in trials if not isinstance(trial.actual, Exception)
-              and np.shape(trial.actual) == np.shape(trial.expected)]
+def penalty(cases, name):
+    """λ where `λ · inputs[name]` was added in every case, with the divisor that makes it one number: (λ, text)."""
+    usable = [case for case in cases if not isinstance(case.actual, Exception)
+              and np.shape(case.actual) == np.shape(case.expected)]
     if not usable:
         return None
     found = []
-    for trial in usable:
-        parameter = trial.inputs[name]
-        rest = np.asarray(trial.actual) - trial.expected
+    for case in usable:
+        parameter = case.inputs[name]
+        rest = np.asarray(case.actual) - case.expected
         factor = float((rest * parameter).sum() / (parameter * parameter).sum())
         if abs(factor) < 1e-12 or np.abs(rest - factor * parameter).max() > 1e-6 * max(np.abs(rest).max(), 1e-12):
             return None
         found.append(factor)
     for divisor, text in (('', ''), ('/S', ' / S')):
-        factors = [factor * (len(trial.inputs['x']) if divisor else 1) for factor, trial in zip(found, usable)]
+        factors = [factor * (len(case.inputs['x']) if divisor else 1) for factor, case in zip(found, usable)]
         if max(factors) - min(factors) <= 1e-6 * max(abs(factor) for factor in factors):
             return float(f'{np.mean(factors):.4g}'), text
     return None
 
 
-def first_failure(trials):
-    return next((trial for trial in trials if trial.failed), None)
+def first_failure(cases):
+    return next((case for case in cases if case.failed), None)
 
 
-def exceptions(trials):
-    """The exceptions in these trials, each once, with the labels of the trials."""
+def exceptions(cases):
+    """The exceptions in these cases, each once, with the labels of the cases."""
     found = {}
-    for trial in trials:
-        if isinstance(trial.actual, Exception):
-            found.setdefault(str(trial.actual), (trial.actual, []))[1].append(trial.label)
+    for case in cases:
+        if isinstance(case.actual, Exception):
+            found.setdefault(str(case.actual), (case.actual, []))[1].append(case.label)
     return list(found.values())
 
 
-def only_batch_of_one(trials):
-    """Do just the trials with a single sample fail?"""
-    ones = [trial for trial in trials if trial.inputs.get('samples') == 1]
-    return bool(ones) and all(trial.failed == (trial.inputs.get('samples') == 1) for trial in trials)
+def only_batch_of_one(cases):
+    """Do just the cases with a single sample fail?"""
+    ones = [case for case in cases if case.inputs.get('samples') == 1]
+    return bool(ones) and all(case.failed == (case.inputs.get('samples') == 1) for case in cases)
 
 
 def show(name, value):
     """An array in a line or some, as a student writes it."""
-    if isinstance(value, Failed):
+    if isinstance(value, SolutionError):
         return f'{name} raised {value}'
     if isinstance(value, Exception):
         return f'{name}: {value}'
@@ -136,4 +139,4 @@ def show(name, value):
 
 
 def _number(value):
-    return f'{float(value) + 0.0:.5g}'  # 0 in place of -0
+    return f'{float(value) + 0.0:.5g}'  # 0 instead of -0

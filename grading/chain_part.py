@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from grading.causes import Trial
-from grading.cross_entropy_part import MAX_EPSILON
-from grading.softmax_part import SIZES, softmax
-from grading.telling import attempt, tell
+from grading.causes import Comparison
+from grading.formulas import MAX_EPSILON, softmax
+from grading.softmax_part import SIZES
+from grading.telling import attempt, check
 
 
 def judge(context):
@@ -15,7 +15,7 @@ def judge(context):
         status = context.findings.status.get(other)
         if status:
             return context.skip(part, status)
-    trials = []
+    cases = []
     for samples, classes in SIZES:
         logits = context.rng.normal(size=(samples, classes))
         labels = (np.arange(samples) + classes - 1) % classes
@@ -29,17 +29,15 @@ def judge(context):
             return first.array('backward', second.array('backward', probabilities, targets))
 
         slack = 3 * min(context.epsilon, MAX_EPSILON) / (y * T).sum(axis=1).min() / samples
-        trials.append(Trial({'logits': logits, 'labels': labels}, attempt(chain), (y - T) / samples, slack=slack))
-    if not any(trial.failed for trial in trials):
-        if any(finding.cause == 'one-hot width' for finding in context.findings.of('cross_entropy', 'wrong')):
-            context.wrong(part, 'Wrong in the batches in which cross-entropy is (see there).', cause='follows')
+        cases.append(Comparison({'logits': logits, 'labels': labels}, attempt(chain), (y - T) / samples, slack=slack))
+    if not any(case.failed for case in cases):
+        if context.one_hot_width:
+            context.inherited[part] = ['cross-entropy']
         return
-    guilty = [name for name, cls in (('softmax', 'SoftMaxModule'), ('cross-entropy', 'CrossEntropyModule'))
-              if cls in context.broken]
-    if guilty:
-        context.wrong(part, f'Wrong only since {" and ".join(guilty)} {"is" if len(guilty) == 1 else "are"} '
-                            '(see there).'
-                      + (' Softmax is differentiated twice.' if context.fused else ''), cause='follows')
+    sources = [name for name, cls in (('softmax', 'SoftMaxModule'), ('cross-entropy', 'CrossEntropyModule'))
+               if cls in context.faulty]
+    if sources:
+        context.inherited[part] = sources
         return
-    tell(context, part, 'the gradient of the logits', trials, shown=['logits', 'labels'],
-         hint='it is (Y − T)/S; each of the two is right by itself, so look for what they share')
+    check(context, part, 'the gradient of the logits', cases, shown=['logits', 'labels'],
+          hint='it is (Y − T)/S; each of the two is correct by itself, so look for what they share')

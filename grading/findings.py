@@ -10,28 +10,46 @@ TITLES = {
     'softmax_cross_entropy': 'softmax and cross-entropy in a row', 'mlp': 'NumPy MLP', 'pytorch': 'PyTorch MLP',
     'training': 'training scripts',
 }
-CORRECT, DEVIATES, INCORRECT = 'right', 'departs', 'wrong'
-NOT_IMPLEMENTED, MISSING, NOT_GRADED = 'stub', 'missing', 'not judged'
+CORRECT, DEVIATES, INCORRECT = 'correct', 'deviates', 'incorrect'
+NOT_IMPLEMENTED, MISSING, NOT_GRADED = 'not implemented', 'missing', 'not graded'
 VERDICTS = [CORRECT, DEVIATES, INCORRECT, NOT_IMPLEMENTED, MISSING, NOT_GRADED]
-NOTE = 'remark'
-# wrong: a forward or a gradient is not what the mathematics says, on an input that the assignment allows.
-# departs: the assignment asks for it, it isn't so, and what the net computes is right all the same.
-# remark: beyond the assignment.
+# A finding is `incorrect` if a forward or a gradient differs from the mathematics on an input that the assignment
+# allows, `deviates` if the assignment asks for something else although the results are correct, and a `note` if it is
+# beyond the assignment.
+NOTE = 'note'
 KINDS = [INCORRECT, DEVIATES, NOTE]
 OK = (CORRECT, DEVIATES)
+INHERITED = 'inherited'  # the cause of a finding: the part is incorrect only because another is, and this was tried
+BLOCKED = 'blocked'  # the same if it could not be tried
+
+
+@dataclass(frozen=True)
+class Place:
+    """A line of a file. The default is no place, and false."""
+
+    file: str = ''
+    line: int = 0
+
+    def __bool__(self):
+        return bool(self.file)
+
+    def __str__(self):
+        return f'{self.file}, line {self.line}' if self else ''
 
 
 @dataclass
 class Finding:
-    """text: one or two sentences; cause: the name of the mistake in a word or two, the same for all solutions that
-    made it; place: file and line; example: lines that show the smallest case; hint: what to look at; quote: the line
-    at the place, as it stands in the file."""
+    """What was found about a part.
+
+    text: one or two sentences; cause: the mistake in a few words, the same for all solutions that made it; example:
+    lines that show the smallest case; hint: what to look at; quote: the line at the place, as it is in the file.
+    """
 
     part: str
     kind: str
     text: str
     cause: str = ''
-    place: str = ''
+    place: Place = Place()
     example: str = ''
     hint: str = ''
     quote: str = ''
@@ -39,17 +57,19 @@ class Finding:
 
 @dataclass
 class Findings:
-    """status: part → missing, stub or not judged, where it could not be judged."""
+    """status: part → its verdict, if this does not follow from findings; reasons: part → why."""
 
     found: list = field(default_factory=list)
     status: dict = field(default_factory=dict)
-    reasons: dict = field(default_factory=dict)  # part → why it has its status
+    reasons: dict = field(default_factory=dict)
 
     def add(self, part, kind, text, **more):
-        """Identical messages are merged."""
+        """Add a finding, unless the same was said before → the finding."""
         finding = Finding(part, kind, text, **more)
-        if all((finding.part, finding.text) != (other.part, other.text) for other in self.found):
+        same = next((other for other in self.found if (other.part, other.text) == (part, text)), None)
+        if same is None:
             self.found.append(finding)
+        return same or finding
 
     def of(self, part, kind=None):
         return [finding for finding in self.found if finding.part == part and kind in (None, finding.kind)]
@@ -57,17 +77,14 @@ class Findings:
     def verdict(self, part):
         if part in self.status:
             return self.status[part]
-        for kind in ('wrong', 'departs'):
-            if self.of(part, kind):
-                return kind
-        return 'right'
+        return next((kind for kind in (INCORRECT, DEVIATES) if self.of(part, kind)), CORRECT)
 
     def overall(self):
-        """The verdict on the solution: that of its NumPy half, which every edition of the assignment has."""
+        """The verdict on the NumPy parts, which every edition of the assignment has."""
         verdicts = [self.verdict(part) for part in CORE]
-        for verdict in ('missing', 'stub', 'not judged'):
+        for verdict in (MISSING, NOT_IMPLEMENTED, NOT_GRADED):
             if set(verdicts) == {verdict}:
                 return verdict
         if not set(verdicts) <= set(OK):
-            return 'wrong'
-        return 'departs' if 'departs' in verdicts else 'right'
+            return INCORRECT
+        return DEVIATES if DEVIATES in verdicts else CORRECT

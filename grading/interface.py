@@ -6,7 +6,8 @@ value by their name.
 
 import numpy as np
 
-from grading.remote import Failed, Ref
+from grading.findings import Place
+from grading.remote import SolutionError, Ref
 
 REQUIRED = {  # values of parameters without a default, by a part of their name
     'alpha': 0.7, 'slope': 0.1, 'leak': 0.1, 'negative': 0.1, 'bias': True, 'batch_norm': False, 'dropout': 0.0,
@@ -18,7 +19,7 @@ REQUIRED = {  # values of parameters without a default, by a part of their name
 class Malformed(Exception):
     """The solution answered, but not with what the assignment asks for; the message says what it was."""
 
-    place = ''  # where Failed has one
+    place = Place()
 
 
 class Session:
@@ -57,25 +58,25 @@ class Session:
         self.process = None
 
     def require(self, module):
-        """Import a file of the solution, once. Raises Failed, as often as it is asked for."""
+        """Import a file of the solution, once. Raises SolutionError, as often as it is asked for."""
         self.be_there()
         if module not in self.imported:
             try:
                 self.process.ask('import_module', name=module, timeout=max(60, self.server.timeout))
                 self.imported[module] = None
-            except Failed as failed:
+            except SolutionError as failed:
                 self.imported[module] = failed
         if self.imported[module]:
             raise self.imported[module]
 
     def new(self, module, cls, args):
-        """Make an object with these arguments and a value for each further one that has no default → Thing."""
+        """Make an object with these arguments and a value for each further one that has no default → RemoteObject."""
         self.require(module)
         kwargs = self.further(module, cls, len(args))
         answer = self.ask('new', module=module, name=cls, args=list(args), kwargs=kwargs)
         if answer['changed']:
             self.note(cls, '__init__', 'changed')
-        return Thing(self, answer['made'], cls)
+        return RemoteObject(self, answer['made'], cls)
 
     def further(self, module, cls, given):
         kwargs = {}
@@ -90,7 +91,7 @@ class Session:
         if (module, name) not in self.signatures:
             try:
                 self.signatures[module, name] = self.ask('signature', module=module, name=name)
-            except Failed:
+            except SolutionError:
                 self.signatures[module, name] = []
         return self.signatures[module, name]
 
@@ -105,7 +106,7 @@ class Session:
         self.facts.setdefault((cls, method), set()).add(fact)
 
 
-class Thing:
+class RemoteObject:
     """An object in the process of the solution."""
 
     def __init__(self, session, ref, cls):
@@ -136,7 +137,7 @@ class Thing:
         """clear_cache, where it is there and works."""
         try:
             self.session.ask('call', target=self.ref, method='clear_cache', args=[])
-        except Failed:
+        except SolutionError:
             pass
 
 
@@ -176,7 +177,7 @@ def as_bias(array, size):
     return array.reshape(size) if array.size == size and array.ndim <= 2 else array
 
 
-class Linear(Thing):
+class Linear(RemoteObject):
     """A linear module of the solution; transposed: are its weights stored (M, N)?"""
 
     def __init__(self, session, ref, cls, keys, transposed, shape):
@@ -215,7 +216,7 @@ class LinearMaker:
         thing = session.new('modules', cls, [3, 2])
         try:
             params = thing.get('params')
-        except Failed as failed:
+        except SolutionError as failed:
             raise Malformed(f'it has no dict params: {failed}') from failed
         if not isinstance(params, dict):
             raise Malformed(f'params is {describe_value(params)}, no dict')
@@ -246,7 +247,7 @@ class LinearMaker:
 
     def around(self, ref, shape=None):
         """A linear module that is there already, in an MLP."""
-        thing = Thing(self.session, ref, self.cls)
+        thing = RemoteObject(self.session, ref, self.cls)
         if shape is None:
             weight = as_array(thing.get('params', [self.keys['weight']]), 'a weight in the MLP is')
             if weight.ndim != 2:

@@ -1,15 +1,15 @@
-"""One solution, judged part by part: its files as text, its classes in a process of their own."""
+"""One solution, graded part by part: its files as text, its classes in a process of their own."""
 
 import importlib.util
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from grading import (activation_part, chain_part, cross_entropy_part, linear_part, mlp_part, pytorch_part, sandbox,
-                     softmax_part, training_part)
-from grading.findings import BESIDE, CORE, Findings
+from grading import (activation_part, chain_part, consequences, cross_entropy_part, linear_part, mlp_part, pytorch_part,
+                     sandbox, softmax_part, training_part)
+from grading.findings import BESIDE, CORE, INCORRECT, MISSING, NOT_GRADED, Findings
 from grading.interface import Malformed, Session
-from grading.remote import Failed, Gone, NoServer
+from grading.remote import NoServer, SolutionEnded, SolutionError
 from grading.source import Source, libraries
 from grading.telling import Context
 
@@ -47,7 +47,7 @@ def locate(folder):
 
 
 def judge(server, folder, given=None, tell=lambda part, findings: None):
-    """Judge the solution in a folder; tell(part, findings) is called as each part is done; given: its name."""
+    """Grade the solution in a folder → Judgement. given: its name; tell: called with each part and the findings."""
     start = time.monotonic()
     judgement = Judgement(str(given or folder), protection=sandbox.protection(server.bubblewrap))
     findings, folder = judgement.findings, locate(folder)
@@ -57,18 +57,17 @@ def judge(server, folder, given=None, tell=lambda part, findings: None):
     context = Context(session, findings, sources['modules'], sources['mlp_numpy'])
     try:
         usable = _modules_can_be_used(context)
-        waiting = []  # parts whose verdict hangs on that of the MLP, see mlp_part
+        if usable:
+            for part in CORE:
+                _judge_part(context, part, JUDGES[part])
+            _judge_part(context, 'mlp', consequences.decide)
+            for judge_more in context.later:
+                _judge_part(context, 'mlp', judge_more)
         for part in CORE:
-            if part not in findings.status and not findings.of(part, 'wrong') and usable:
-                _judge_part(context, part)
-            waiting.append(part)
-            if part == 'mlp' or not any(findings.of(other, 'wrong') for other in waiting):
-                for other in waiting:
-                    tell(other, findings)
-                waiting = []
+            tell(part, findings)
         session.close()
         if usable:
-            _remarks(context)
+            _notes(context)
         session.preload = libraries(folder, FILES)
         _beside(context, sources, has_torch)
         for part in BESIDE:
@@ -76,75 +75,79 @@ def judge(server, folder, given=None, tell=lambda part, findings: None):
     finally:
         session.close()
     for finding in findings.found:
-        finding.quote = next((quote for source in sources.values() if (quote := source.quote(finding.place))), '')
+        finding.quote = _quote(finding.place, folder)
     judgement.interface = session.interface
     judgement.seconds = time.monotonic() - start
     return judgement
 
 
+def _quote(place, folder):
+    """The line at a place, as it is in the file."""
+    return Source(folder / place.file).line(place.line) if place else ''
+
+
 def _beside(context, sources, has_torch):
-    """The PyTorch MLP and the training scripts; where one can't be asked to the end, it is not judged, never wrong."""
+    """The PyTorch MLP and the training scripts; what cannot be graded to the end is not graded, and never incorrect."""
     for part, run in (('pytorch', lambda: pytorch_part.judge(context, sources['mlp_pytorch'], has_torch)),
                       ('training', lambda: training_part.judge(context, sources, has_torch))):
+        context.begin(part)
         try:
             run()
         except NoServer:
             raise
         except Exception as error:  # see _judge_part
-            context.skip(part, 'not judged', f'it could not be asked to the end: {error}')
+            context.skip(part, NOT_GRADED, f'it could not be graded to the end: {error}')
 
 
-def _judge_part(context, part):
+def _judge_part(context, part, judge_it):
     cls = CLASSES.get(part)
     if cls and cls not in context.names:
-        return context.skip(part, 'missing')
+        return context.skip(part, MISSING)
+    context.begin(part)
     try:
-        JUDGES[part](context)
-    except Gone as gone:
-        context.wrong(part, f'Could not be judged to the end: {gone}.', cause='no answer')
+        judge_it(context)
+    except SolutionEnded as gone:
+        context.incorrect(part, f'Could not be graded to the end: {gone}.', cause='no answer')
         context.session.restart()
-    except (Failed, Malformed) as error:
-        context.wrong(part, f'Could not be judged to the end: {error}.', cause='unexpected answer',
-                      place=getattr(error, 'place', ''))
+    except (SolutionError, Malformed) as error:
+        context.incorrect(part, f'Could not be graded to the end: {error}.', cause='unexpected answer',
+                          place=error.place)
     except NoServer:
         raise
     except Exception as error:  # a class of five hundred does not end with one solution that we did not foresee
-        context.skip(part, 'not judged', f'the checker itself failed, {type(error).__name__}: {error}')
+        context.skip(part, NOT_GRADED, f'the grader itself failed, {type(error).__name__}: {error}')
         context.session.restart()
 
 
 def _modules_can_be_used(context):
-    """Import modules.py; where that fails, one finding says so, and every part follows from it."""
+    """Import modules.py. If that fails, one finding or reason says so, and no part can be graded."""
     source = context.modules
     context.names = set()
     if not source.exists:
         for part in CORE:
-            context.skip(part, 'missing')
+            context.skip(part, MISSING)
         return False
-    problem, cause, place = source.problem, source.cause, ''
+    problem = source.problem
     if not problem:
         try:
             context.names = {name for name, *_ in context.session.classes('modules')}
-        except Failed as failed:
-            problem, cause, place = f'modules.py can not be imported: {failed}', 'can not be imported', failed.place
-        except Gone as gone:
-            problem, cause = f'the import of modules.py: {gone}', 'can not be imported'
-    if problem:
-        context.wrong('linear', f'{problem}.', cause=cause, place=place)
-        for part in CORE[1:]:
-            context.wrong(part, 'modules.py can not be used (see linear).', cause='inherited')
-        return False
-    return True
+            return True
+        except (SolutionError, SolutionEnded) as error:
+            context.incorrect('linear', f'modules.py cannot be imported: {error}.', cause='cannot be imported',
+                              place=error.place)
+    for part in CORE:
+        context.skip(part, NOT_GRADED if problem else INCORRECT, problem if part == CORE[0] else '')
+    return False
 
 
-def _remarks(context):
+def _notes(context):
     """What the calls did to their arguments and results, and prints."""
     part_of = {'LinearModule': 'linear', 'SoftMaxModule': 'softmax', 'CrossEntropyModule': 'cross_entropy',
                'MLP': 'mlp'}
-    words = {'changed': 'changes its argument in place', 'shares': 'gives back its argument, or a view of it',
-             'overwrote': 'gives back the same array as the call before, overwritten'}
+    words = {'changed': 'changes its argument in place', 'shares': 'returns its argument, or a view of it',
+             'overwrote': 'returns the array of the previous call, overwritten'}
     for (cls, method), facts in context.session.facts.items():
         for fact in sorted(facts):
-            context.remark(part_of.get(cls, 'activation'), f'{cls}.{method} {words[fact]}.', cause='in place')
+            context.note(part_of.get(cls, 'activation'), f'{cls}.{method} {words[fact]}.', cause='in place')
     if context.session.printed:
-        context.remark('mlp', f'Prints {context.session.printed} characters in these checks.', cause='prints')
+        context.note('mlp', f'Prints {context.session.printed} characters in these checks.', cause='prints')

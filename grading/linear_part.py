@@ -2,76 +2,78 @@
 
 import numpy as np
 
-from grading.causes import Suspect, Trial, close, explain, penalty, show
+from grading.causes import Comparison, Mistake, close, explain, penalty, show
 from grading.common_checks import cache, loops
+from grading.findings import INCORRECT, NOT_IMPLEMENTED
 from grading.interface import LinearMaker, Malformed, as_array, describe_value
-from grading.remote import Failed
-from grading.telling import attempt, hint_for, tell
+from grading.remote import SolutionError
+from grading.telling import attempt, check, hint_for
 
 PART = 'linear'
 SIZES = [(1, 2, 3), (2, 3, 2), (3, 4, 4), (7, 5, 4)]  # S, M, N: the smallest first; one batch of one, one square W
 
 FORWARD = [
-    Suspect('bias forgotten', 'has no bias in it', lambda x, W, **_: x @ W.T),
-    Suspect('transpose', 'is X W, without the transpose', lambda x, W, b, **_: x @ W + b),
-    Suspect('bias subtracted', 'subtracts the bias', lambda x, W, b, **_: x @ W.T - b),
-    Suspect('bias twice', 'adds the bias twice', lambda x, W, b, **_: x @ W.T + 2 * b),
-    Suspect('transposed result', 'is the transpose of what it should be', lambda x, W, b, **_: (x @ W.T + b).T),
-    Suspect('activation in the linear module', 'is max(X Wᵀ + b, 0): the activation is in it',
+    Mistake('bias forgotten', 'has no bias in it', lambda x, W, **_: x @ W.T),
+    Mistake('transpose', 'is X W, without the transpose', lambda x, W, b, **_: x @ W + b),
+    Mistake('bias subtracted', 'subtracts the bias', lambda x, W, b, **_: x @ W.T - b),
+    Mistake('bias twice', 'adds the bias twice', lambda x, W, b, **_: x @ W.T + 2 * b),
+    Mistake('transposed result', 'is the transpose of what it should be', lambda x, W, b, **_: (x @ W.T + b).T),
+    Mistake('activation in the linear module', 'is max(X Wᵀ + b, 0): the activation is in it',
             lambda x, W, b, **_: np.maximum(x @ W.T + b, 0)),
-    Suspect('scaled', 'is divided by the number of samples', lambda x, W, b, **_: (x @ W.T + b) / len(x)),
+    Mistake('scaled', 'is divided by the number of samples', lambda x, W, b, **_: (x @ W.T + b) / len(x)),
 ]
 WEIGHT = [
-    Suspect('mean in place of sum', 'is the mean over the batch in place of the sum: 1/S too small',
+    Mistake('mean instead of sum', 'is averaged over the batch instead of summed: too small by a factor of S',
             lambda x, D, **_: D.T @ x / len(x)),
-    Suspect('times S', 'is S times too large', lambda x, D, **_: D.T @ x * len(x)),
-    Suspect('transpose', 'is the transpose of what it should be', lambda x, D, **_: x.T @ D),
-    Suspect('sign', 'has the wrong sign', lambda x, D, **_: -D.T @ x),
-    Suspect('never filled', 'stays at zero: backward does not fill it', lambda W, **_: np.zeros_like(W)),
-    Suspect('counted twice', 'is twice what it should be', lambda x, D, **_: 2 * D.T @ x),
-    Suspect('output in place of input', 'is computed with the output of forward in place of its input',
+    Mistake('times S', 'is too large by a factor of S', lambda x, D, **_: D.T @ x * len(x)),
+    Mistake('transpose', 'is the transpose of what it should be', lambda x, D, **_: x.T @ D),
+    Mistake('sign', 'has the wrong sign', lambda x, D, **_: -D.T @ x),
+    Mistake('never filled', 'stays at zero: backward does not fill it', lambda W, **_: np.zeros_like(W)),
+    Mistake('counted twice', 'is twice what it should be', lambda x, D, **_: 2 * D.T @ x),
+    Mistake('output instead of input', 'is computed with the output of forward instead of its input',
             lambda x, W, b, D, **_: D.T @ (x @ W.T + b)),
-    Suspect('∂L/∂Y left out', 'is the sum of the inputs: ∂L/∂Y is not in it',
+    Mistake('∂L/∂Y left out', 'is the sum of the inputs: ∂L/∂Y is not in it',
             lambda x, W, **_: np.broadcast_to(x.sum(axis=0), W.shape), lambda x, **_: x.sum(axis=0)),
-    Suspect('sum before product', 'is the product of two sums over the batch, not the sum of the products',
+    Mistake('sum before product', 'is the product of two sums over the batch, not the sum of the products',
             lambda x, D, **_: np.outer(D.sum(axis=0), x.sum(axis=0))),
-    Suspect('sum before product', 'is the product of two means over the batch, not the sum of the products',
+    Mistake('sum before product', 'is the product of two means over the batch, not the sum of the products',
             lambda x, D, **_: np.outer(D.mean(axis=0), x.mean(axis=0))),
-    Suspect('only the last sample', 'has the last sample in it only', lambda x, D, **_: np.outer(D[-1], x[-1])),
-    Suspect('only the first sample', 'has the first sample in it only', lambda x, D, **_: np.outer(D[0], x[0])),
-    Suspect('no sum over the batch', 'is not summed over the batch', lambda x, D, **_: D[:, :, None] * x[:, None, :]),
+    Mistake('only the last sample', 'has the last sample in it only', lambda x, D, **_: np.outer(D[-1], x[-1])),
+    Mistake('only the first sample', 'has the first sample in it only', lambda x, D, **_: np.outer(D[0], x[0])),
+    Mistake('no sum over the batch', 'is not summed over the batch', lambda x, D, **_: D[:, :, None] * x[:, None, :]),
 ]
 BIAS = [
-    Suspect('mean in place of sum', 'is the mean over the batch in place of the sum: 1/S too small',
+    Mistake('mean instead of sum', 'is averaged over the batch instead of summed: too small by a factor of S',
             lambda D, **_: D.mean(axis=0)),
-    Suspect('no sum over the batch', 'is ∂L/∂Y itself: the sum over the batch is missing', lambda D, **_: D, lambda D, **_: D.T),
-    Suspect('∂L/∂Y left out', 'is all ones, whatever ∂L/∂Y is', lambda b, **_: np.ones_like(b)),
-    Suspect('∂L/∂Y left out', 'is the number of samples, whatever ∂L/∂Y is',
+    Mistake('no sum over the batch', 'is ∂L/∂Y itself: the sum over the batch is missing', lambda D, **_: D, lambda D,
+            **_: D.T),
+    Mistake('∂L/∂Y left out', 'is all ones, whatever ∂L/∂Y is', lambda b, **_: np.ones_like(b)),
+    Mistake('∂L/∂Y left out', 'is the number of samples, whatever ∂L/∂Y is',
             lambda b, x, **_: np.full(b.shape, len(x))),
-    Suspect('never filled', 'stays at zero: backward does not fill it', lambda b, **_: np.zeros_like(b)),
-    Suspect('sign', 'has the wrong sign', lambda D, **_: -D.sum(axis=0)),
-    Suspect('times S', 'is S times too large', lambda D, **_: D.sum(axis=0) * len(D)),
-    Suspect('wrong axis', 'is summed over the units in place of the samples', lambda D, **_: D.sum(axis=1)),
-    Suspect('wrong axis', 'is the mean over the units in place of the sum over the samples',
+    Mistake('never filled', 'stays at zero: backward does not fill it', lambda b, **_: np.zeros_like(b)),
+    Mistake('sign', 'has the wrong sign', lambda D, **_: -D.sum(axis=0)),
+    Mistake('times S', 'is too large by a factor of S', lambda D, **_: D.sum(axis=0) * len(D)),
+    Mistake('wrong axis', 'is summed over the units instead of the samples', lambda D, **_: D.sum(axis=1)),
+    Mistake('wrong axis', 'is the mean over the units instead of the sum over the samples',
             lambda D, **_: D.mean(axis=1)),
-    Suspect('wrong axis', 'is the sum over samples and units', lambda b, D, **_: np.full(b.shape, D.sum()),
+    Mistake('wrong axis', 'is the sum over samples and units', lambda b, D, **_: np.full(b.shape, D.sum()),
             lambda D, **_: D.sum()),
-    Suspect('wrong axis', 'is the mean over samples and units', lambda D, **_: D.mean()),
-    Suspect('counted twice', 'is twice what it should be', lambda D, **_: 2 * D.sum(axis=0)),
-    Suspect('only the first sample', 'has the first sample in it only', lambda D, **_: D[0]),
-    Suspect('only the last sample', 'has the last sample in it only', lambda D, **_: D[-1]),
+    Mistake('wrong axis', 'is the mean over samples and units', lambda D, **_: D.mean()),
+    Mistake('counted twice', 'is twice what it should be', lambda D, **_: 2 * D.sum(axis=0)),
+    Mistake('only the first sample', 'has the first sample in it only', lambda D, **_: D[0]),
+    Mistake('only the last sample', 'has the last sample in it only', lambda D, **_: D[-1]),
 ]
 INPUT = [
-    Suspect('weights left out', 'is ∂L/∂Y itself: the weights are not in it', lambda D, **_: D),
-    Suspect('scaled', 'is divided by the number of samples', lambda W, D, **_: D @ W / len(D)),
-    Suspect('sign', 'has the wrong sign', lambda W, D, **_: -D @ W),
-    Suspect('transpose', 'has the weights transposed', lambda W, D, **_: D @ W.T),
-    Suspect('transposed result', 'is the transpose of what it should be', lambda W, D, **_: (D @ W).T),
-    Suspect('gradient in place of weights', 'has the gradient of the weights in it in place of the weights',
+    Mistake('weights left out', 'is ∂L/∂Y itself: the weights are not in it', lambda D, **_: D),
+    Mistake('scaled', 'is divided by the number of samples', lambda W, D, **_: D @ W / len(D)),
+    Mistake('sign', 'has the wrong sign', lambda W, D, **_: -D @ W),
+    Mistake('transpose', 'has the weights transposed', lambda W, D, **_: D @ W.T),
+    Mistake('transposed result', 'is the transpose of what it should be', lambda W, D, **_: (D @ W).T),
+    Mistake('gradient instead of weights', 'has the gradient of the weights in it instead of the weights',
             lambda x, D, **_: D @ (D.T @ x)),
-    Suspect('never filled', 'is zero', lambda x, **_: np.zeros_like(x)),
+    Mistake('never filled', 'is zero', lambda x, **_: np.zeros_like(x)),
 ]
-GRADIENTS = {  # name → the subject of the sentence, the formula, the suspects, where it is in the code, what to check
+GRADIENTS = {  # name → the subject of the sentence, the formula, the mistakes, where it is in the code, what to check
     'weight': ('∂L/∂W, the gradient of the weights,', WEIGHT, r"grads\b.*weight|weight.*=",
                '∂L/∂W = (∂L/∂Y)ᵀ X: a sum over the samples, of the shape of W'),
     'bias': ('∂L/∂b, the gradient of the bias,', BIAS, r"grads\b.*bias|bias.*=",
@@ -85,28 +87,28 @@ def judge(context):
     """All about LinearModule; leaves context.linear where it can be used for the MLP."""
     source, cls = context.modules, 'LinearModule'
     if source.is_stub(cls, 'forward', 'backward'):
-        return context.skip(PART, 'stub')
+        return context.skip(PART, NOT_IMPLEMENTED)
     try:
         maker = LinearMaker(context.session)
         maker.make(3, 2)
-    except (Failed, Malformed) as error:
-        context.broken[cls] = 'can not be built'
-        place = error.place if isinstance(error, Failed) else ''
-        return context.wrong(PART, f'{cls}(3, 2) can not be built: {error}.', cause='can not be built', place=place,
-                             hint=hint_for(error))
-    trials = {name: [] for name in ('y', 'weight', 'bias', 'x')}
+    except (SolutionError, Malformed) as error:
+        context.faulty[cls] = 'cannot be built'
+        return context.incorrect(PART, f'{cls}(3, 2) cannot be built: {error}.', cause='cannot be built',
+            place=error.place,
+                                 hint=hint_for(error))
+    cases = {name: [] for name in ('y', 'weight', 'bias', 'x')}
     for size in SIZES:
-        for name, trial in _one_size(context, maker, *size).items():
-            trials[name].append(trial)
+        for name, case in _one_size(context, maker, *size).items():
+            cases[name].append(case)
     context.linear = maker
-    _tell(context, cls, maker, trials)
+    _report(context, cls, maker, cases)
     _second_step(context, maker)
     _start(context, maker)
     cache(context, PART, cls, lambda: maker.make(3, 2), np.ones((4, 3)), np.ones((4, 2)))
     loops(context, PART, cls, ('forward', 'backward'))
-    faults = context.findings.of(PART, 'wrong')
+    faults = context.findings.of(PART, INCORRECT)
     if faults:
-        context.broken[cls] = faults[0].cause
+        context.faulty[cls] = faults[0].cause
 
 
 def _numbers(rng, shape, small):
@@ -130,42 +132,43 @@ def _one_size(context, maker, samples, in_features, out_features):
             answers['y'] = attempt(lambda: linear.array('forward', x))
             answers['x'] = attempt(lambda: linear.array('backward', D))
             for name in ('weight', 'bias'):
-                answers[name] = answers['x'] if isinstance(answers['x'], Failed) else attempt(
+                answers[name] = answers['x'] if isinstance(answers['x'], SolutionError) else attempt(
                     lambda name=name: linear.gradient(name))
     expected = {'y': x @ W.T + b, 'weight': D.T @ x, 'bias': D.sum(axis=0), 'x': D @ W}
     inputs = {'x': x, 'W': W, 'b': b, 'D': D, 'samples': samples}
-    return {name: Trial(inputs, answers[name], expected[name]) for name in answers}
+    return {name: Comparison(inputs, answers[name], expected[name]) for name in answers}
 
 
-def _tell(context, cls, maker, trials):
+def _report(context, cls, maker, cases):
     place = context.modules.place
-    tell(context, PART, 'forward', trials['y'], FORWARD, place(cls, 'forward', r'@|dot|matmul|einsum|return'),
-         'Y = X Wᵀ + b, of shape (S, N)', ['x', 'W', 'b'])
-    same = isinstance(trials['x'][-1].actual, Failed) and str(trials['x'][-1].actual)
-    if same and all(str(trials[name][-1].actual) == same for name in ('weight', 'bias')):
-        if isinstance(trials['y'][-1].actual, Failed):
+    check(context, PART, 'forward', cases['y'], FORWARD, place(cls, 'forward', r'@|dot|matmul|einsum|return'),
+          'Y = X Wᵀ + b, of shape (S, N)', ['x', 'W', 'b'])
+    same = isinstance(cases['x'][-1].actual, SolutionError) and str(cases['x'][-1].actual)
+    if same and all(str(cases[name][-1].actual) == same for name in ('weight', 'bias')):
+        if isinstance(cases['y'][-1].actual, SolutionError):
             return  # forward has not come to keep what backward needs, and is to be mended first
-        error = trials['x'][-1].actual
-        context.broken[cls] = 'backward raises'
+        error = cases['x'][-1].actual
+        context.faulty[cls] = 'backward raises'
         square, cause = _square(context, maker)
-        return context.wrong(PART, f'backward can not be computed: {error}.{square and f" {square}"}',
-                             cause=cause or f'raises {error.kind}', place=error.place,
-                             hint='∂L/∂W = (∂L/∂Y)ᵀ X, ∂L/∂b = Σ_s ∂L/∂Y_s, ∂L/∂X = ∂L/∂Y W')
-    for name, (what, suspects, pattern, hint) in GRADIENTS.items():
+        return context.incorrect(PART, f'backward cannot be computed: {error}.{square and f" {square}"}',
+                                 cause=cause or f'raises {error.kind}', place=error.place,
+                                 hint='∂L/∂W = (∂L/∂Y)ᵀ X, ∂L/∂b = Σ_s ∂L/∂Y_s, ∂L/∂X = ∂L/∂Y W')
+    for name, (what, mistakes, pattern, hint) in GRADIENTS.items():
         parameter = {'weight': 'W', 'bias': 'b'}.get(name)
-        found = parameter and any(trial.failed for trial in trials[name]) and penalty(trials[name], parameter)
+        found = parameter and any(case.failed for case in cases[name]) and penalty(cases[name], parameter)
         where = place(cls, 'backward', pattern)
         if found:
             factor, divisor = found
-            context.wrong(PART, f'{what} has {factor:g}{divisor} · {parameter} added: a regularization term '
-                          f'(λ = {factor:g}) that the loss does not have.', cause='regularization term', place=where,
-                          example=_example(trials[name]), hint=hint)
+            context.incorrect(PART, f'{what} has {factor:g}{divisor} · {parameter} added: a regularization term '
+                                    f'(λ = {factor:g}) that the loss does not have.', cause='regularization term',
+                              place=where,
+                              example=_example(cases[name]), hint=hint)
         else:
             shown = ['x', 'D'] if name == 'weight' else ['D'] if name == 'bias' else ['W', 'D']
-            tell(context, PART, what, trials[name], suspects, where, hint, shown)
+            check(context, PART, what, cases[name], mistakes, where, hint, shown)
 
 
-PRODUCTS = [Suspect('order of the product', f'is {words}: a product in the wrong order or with a wrong transpose',
+PRODUCTS = [Mistake('order of the product', f'is {words}: a product in the wrong order or with a wrong transpose',
                     formula)
             for words, formula in [
                 ('W ∂L/∂Y', lambda W, D, **_: W @ D), ('Wᵀ ∂L/∂Y', lambda W, D, **_: W.T @ D),
@@ -178,24 +181,24 @@ PRODUCTS = [Suspect('order of the product', f'is {words}: a product in the wrong
 
 def _square(context, maker):
     """Where backward can't be computed: what it computes where all sizes are the same, (in words, its cause)."""
-    trials = _one_size(context, maker, 4, 4, 4)
+    cases = _one_size(context, maker, 4, 4, 4)
     found, causes = [], []
     for name, symbol in (('x', '∂L/∂X'), ('weight', '∂L/∂W'), ('bias', '∂L/∂b')):
-        suspect = explain([trials[name]], GRADIENTS[name][1] + PRODUCTS)
-        if suspect:
-            found.append(f'{symbol} {suspect.text}')
-            causes.append(suspect.cause)
+        mistake = explain([cases[name]], GRADIENTS[name][1] + PRODUCTS)
+        if mistake:
+            found.append(f'{symbol} {mistake.text}')
+            causes.append(mistake.cause)
     return (f'With S = M = N = 4, where it runs: {"; ".join(found)}.', causes[0]) if found else ('', '')
 
 
-def _example(trials):
-    trial = next(trial for trial in trials if trial.failed)
-    return '\n'.join([show('came out', trial.actual), show('should be', trial.expected)])
+def _example(cases):
+    case = next(case for case in cases if case.failed)
+    return '\n'.join([show('got', case.actual), show('expected', case.expected)])
 
 
 def _second_step(context, maker):
     """After an update by hand, and after a batch of another size, forward and backward are those of the new numbers."""
-    if context.findings.of(PART, 'wrong'):
+    if context.findings.of(PART, INCORRECT):
         return
     rng = context.rng
     try:
@@ -219,23 +222,24 @@ def _second_step(context, maker):
             cleared = all(close(linear.gradient(name), grad) for name, grad in zip(('weight', 'bias'), expected))
             context.gradients_add_up = True
             if cleared:
-                context.remark(PART, 'Gradients are added up until clear_cache is called.')
+                context.note(PART, 'Gradients are added up until clear_cache is called.')
             else:
-                context.departs(PART, 'Gradients are added up from one backward to the next, and clear_cache does not '
-                                      'set them to zero: the training loop has to.', cause='gradients add up')
+                context.deviates(PART, 'Gradients are added up from one backward to the next, and clear_cache does not '
+                                       'set them to zero: the training loop has to.', cause='gradients add up')
         elif not replaced:
             came, should = next(pair for pair in zip(actual, expected) if not close(*pair))
-            context.wrong(PART, 'The gradients of a second backward, with another batch, are neither its own nor added '
-                                'to those of the first.', cause='second step',
-                          example=show('came out', came) + '\n' + show('should be', should))
+            context.incorrect(PART, 'The gradients of a second backward, with another batch, are neither its own nor '
+                                    'added '
+                                    'to those of the first.', cause='second step',
+                              example=show('got', came) + '\n' + show('expected', should))
         linear.set_parameters(W - 0.1, b + 0.1)
         out = linear.array('forward', x)
         if not close(out, x @ (W - 0.1).T + b + 0.1):
-            context.wrong(PART, 'After an update of the parameters forward still uses the old ones.',
-                          cause='old parameters')
-    except (Failed, Malformed) as error:
-        context.wrong(PART, f'A second step with a batch of another size fails: {error}.', cause='second step',
-                      place=getattr(error, 'place', ''))
+            context.incorrect(PART, 'After an update of the parameters forward still uses the old ones.',
+                              cause='old parameters')
+    except (SolutionError, Malformed) as error:
+        context.incorrect(PART, f'A second step with a batch of another size fails: {error}.', cause='second step',
+                          place=error.place)
 
 
 def _start(context, maker):
@@ -243,27 +247,28 @@ def _start(context, maker):
     try:
         linear = maker.make(5, 4)
         grads, params = linear.get('grads'), linear.get('params')
-    except Failed as failed:
-        return context.departs(PART, f'There is no dict grads before the first backward: {failed}.',
-                               cause='gradients at the start')
+    except SolutionError as failed:
+        return context.deviates(PART, f'There is no dict grads before the first backward: {failed}.',
+                                cause='gradients at the start')
     for name in ('weight', 'bias'):
         grad = grads.get(maker.keys[name]) if isinstance(grads, dict) else None
         shape = np.shape(params[maker.keys[name]])
         if not isinstance(grad, np.ndarray) or grad.shape != shape or grad.any():
             met = describe_value(grad) if not isinstance(grad, np.ndarray) or grad.shape != shape else 'not zero'
-            context.departs(PART, f'Before the first backward the gradient of the {name} is {met}; it should be zeros '
-                                  f'of shape {shape}.', cause='gradients at the start')
+            context.deviates(PART, f'Before the first backward the gradient of the {name} is {met}; it should be zeros '
+                                   f'of shape {shape}.', cause='gradients at the start')
     if np.any(params[maker.keys['bias']]):
-        context.departs(PART, 'The bias does not start at zero.', cause='initialization')
+        context.deviates(PART, 'The bias does not start at zero.', cause='initialization')
     try:
         linear.call('forward', np.ones((7, 5)))
         linear.call('backward', np.ones((7, 4)))
         after = as_array(linear.get('grads', [maker.keys['bias']]), 'grads is')
         bias = np.asarray(params[maker.keys['bias']])
         if after.size == 4 and after.shape != bias.shape:
-            context.departs(PART, f'The gradient of the bias has shape {after.shape}, the bias {bias.shape}: an update '
-                                  'in place may fail or spread it.', cause='shape of the bias gradient')
-    except (Failed, Malformed):
+            context.deviates(PART, f'The gradient of the bias has shape {after.shape}, the bias {bias.shape}: an '
+                                   'update '
+                                   'in place may fail or spread it.', cause='shape of the bias gradient')
+    except (SolutionError, Malformed):
         pass  # a fault of backward, told there
     _initialization(context, maker)
 
@@ -280,24 +285,26 @@ def _initialization(context, maker):
             context.session.ask('seed', number=4)
             other = maker.make(in_features, out_features, *arguments).parameter('weight')
             if weight.any() and np.array_equal(weight, other):
-                context.remark(PART, "The weights are the same whatever NumPy's seed is: the constructor seeds.")
+                context.note(PART, "The weights are the same whatever NumPy's seed is: the constructor seeds.")
         if maker.has_input_layer:
             _input_layer_changes_nothing_else(context, maker)
-    except (Failed, Malformed) as error:
-        return context.departs(PART, f'A layer of 400 inputs or one with input_layer can not be built: {error}.',
-                               cause='initialization')
+    except (SolutionError, Malformed) as error:
+        return context.deviates(PART, f'A layer of 400 inputs or one with input_layer cannot be built: {error}.',
+                                cause='initialization')
     near = {key: abs(value / np.sqrt(1 if key else 2) - 1) < 0.03 for key, value in found.items()}
     if not maker.has_input_layer and found[False] < 0.01:
-        context.departs(PART, f'The weights start with standard deviation {found[False] / 20:.2g}, as the course asked '
-                              'before it asked for Kaiming; LinearModule takes no input_layer.', cause='initialization')
+        context.deviates(PART, f'The weights start with standard deviation {found[False] / 20:.2g}, as the course '
+                               'asked '
+                               'before it asked for Kaiming; LinearModule takes no input_layer.',
+                         cause='initialization')
     elif not maker.has_input_layer:
-        context.departs(PART, f'LinearModule takes no input_layer; its weights start with {found[False]:.3f}/√M.',
-                        cause='initialization')
+        context.deviates(PART, f'LinearModule takes no input_layer; its weights start with {found[False]:.3f}/√M.',
+                         cause='initialization')
     elif not all(near.values()):
         ignored = abs(found[True] / found[False] - 1) < 0.03
-        context.departs(
+        context.deviates(
             PART, f'The weights start with standard deviation {found[False]:.3f}/√M, with input_layer=True '
-            f'{found[True]:.3f}/√M; Kaiming asks for 1.414/√M and 1/√M.'
+                  f'{found[True]:.3f}/√M; Kaiming asks for 1.414/√M and 1/√M.'
             + (' input_layer is ignored.' if ignored else ''), cause='initialization')
 
 
@@ -313,5 +320,6 @@ def _input_layer_changes_nothing_else(context, maker):
                and (isinstance(pair[0], Exception) or close(*pair) or np.array_equal(*pair, equal_nan=True))
                for pair in (outs, grads))
     if not same:
-        context.wrong(PART, 'With input_layer=True more than the initialization changes: forward or backward differ.',
-                      cause='input_layer')
+        context.incorrect(PART, 'With input_layer=True more than the initialization changes: forward or backward '
+                                'differ.',
+                          cause='input_layer')

@@ -4,9 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from grading.activation_part import kind_of
+from grading.formulas import kind_of, softmax, softmax_gradient
 from grading.interface import Malformed
-from grading.softmax_part import softmax, softmax_gradient
 from grading.telling import attempt
 
 INPUTS, CLASSES = 5, 3
@@ -57,7 +56,7 @@ class Reference:
         return found
 
     def variant(self, x, activation=True, last=False, softmaxes=1, first=False, function=None):
-        """The probabilities of a net that is put together in another way, with another activation perhaps."""
+        """The probabilities of a net that is assembled in another way, with another activation perhaps."""
         function = function or self.function
         for layer, (W, b) in enumerate(zip(self.weights, self.biases)):
             is_last = layer == len(self.weights) - 1
@@ -70,7 +69,7 @@ class Reference:
 
 
 def build(context, hidden, inputs=INPUTS):
-    """An MLP and what it is made of. Raises Failed or Malformed where it can't be built or isn't what was asked."""
+    """An MLP and what it is made of. Raises SolutionError or Malformed if it is not what was asked for."""
     session = context.session
     thing = session.new('mlp_numpy', 'MLP', [inputs, hidden, CLASSES])
     wanted = ['LinearModule', *context.activations]

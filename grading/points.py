@@ -5,12 +5,11 @@ import io
 import json
 from pathlib import Path
 
-from grading.findings import CORE, CORRECT, DEVIATES, INCORRECT, MISSING, NOT_GRADED, PARTS, TITLES
+from grading.findings import (BLOCKED, CORE, CORRECT, DEVIATES, INCORRECT, INHERITED, MISSING, NOT_GRADED, PARTS,
+                              TITLES)
 
 OVERRIDES = ['student', 'part', 'points', 'reason']
 LARGEST = 1e6  # points; a typing error otherwise
-FOLLOWS = ('follows', 'inherited')  # causes of findings: right but for another part, which was tried
-BLOCKED = 'blocked'  # the same where it could not be tried
 BUILT_ON = {'softmax_cross_entropy': ['softmax', 'cross_entropy'], 'mlp': ['linear', 'activation', 'softmax']}
 
 
@@ -71,7 +70,7 @@ def award(record, points, strict=False, decided=None):
     for part in PARTS:
         verdict, notes = record['parts'][part], [record['reasons'].get(part, '')]
         causes = {finding['cause'] for finding in errors(record) if finding['part'] == part}
-        if causes and causes <= {*FOLLOWS, BLOCKED}:
+        if causes and causes <= {INHERITED, BLOCKED}:
             score = None if BLOCKED in causes else points[part]
             notes.append(f'follows from {sources(record, part)}')
         elif verdict == NOT_GRADED or nothing and part in CORE:
@@ -96,7 +95,7 @@ def sources(record, part):
     """The numbers of the errors that a part follows from, in words: the first of each part that it is built on."""
     first = {}
     for number, finding in enumerate(errors(record), 1):
-        if finding['cause'] not in (*FOLLOWS, BLOCKED) and finding['part'] in BUILT_ON.get(part, ['linear']):
+        if finding['cause'] not in (INHERITED, BLOCKED) and finding['part'] in BUILT_ON.get(part, ['linear']):
             first.setdefault(finding['part'], str(number))
     *others, last = first.values() or ['another part']
     return f'{", ".join(others)} and {last}' if others else last

@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from grading.findings import MISSING, NOT_GRADED, NOT_IMPLEMENTED, Place
 from grading.interface import describe_value
-from grading.remote import Failed, Gone
+from grading.remote import SolutionEnded, SolutionError
 from grading.telling import attempt
 
 PART = 'pytorch'
@@ -14,38 +15,39 @@ NORM = 'BatchNorm'
 
 def judge(context, source, has_torch):
     if not source.exists:
-        return context.skip(PART, 'missing', 'no mlp_pytorch.py')
+        return context.skip(PART, MISSING, 'no mlp_pytorch.py')
     if source.problem:
-        return context.skip(PART, 'not judged', source.problem)
+        return context.skip(PART, NOT_GRADED, source.problem)
     if source.is_stub('MLP', '__init__', 'forward'):
-        return context.skip(PART, 'stub')
+        return context.skip(PART, NOT_IMPLEMENTED)
     if not has_torch:
-        return context.skip(PART, 'not judged', 'PyTorch is not installed here')
+        return context.skip(PART, NOT_GRADED, 'PyTorch is not installed here')
     session = context.session
     try:
         names = [name for name, *_ in session.classes('mlp_pytorch')]
-    except (Failed, Gone) as error:
-        return context.skip(PART, 'not judged', f'mlp_pytorch.py can not be imported: {error}')
+    except (SolutionError, SolutionEnded) as error:
+        return context.skip(PART, NOT_GRADED, f'mlp_pytorch.py cannot be imported: {error}')
     if 'MLP' not in names:
-        return context.skip(PART, 'missing', 'no class MLP in mlp_pytorch.py')
+        return context.skip(PART, MISSING, 'no class MLP in mlp_pytorch.py')
     try:
         session.ask('seed', number=1)
         model = session.new('mlp_pytorch', 'MLP', [INPUTS, list(HIDDEN), CLASSES])
         facts = session.ask('torch_facts', args=[model.ref])
         if not facts['module']:
-            return context.wrong(PART, 'MLP is no nn.Module: it should be class MLP(nn.Module), and call '
-                                       'super().__init__() first.', cause='no nn.Module')
+            return context.incorrect(PART, 'MLP is not an nn.Module: it should be class MLP(nn.Module), and call '
+                                           'super().__init__() first.', cause='no nn.Module')
         session.ask('torch_weights', args=[model.ref])
         x = context.rng.normal(size=(7, INPUTS)).astype(np.float32)
         trace = session.ask('torch_trace', args=[model.ref, x, False])
-    except (Failed, Gone) as error:
-        return context.skip(PART, 'not judged', f'{BUILT} can not be built or called: {error}')
+    except (SolutionError, SolutionEnded) as error:
+        return context.skip(PART, NOT_GRADED, f'{BUILT} cannot be built or called: {error}')
     asks_for_norm = 'use_batch_norm' in [name for name, *_ in session.signature('mlp_pytorch', 'MLP')]
     if not facts['parameters']:
-        return context.wrong(PART, 'The model has no parameters: nn.Module does not see layers in a Python list; in '
-                                   'nn.ModuleList or nn.Sequential it does.', cause='layers not registered')
+        return context.incorrect(PART, 'The model has no parameters: nn.Module does not see layers in a Python list; '
+                                       'in '
+                                       'nn.ModuleList or nn.Sequential it does.', cause='layers not registered')
     if not _linears(trace):
-        return context.skip(PART, 'not judged', 'the net has no nn.Linear that its forward passes')
+        return context.skip(PART, NOT_GRADED, 'the network has no nn.Linear that its forward passes')
     right_layers, linear = _layers(context, trace), False
     if right_layers:
         linear = _between(context, trace)
@@ -55,14 +57,14 @@ def judge(context, source, has_torch):
     has_norm = any(NORM in kind for kind, *_ in trace['passed'])
     if asks_for_norm:
         if has_norm:
-            context.wrong(PART, 'Forward passes batch normalization without use_batch_norm=True too.',
-                          cause='batch norm always')
+            context.incorrect(PART, 'Forward passes batch normalization without use_batch_norm=True too.',
+                              cause='batch norm always')
         _batch_norm(context, x, right_layers, linear)
         if facts['device']:
-            context.departs(PART, f'The property device {facts["device"]}.', cause='device')
+            context.deviates(PART, f'The property device {facts["device"]}.', cause='device')
     elif has_norm:
-        context.remark(PART, 'Forward passes batch normalization, which the assignment does not ask for.',
-                       cause='batch norm')
+        context.note(PART, 'Forward passes batch normalization, which the assignment does not ask for.',
+                     cause='batch norm')
 
 
 def _linears(trace):
@@ -71,13 +73,13 @@ def _linears(trace):
 
 
 def _layers(context, trace, how=''):
-    """Number and shapes of the linear layers. Returns whether the rest can be judged by what passes them."""
+    """Number and shapes of the linear layers. Returns whether the rest can be graded by what passes them."""
     sizes = [INPUTS, *HIDDEN, CLASSES]
     met, expected = ([f'{m}→{n}' for m, n in pairs] for pairs in (
         [(into.shape[-1], out.shape[-1]) for into, out in _linears(trace)], zip(sizes, sizes[1:])))
     if met != expected:
-        context.wrong(PART, f'{BUILT}{how} passes the linear layers {", ".join(met)}; it should be '
-                            f'{", ".join(expected)}.', cause='layer sizes')
+        context.incorrect(PART, f'{BUILT}{how} passes the linear layers {", ".join(met)}; it should be '
+                                f'{", ".join(expected)}.', cause='layer sizes')
     return met == expected
 
 
@@ -85,8 +87,9 @@ def _between(context, trace):
     pairs = _linears(trace)
     missing = [str(layer) for layer, ((_, out), (into, _)) in enumerate(zip(pairs, pairs[1:]), 1) if _close(out, into)]
     if missing:
-        context.wrong(PART, f'No activation stands behind linear layer{"s" * (len(missing) > 1)} '
-                            f'{" and ".join(missing)}: the next one gets the output as it is.', cause='no activation')
+        context.incorrect(PART, f'No activation follows linear layer{"s" * (len(missing) > 1)} '
+                                f'{" and ".join(missing)}: the next one gets the output as it is.',
+                          cause='no activation')
     return bool(missing)
 
 
@@ -95,29 +98,31 @@ def _behind_the_last(context, source, trace):
     if getattr(out, 'shape', None) != last.shape:
         shown = (f'a tensor of shape {out.shape}' if isinstance(out, np.ndarray) else
                  f'{len(out)} values' if isinstance(out, list) else describe_value(out))
-        return context.wrong(PART, f'Forward gives {shown} in place of logits of shape {last.shape}.',
-                             cause='shape of the output')
+        return context.incorrect(PART, f'Forward gives {shown} instead of logits of shape {last.shape}.',
+                                 cause='shape of the output')
     if _close(out, last):
         return
     exp = np.exp(last - last.max(axis=1, keepdims=True))
     probabilities = exp / exp.sum(axis=1, keepdims=True)
     if _close(out, probabilities):
-        context.wrong(PART, 'Forward gives probabilities, not logits: nn.CrossEntropyLoss takes the softmax itself, so '
-                            'it is taken twice.', cause='probabilities in place of logits', place=_softmax(source))
+        context.incorrect(PART, 'Forward gives probabilities, not logits: nn.CrossEntropyLoss takes the softmax '
+                                'itself, so '
+                                'it is taken twice.', cause='probabilities instead of logits', place=_softmax(source))
     elif _close(out, np.log(probabilities)):
-        context.departs(PART, 'Forward gives log-probabilities in place of logits; nn.CrossEntropyLoss gives the same '
-                              'for both.', cause='log-probabilities', place=_softmax(source))
+        context.deviates(PART, 'Forward gives log-probabilities instead of logits; nn.CrossEntropyLoss gives the same '
+                               'for both.', cause='log-probabilities', place=_softmax(source))
     else:
         behind = [kind for kind, into, _ in trace['passed'] if _close(into, last)]
-        context.wrong(PART, 'Something stands behind the last linear layer'
-                      + (f' ({", ".join(behind)})' if behind else '') + ': forward should give its output, the logits.',
-                      cause='activation behind the last layer')
+        context.incorrect(PART, 'Something follows the last linear layer'
+                          + (f' ({", ".join(behind)})' if behind else '') + ': forward should give its output, the '
+                                                                            'logits.',
+                          cause='activation after the last layer')
 
 
 def _softmax(source):
-    """Where it is taken: 'mlp_pytorch.py, line 30', or ''."""
+    """The Place where it is taken."""
     places = [source.place('MLP', method, '[Ss]oftmax') for method in ('forward', '__init__')]
-    return next((place for place in places if 'softmax' in source.quote(place).lower()), '')
+    return next((place for place in places if 'softmax' in source.line(place.line).lower()), Place())
 
 
 def _batch_norm(context, x, right_layers, linear):
@@ -128,46 +133,48 @@ def _batch_norm(context, x, right_layers, linear):
                             kwargs={**session.further('mlp_pytorch', 'MLP', 3), 'use_batch_norm': True})['made']
         session.ask('torch_weights', args=[model])
         trace = session.ask('torch_trace', args=[model, x, True])
-    except (Failed, Gone) as error:
-        return context.wrong(PART, f'With use_batch_norm=True a batch of 7 fails: {error}.', cause='batch norm',
-                             place=getattr(error, 'place', ''))
+    except (SolutionError, SolutionEnded) as error:
+        return context.incorrect(PART, f'With use_batch_norm=True a batch of 7 fails: {error}.', cause='batch norm',
+                                 place=error.place)
     norms = [(into, out) for kind, into, out in trace['passed'] if NORM in kind]
     pairs = _linears(trace)
     if not norms:
-        return context.wrong(PART, 'With use_batch_norm=True forward passes no batch normalization.',
-                             cause='batch norm missing')
+        return context.incorrect(PART, 'With use_batch_norm=True forward passes no batch normalization.',
+                                 cause='batch norm missing')
     if not right_layers or not _layers(context, trace, ' with use_batch_norm=True'):
         return
     for layer, ((_, out), (into, _)) in enumerate(zip(pairs, pairs[1:]), 1):
         between = next((after for before, after in norms if _close(before, out)), None)
         if between is None and any(_close(after, into) for _, after in norms):
-            return context.wrong(PART, 'With use_batch_norm=True the batch normalization stands behind the activation, '
-                                       'not between it and the linear layer.', cause='batch norm behind the activation')
+            return context.incorrect(PART, 'With use_batch_norm=True the batch normalization comes after the '
+                                           'activation, '
+                                           'not between it and the linear layer.', cause='batch norm after the '
+                                                                                         'activation')
         if between is None:
-            return context.wrong(PART, 'With use_batch_norm=True no batch normalization stands behind linear layer '
-                                       f'{layer}.', cause='batch norm missing')
+            return context.incorrect(PART, 'With use_batch_norm=True no batch normalization follows linear layer '
+                                           f'{layer}.', cause='batch norm missing')
         if _close(between, into) and not linear:
-            return context.wrong(PART, 'With use_batch_norm=True no activation stands behind the batch normalization '
-                                       f'of layer {layer}.', cause='no activation')
+            return context.incorrect(PART, 'With use_batch_norm=True no activation follows the batch normalization '
+                                           f'of layer {layer}.', cause='no activation')
     if any(_close(before, pairs[-1][1]) for before, _ in norms):
-        context.wrong(PART, 'With use_batch_norm=True batch normalization stands behind the last linear layer too; '
-                            'it should be one for each hidden layer.', cause='batch norm at the end')
+        context.incorrect(PART, 'With use_batch_norm=True batch normalization comes after the last linear layer too; '
+                                'it should be one for each hidden layer.', cause='batch norm at the end')
     elif len(norms) > len(HIDDEN):
-        context.wrong(PART, f'With use_batch_norm=True forward passes {len(norms)} batch normalizations; it should '
-                            'be one for each hidden layer.', cause='batch norm too often')
+        context.incorrect(PART, f'With use_batch_norm=True forward passes {len(norms)} batch normalizations; it should '
+                                'be one for each hidden layer.', cause='batch norm too often')
 
 
 def _gradients(context, model, x):
     labels = np.arange(len(x)) % CLASSES
     answer = attempt(lambda: context.session.ask('torch_gradients', args=[model.ref, x, labels]))
     if isinstance(answer, Exception):
-        return context.wrong(PART, f'The gradients of the cross-entropy can not be computed: {answer}.',
-                             cause='no gradients')
+        return context.incorrect(PART, f'The gradients of the cross-entropy cannot be computed: {answer}.',
+                                 cause='no gradients')
     if answer['none']:
-        context.wrong(PART, f'These parameters get no gradient: {", ".join(answer["none"])}.', cause='no gradients')
+        context.incorrect(PART, f'These parameters get no gradient: {", ".join(answer["none"])}.', cause='no gradients')
     if answer['not_finite']:
-        context.wrong(PART, f'The gradients of these parameters are not finite: {", ".join(answer["not_finite"])}.',
-                      cause='no gradients')
+        context.incorrect(PART, f'The gradients of these parameters are not finite: {", ".join(answer["not_finite"])}.',
+                          cause='no gradients')
 
 
 def _close(one, other):

@@ -4,7 +4,7 @@
         with server.open(folder) as solution:
             solution.ask('import_module', name='modules')
 
-What the solution raises comes as Failed, its end or silence as Gone. See worker/__init__.py for the protocol.
+What the solution raises is a SolutionError here, its end or silence a SolutionEnded. worker/__init__.py has the protocol.
 """
 
 import json
@@ -24,6 +24,7 @@ from pathlib import Path
 import numpy as np
 
 from grading import sandbox
+from grading.findings import Place
 
 MAX_HEADER = 4 * sandbox.MEBIBYTE
 MAX_ARRAYS = 256 * sandbox.MEBIBYTE
@@ -49,7 +50,7 @@ def _copy(source, target):
         pass
 
 
-class Failed(Exception):
+class SolutionError(Exception):
     """An exception in the solution."""
 
     def __init__(self, kind, message, places):
@@ -61,11 +62,13 @@ class Failed(Exception):
 
     @property
     def place(self):
-        return f'{self.places[-1][0]}, line {self.places[-1][1]}' if self.places else ''
+        return Place(*self.places[-1]) if self.places else Place()
 
 
-class Gone(Exception):
+class SolutionEnded(Exception):
     """The process of the solution has ended, or does not answer, or answers nonsense."""
+
+    place = Place()
 
 
 @dataclass(frozen=True)
@@ -220,23 +223,23 @@ class Solution:
         return status
 
     def ask(self, op, timeout=None, **arguments):
-        """One operation of worker/operations.py → its value. Raises Failed or Gone."""
+        """One operation of worker/operations.py → its value. Raises SolutionError or SolutionEnded."""
         if self.ended:
-            raise Gone(self.ended)
+            raise SolutionEnded(self.ended)
         arrays = []
         request = {'op': op, **{name: _encode(value, arrays) for name, value in arguments.items()}}
         text = json.dumps(request).encode()
         message = struct.pack('>Q', len(text)) + text + b''.join(array.tobytes() for array in arrays)
         try:
             reply = self._exchange(message, timeout or self.timeout)
-        except Gone as gone:
+        except SolutionEnded as gone:
             self.ended = str(gone)
             raise
         if 'error' in reply:
             raise _failure(reply['error'])
         if not ANSWERS.get(op, lambda value: True)(reply.get('value')):
             self.ended = 'its process answered what it was not asked'
-            raise Gone(self.ended)
+            raise SolutionEnded(self.ended)
         return reply.get('value')
 
     def _exchange(self, message, timeout):
@@ -250,7 +253,7 @@ class Solution:
                 self._fail_ended()
         length, = struct.unpack('>Q', self._read(8))
         if length > MAX_HEADER:
-            raise Gone('its process sent an answer that is too long')
+            raise SolutionEnded('its process sent an answer that is too long')
         try:
             header = json.loads(self._read(length))
             if not isinstance(header, dict):
@@ -258,7 +261,7 @@ class Solution:
             self._bytes_left = MAX_ARRAYS
             return {key: self._decode(value) for key, value in header.items()}
         except (ValueError, TypeError, KeyError, RecursionError) as error:
-            raise Gone('its process sent an answer that can not be read') from error
+            raise SolutionEnded('its process sent an answer that can not be read') from error
 
     def _decode(self, value):
         """JSON to values, with checked arrays. Raises ValueError or TypeError where it isn't what was agreed."""
@@ -303,26 +306,27 @@ class Solution:
                 return
             now = time.monotonic()
             if now > self._deadline:
-                raise Gone(f'no answer within {self._timeout:g} s: an endless loop?')
+                raise SolutionEnded(f'no answer within {self._timeout:g} s: an endless loop?')
             if now > self._next_look:
                 self._next_look = now + 2 * LOOK_SECONDS
                 if sandbox.bytes_in(self.folder.parent, self.most_bytes) > self.most_bytes:
-                    raise Gone(f'it wrote more than {sandbox.MAX_FOLDER_BYTES // sandbox.MEBIBYTE} MB of files')
+                    raise SolutionEnded(f'it wrote more than {sandbox.MAX_FOLDER_BYTES // sandbox.MEBIBYTE} MB of '
+                                        'files')
 
     def _take_output(self):
         part = os.read(self._output, 1 << 16)
         self.printed += len(part)
         self.output = (self.output + part)[:KEPT_OUTPUT]
         if self.printed > sandbox.MAX_OUTPUT_BYTES:
-            raise Gone(f'it printed more than {sandbox.MAX_OUTPUT_BYTES // sandbox.MEBIBYTE} MB')
+            raise SolutionEnded(f'it printed more than {sandbox.MAX_OUTPUT_BYTES // sandbox.MEBIBYTE} MB')
         if not part:  # closed at the other end, and from then on always ready
             time.sleep(0.005)
 
     def _fail_ended(self):
         status = self.close()
         if status is None:
-            raise Gone('its process has ended')
-        raise Gone(f'it ended its process (exit code {status})' if status >= 0 else
+            raise SolutionEnded('its process has ended')
+        raise SolutionEnded(f'it ended its process (exit code {status})' if status >= 0 else
                    f'its process was ended by signal {-status}'
                    + {-9: ' (memory, or killed)', -11: ' (a crash)', -24: ' (processor time)',
                       -25: ' (file size)'}.get(status, ''))
@@ -344,10 +348,10 @@ def _encode(value, arrays):
 
 
 def _failure(error):
-    """Failed, of what the process says about it, whatever that is."""
+    """SolutionError, of what the process says about it, whatever that is."""
     try:
         places = [(str(name)[:100], int(line)) for name, line in error['places']]
         message = ' '.join(str(error['message']).split())[:300]
-        return Failed(str(error['type'])[:60], message, places)
+        return SolutionError(str(error['type'])[:60], message, places)
     except (TypeError, KeyError, ValueError):
-        return Failed('Exception', '', [])
+        return SolutionError('Exception', '', [])

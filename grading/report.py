@@ -5,8 +5,9 @@ import re
 import textwrap
 import unicodedata
 
-from grading.findings import BESIDE, CORE, DEVIATES, INCORRECT, KINDS, NOTE, OK, PARTS, TITLES, VERDICTS, Finding
-from grading.points import BLOCKED, FOLLOWS, errors, sources
+from grading.findings import (BESIDE, BLOCKED, CORE, DEVIATES, INCORRECT, INHERITED, KINDS, NOTE, OK, PARTS, TITLES,
+                              VERDICTS, Finding)
+from grading.points import errors, sources
 
 HEADINGS = {
     INCORRECT: 'Errors: incorrect results',
@@ -195,7 +196,7 @@ def cell(value):
 def causes(made):
     """Part and cause of the errors that do not follow from another, each once."""
     return list(dict.fromkeys(f'{finding["part"]}: {finding["cause"]}' for finding in errors(made)
-                              if finding['cause'] not in (*FOLLOWS, BLOCKED)))
+                              if finding['cause'] not in (INHERITED, BLOCKED)))
 
 
 def one_line(made):

@@ -2,21 +2,13 @@
 
 import numpy as np
 
-from grading.causes import Suspect, Trial, close
+from grading.causes import Comparison, Mistake, close
 from grading.common_checks import cache, loops
-from grading.telling import attempt, tell
+from grading.findings import INCORRECT, NOT_IMPLEMENTED
+from grading.formulas import softmax, softmax_gradient
+from grading.telling import attempt, check
 
 SIZES = [(1, 3), (2, 3), (3, 3), (7, 4)]  # S, C; one of them square
-
-
-def softmax(x):
-    """The reference: exp(X_ij) / Σ_k exp(X_ik), in float64."""
-    exp = np.exp(x - x.max(axis=1, keepdims=True))
-    return exp / exp.sum(axis=1, keepdims=True)
-
-
-def softmax_gradient(y, D):
-    return y * (D - (D * y).sum(axis=1, keepdims=True))
 
 
 def _exp(x):
@@ -28,58 +20,58 @@ def _stable(x, axis):
 
 
 SOFTMAX_FORWARD = [
-    Suspect('not normalized', 'is exp(X) without the division by the sum of the row', lambda x, **_: np.exp(x)),
-    Suspect('not normalized', 'is exp(X − max) without the division by the sum of the row',
+    Mistake('not normalized', 'is exp(X) without the division by the sum of the row', lambda x, **_: np.exp(x)),
+    Mistake('not normalized', 'is exp(X − max) without the division by the sum of the row',
             lambda x, **_: np.exp(x - x.max(axis=1, keepdims=True))),
-    Suspect('wrong axis', 'is normalized over the samples (columns) in place of the classes (rows)',
+    Mistake('wrong axis', 'is normalized over the samples (columns) instead of the classes (rows)',
             lambda x, **_: _exp(x) / _exp(x).sum(axis=0),
             lambda x, **_: _stable(x, 1) / _stable(x, 1).sum(axis=0),
             lambda x, **_: _stable(x, 0) / _stable(x, 0).sum(axis=0)),
-    Suspect('wrong axis', 'is divided by the sum over the whole batch in place of each row',
+    Mistake('wrong axis', 'is divided by the sum over the whole batch instead of each row',
             lambda x, **_: _exp(x) / _exp(x).sum(),
             lambda x, **_: _stable(x, 1) / _stable(x, 1).sum()),
-    Suspect('wrong maximum', 'subtracts the maximum of each column in exp but not in the same way in the sum',
+    Mistake('wrong maximum', 'subtracts the maximum of each column in exp but not in the same way in the sum',
             lambda x, **_: _exp(x - x.max(axis=0)) / _exp(x).sum(axis=1, keepdims=True)),
-    Suspect('wrong maximum', 'subtracts the maximum of each column (axis 0), which changes the result',
+    Mistake('wrong maximum', 'subtracts the maximum of each column (axis 0), which changes the result',
             lambda x, **_: softmax(x - x.max(axis=0))),
-    Suspect('logarithm', 'is the logarithm of the softmax', lambda x, **_: np.log(softmax(x))),
-    Suspect('no exp', 'has no exp in it', lambda x, **_: x / x.sum(axis=1, keepdims=True)),
-    Suspect('sign', 'has the wrong sign in exp', lambda x, **_: softmax(-x)),
-    Suspect('does nothing', 'gives back its input unchanged', lambda x, **_: x),
+    Mistake('logarithm', 'is the logarithm of the softmax', lambda x, **_: np.log(softmax(x))),
+    Mistake('no exp', 'has no exp in it', lambda x, **_: x / x.sum(axis=1, keepdims=True)),
+    Mistake('sign', 'has the wrong sign in exp', lambda x, **_: softmax(-x)),
+    Mistake('does nothing', 'returns its input unchanged', lambda x, **_: x),
 ]
 SOFTMAX_BACKWARD = [
-    Suspect('off-diagonal part missing', 'is that of the diagonal of the Jacobian alone, Y (1 − Y): the off-diagonal '
+    Mistake('off-diagonal part missing', 'is that of the diagonal of the Jacobian alone, Y (1 − Y): the off-diagonal '
             'part −Y_ij Σ_k≠j is missing', lambda y, D, **_: D * y * (1 - y)),
-    Suspect('off-diagonal part missing', 'is Y ∘ ∂L/∂Y: the part −Y_ij Σ_k ∂L/∂Y_ik Y_ik is missing',
+    Mistake('off-diagonal part missing', 'is Y ∘ ∂L/∂Y: the part −Y_ij Σ_k ∂L/∂Y_ik Y_ik is missing',
             lambda y, D, **_: D * y),
-    Suspect('passed through', 'is ∂L/∂Y itself', lambda D, **_: D),
-    Suspect('wrong axis', 'has the sum over the samples in place of the classes',
+    Mistake('passed through', 'is ∂L/∂Y itself', lambda D, **_: D, fused=True),
+    Mistake('wrong axis', 'has the sum over the samples instead of the classes',
             lambda y, D, **_: y * (D - (D * y).sum(axis=0))),
-    Suspect('wrong axis', 'has the sum over the whole batch in place of each row',
+    Mistake('wrong axis', 'has the sum over the whole batch instead of each row',
             lambda y, D, **_: y * (D - (D * y).sum())),
-    Suspect('mean in place of sum', 'has a mean over the classes in place of the sum',
+    Mistake('mean instead of sum', 'has a mean over the classes instead of the sum',
             lambda y, D, **_: y * (D - (D * y).mean(axis=1, keepdims=True))),
-    Suspect('sum without Y', 'has Σ_k ∂L/∂Y_ik in it in place of Σ_k ∂L/∂Y_ik Y_ik',
+    Mistake('sum without Y', 'has Σ_k ∂L/∂Y_ik in it instead of Σ_k ∂L/∂Y_ik Y_ik',
             lambda y, D, **_: y * (D - D.sum(axis=1, keepdims=True))),
-    Suspect('diagonal missing', 'has the off-diagonal part alone',
+    Mistake('diagonal missing', 'has the off-diagonal part alone',
             lambda y, D, **_: -y * (D * y).sum(axis=1, keepdims=True)),
-    Suspect('Y left out', 'is ∂L/∂Y − Σ_k ∂L/∂Y_ik Y_ik: it is not multiplied with Y',
+    Mistake('Y left out', 'is ∂L/∂Y − Σ_k ∂L/∂Y_ik Y_ik: it is not multiplied by Y',
             lambda y, D, **_: D - (D * y).sum(axis=1, keepdims=True)),
-    Suspect('sign', 'has the wrong sign', lambda y, D, **_: -softmax_gradient(y, D)),
-    Suspect('scaled', 'is divided by the number of samples', lambda y, D, **_: softmax_gradient(y, D) / len(D)),
-    Suspect('one Jacobian for the batch', 'takes one Jacobian, diag(Y) − Yᵀ Y of the whole batch, for all samples in '
+    Mistake('sign', 'has the wrong sign', lambda y, D, **_: -softmax_gradient(y, D)),
+    Mistake('scaled', 'is divided by the number of samples', lambda y, D, **_: softmax_gradient(y, D) / len(D)),
+    Mistake('one Jacobian for the batch', 'takes one Jacobian, diag(Y) − Yᵀ Y of the whole batch, for all samples in '
             'place of one for each', lambda y, D, **_: D @ (np.diag(np.diag(y)) - y.T @ y),
             lambda y, D, **_: D @ (np.diag(y) - y.T @ y)),
-    Suspect('one Jacobian for the batch', 'takes one Jacobian, diag(Σ Y) − Yᵀ Y of the whole batch, for all samples in '
+    Mistake('one Jacobian for the batch', 'takes one Jacobian, diag(Σ Y) − Yᵀ Y of the whole batch, for all samples in '
             'place of one for each', lambda y, D, **_: D @ (np.diag(y.sum(axis=0)) - y.T @ y)),
-    Suspect('never filled', 'is zero', lambda y, **_: np.zeros_like(y)),
+    Mistake('never filled', 'is zero', lambda y, **_: np.zeros_like(y)),
 ]
 
 
 def judge(context):
     part, cls, source, session = 'softmax', 'SoftMaxModule', context.modules, context.session
     if source.is_stub(cls, 'forward', 'backward'):
-        return context.skip(part, 'stub')
+        return context.skip(part, NOT_IMPLEMENTED)
     forward, backward = [], []
     for samples, classes in SIZES:
         small = samples < 3
@@ -92,20 +84,20 @@ def judge(context):
         y = thing if isinstance(thing, Exception) else attempt(lambda: thing.array('forward', x))
         dx = y if isinstance(y, Exception) else attempt(lambda: thing.array('backward', D))
         came = not isinstance(y, Exception) and y.shape == x.shape and np.isfinite(y).all()
-        forward.append(Trial({'x': x, 'samples': samples}, y, softmax(x)))
+        forward.append(Comparison({'x': x, 'samples': samples}, y, softmax(x)))
         if came:  # so that backward is not blamed for a wrong forward
             own = np.asarray(y, float)
-            backward.append(Trial({'y': own, 'D': D, 'samples': samples}, dx, softmax_gradient(own, D)))
-    tell(context, part, 'forward', forward, SOFTMAX_FORWARD, source.place(cls, 'forward', r'/|divide|return'),
-         'Y_ij = exp(X_ij) / Σ_k exp(X_ik): each row sums to 1', ['x'])
-    if not any(isinstance(trial.actual, Exception) for trial in forward):
-        tell(context, part, '∂L/∂X, the gradient of the input,', backward, SOFTMAX_BACKWARD,
-             source.place(cls, 'backward', r'dx|dout|return'),
-             '∂L/∂X_ij = Y_ij (∂L/∂Y_ij − Σ_k ∂L/∂Y_ik Y_ik), for each sample by itself', ['y', 'D'])
+            backward.append(Comparison({'y': own, 'D': D, 'samples': samples}, dx, softmax_gradient(own, D)))
+    check(context, part, 'forward', forward, SOFTMAX_FORWARD, source.place(cls, 'forward', r'/|divide|return'),
+          'Y_ij = exp(X_ij) / Σ_k exp(X_ik): each row sums to 1', ['x'])
+    if not any(isinstance(case.actual, Exception) for case in forward):
+        check(context, part, '∂L/∂X, the gradient of the input,', backward, SOFTMAX_BACKWARD,
+              source.place(cls, 'backward', r'dx|dout|return'),
+              '∂L/∂X_ij = Y_ij (∂L/∂Y_ij − Σ_k ∂L/∂Y_ik Y_ik), for each sample by itself', ['y', 'D'])
     _large_logits(context, part, cls)
-    wrong = context.findings.of(part, 'wrong')
+    wrong = context.findings.of(part, INCORRECT)
     if wrong:
-        context.broken[cls] = wrong[0].cause
+        context.faulty[cls] = wrong[0].cause
     cache(context, part, cls, lambda: session.new('modules', cls, []), np.ones((4, 3)), np.ones((4, 3)))
     loops(context, part, cls, ('forward', 'backward'))
 
@@ -115,25 +107,26 @@ def _large_logits(context, part, cls):
     def forward(x):
         return attempt(lambda: context.session.new('modules', cls, []).array('forward', x))
 
-    if context.findings.of(part, 'wrong'):
+    if context.findings.of(part, INCORRECT):
         return
     row = np.array([[1000.0, 0.0, 999.0]])
     out = forward(row)
     if isinstance(out, Exception) or not close(out, softmax(row)):
         got = out if isinstance(out, Exception) else np.asarray(out).tolist()
-        context.wrong(part, f'forward gives {got} for the logits {row.tolist()}: exp overflows, since the maximum is '
-                            'not subtracted first.', cause='maximum not subtracted',
-                      place=context.modules.place(cls, 'forward', r'exp'),
-                      hint='exp(X − max X) / Σ exp(X − max X) is the same number, and never overflows')
+        context.incorrect(part, f'forward gives {got} for the logits {row.tolist()}: exp overflows because the '
+                                'maximum is '
+                                'not subtracted first.', cause='maximum not subtracted',
+                          place=context.modules.place(cls, 'forward', r'exp'),
+                          hint='exp(X − max X) / Σ exp(X − max X) is the same number, and never overflows')
         return
     rows = np.array([[1000.0, 0.0, 999.0], [0.0, 1.0, 2.0]])
     out = forward(rows)
     if isinstance(out, Exception) or not close(out, softmax(rows)):
-        context.remark(part, 'Rows of logits 1000 apart give NaN or zeros: the maximum of the whole batch is '
-                             'subtracted, '
-                             'not that of each row.', cause='maximum of the batch')
+        context.note(part, 'Rows of logits 1000 apart give NaN or zeros: the maximum of the whole batch is '
+                           'subtracted, '
+                           'not that of each row.', cause='maximum of the batch')
         return
     far = np.array([[1e4, -1e4, 0.0], [-1e4, 1.0, 2.0]])
     out = forward(far)
     if isinstance(out, Exception) or not close(out, softmax(far)):
-        context.remark(part, 'Logits of ±1e4 in different rows do not give what they should.', cause='large logits')
+        context.note(part, 'Logits of ±1e4 in different rows do not give what they should.', cause='large logits')

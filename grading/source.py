@@ -1,4 +1,4 @@
-"""A solution's files as text, read and never run: what is a stub, where a loop runs over samples, which line it is."""
+"""A solution's files as text, read and never run: stubs, loops over samples, the line of a statement, imports."""
 
 import ast
 import functools
@@ -6,13 +6,15 @@ import re
 import warnings
 from pathlib import Path
 
+from grading.findings import Place
+
 LARGEST = 1_000_000  # bytes
 MARKER = re.compile(r'^(<{7}|={7}|>{7})( |$)')
 LOOPS = (ast.For, ast.While, ast.ListComp, ast.GeneratorExp, ast.SetComp, ast.DictComp)
 
 
 class Source:
-    """One file. problem: why it can not be read as Python, or None."""
+    """One file. problem: why it cannot be read as Python, or None."""
 
     def __init__(self, path):
         self.name, self.exists, self.problem, self.cause = path.name, path.is_file(), None, ''
@@ -25,7 +27,7 @@ class Source:
                 return
             content = path.read_bytes()
         except OSError as error:
-            self.problem, self.cause = f'{path.name} can not be read: {error.strerror}', 'unreadable file'
+            self.problem, self.cause = f'{path.name} cannot be read: {error.strerror}', 'unreadable file'
             return
         self.lines = content.decode('utf-8-sig', errors='replace').splitlines()
         try:
@@ -44,7 +46,7 @@ class Source:
         number = getattr(error, 'lineno', None)
         words = getattr(error, 'msg', None) or str(error) or type(error).__name__
         where = f' in line {number}: {self.line(number)}' if number else ''
-        return f'Python can not read {self.name}: {words}{where}', 'syntax error'
+        return f'Python cannot read {self.name}: {words}{where}', 'syntax error'
 
     def line(self, number):
         return self.lines[number - 1].strip()[:100] if 0 < number <= len(self.lines) else ''
@@ -88,22 +90,17 @@ class Source:
         return None
 
     def place(self, cls, method, pattern, first=False):
-        """Where a statement of a method matches a pattern: 'modules.py, line 80', or ''.
+        """The Place of the statement of a method that matches a pattern.
 
         The last that does, or the first, but one that computes before one that only returns a name.
         """
         node = self.method(cls, method)
         if node is None:
-            return ''
+            return Place()
         numbers = [number for number in range(node.lineno + 1, node.end_lineno + 1)
                    if re.search(pattern, self.line(number)) and not self.line(number).startswith('#')]
         computing = [number for number in numbers if not re.fullmatch(r'return [\w.]+\s*(#.*)?', self.line(number))]
-        return f'{self.name}, line {(computing or numbers or [node.lineno])[0 if first else -1]}'
-
-    def quote(self, place):
-        """The line at a place, as it stands there."""
-        found = re.match(re.escape(self.name) + r', line (\d+)$', place)
-        return self.line(int(found[1])) if found else ''
+        return Place(self.name, (computing or numbers or [node.lineno])[0 if first else -1])
 
     def imports(self):
         """The names of the modules that it imports, wherever it does."""
@@ -120,7 +117,7 @@ def is_stub(function):
     """Does a function do nothing: pass, a bare return, NotImplementedError, or the return of a name it never sets?"""
     body = [node for node in function.body if not _says_nothing(node)]
     if not body or isinstance(body[0], ast.Raise) and 'NotImplemented' in ast.dump(body[0]):
-        return True  # whatever stands behind NotImplementedError is never reached
+        return True  # whatever follows NotImplementedError is never reached
     if len(body) > 1 or not isinstance(body[0], ast.Return):
         return False
     value, arguments = body[0].value, {argument.arg for argument in function.args.args}

@@ -1,4 +1,4 @@
-"""The training scripts: accuracy, evaluate_model, and the model that train returns. What can't be called isn't judged.
+"""The training scripts: accuracy, evaluate_model, and the model that train returns, if they can be called.
 
 train runs on a tiny data set: ten classes that a step or two tell apart, and labels that are shifted by one from the
 second pass on, so that the model is best after the first epoch and the last one is bad.
@@ -8,8 +8,9 @@ import ast
 
 import numpy as np
 
+from grading.findings import MISSING, NOT_GRADED, NOT_IMPLEMENTED
 from grading.interface import Malformed, describe_value
-from grading.remote import Failed, Gone
+from grading.remote import SolutionEnded, SolutionError
 from grading.source import is_stub
 from grading.telling import attempt
 
@@ -22,8 +23,8 @@ CLASSES = 10
 
 def judge(context, sources, has_torch):
     if not any(sources[script].exists for script in SCRIPTS):
-        return context.skip(PART, 'missing', 'no training script')
-    outcomes = []  # of each function of a script that is begun: '', or why it could not be judged
+        return context.skip(PART, MISSING, 'no training script')
+    outcomes = []  # of each function of a script that is begun: '', or why it could not be graded
     for script, torch_kind in SCRIPTS.items():
         source = sources[script]
         functions = {name: source.function(name) for name in JUDGES if source.function(name)}
@@ -38,15 +39,15 @@ def judge(context, sources, has_torch):
             outcomes.append(f'{script}.py: PyTorch is not installed here')
         else:
             _judge_script(context, script, torch_kind, [name for name in functions if name not in stubs], outcomes)
-            outcomes += [f'{name} of {script}.py is a stub' for name in stubs]
+            outcomes += [f'{name} of {script}.py is not implemented' for name in stubs]
     reasons = [outcome for outcome in outcomes if outcome]
     if '' in outcomes:
         for reason in reasons:
-            context.remark(PART, f'Not judged: {reason}.', cause='not judged')
+            context.note(PART, f'Not graded: {reason}.', cause='not graded')
     elif reasons:
-        context.skip(PART, 'not judged', '; '.join(reasons))
+        context.skip(PART, NOT_GRADED, '; '.join(reasons))
     else:
-        context.skip(PART, 'stub')
+        context.skip(PART, NOT_IMPLEMENTED)
 
 
 def _returns_unset(function):
@@ -74,8 +75,8 @@ def _judge_script(context, script, torch_kind, functions, outcomes):
 
     try:
         start()
-    except (Failed, Gone) as error:
-        return outcomes.append(f'{script}.py can not be imported: {error}')
+    except (SolutionError, SolutionEnded) as error:
+        return outcomes.append(f'{script}.py cannot be imported: {error}')
     for name in functions:
         try:
             if session.process.ended:
@@ -84,9 +85,9 @@ def _judge_script(context, script, torch_kind, functions, outcomes):
             outcomes.append('')
         except Malformed as error:
             outcomes.append(f'{name} of {script}.py {error}')
-        except Failed as error:
+        except SolutionError as error:
             outcomes.append(f'{name} of {script}.py fails: {error}')
-        except Gone as error:
+        except SolutionEnded as error:
             outcomes.append(f'{name} of {script}.py: {error}')
 
 
@@ -116,8 +117,9 @@ def _accuracy(context, script, torch_kind, *_):
         raise first
     shown = (f'{first:.4g}' if isinstance(first, float) else
              f'{len(first)} values' if isinstance(first, list) else describe_value(first))
-    context.wrong(PART, f'In {script}.py accuracy gives {shown} where 3 of 5 predictions are right: it should be 0.6.',
-                  cause='accuracy')
+    context.incorrect(PART, f'In {script}.py accuracy gives {shown} where 3 of 5 predictions are right: it should be '
+                            '0.6.',
+                      cause='accuracy')
 
 
 def _number(value):
@@ -137,21 +139,22 @@ def _evaluate(context, script, torch_kind, *_):
         raise Malformed(f'returned {describe_value(result)}, no number')
     subject = f'In {script}.py evaluate_model'
     if abs(result - 0.75) < 1e-4:
-        context.wrong(PART, f'{subject} gives the mean of the accuracies of the batches: a last batch that is smaller '
-                            'weighs as much as the others (0.75 in place of 8 of 10).', cause='mean of batches')
+        context.incorrect(PART, f'{subject} gives the mean of the accuracies of the batches: a last batch that is '
+                                'smaller '
+                                'weighs as much as the others (0.75 instead of 8 of 10).', cause='mean of batches')
     elif not abs(result - 0.8) < 1e-4:  # NaN too
-        context.wrong(PART, f'{subject} gives {result:.4g} where 8 of 10 are right, in batches of 4, 4 and 2: it '
-                            'should be 0.8.', cause='evaluate_model')
+        context.incorrect(PART, f'{subject} gives {result:.4g} where 8 of 10 are right, in batches of 4, 4 and 2: it '
+                                'should be 0.8.', cause='evaluate_model')
     if not torch_kind:
         return
     if answer['training']:
-        context.departs(PART, f'{subject} does not set evaluation mode: unless train does, batch normalization takes '
-                              'the statistics of the batch it is tested on.', cause='evaluation mode')
+        context.deviates(PART, f'{subject} does not set evaluation mode: unless train does, batch normalization takes '
+                               'the statistics of the batch it is tested on.', cause='evaluation mode')
     elif not answer['after']:
-        context.remark(PART, f'{subject} sets evaluation mode and does not restore training mode: train has to.',
-                       cause='training mode')
+        context.note(PART, f'{subject} sets evaluation mode and does not restore training mode: train has to.',
+                     cause='training mode')
     if answer['grad']:
-        context.departs(PART, f'{subject} keeps the graph for gradients: torch.no_grad() is missing.', cause='no_grad')
+        context.deviates(PART, f'{subject} keeps the graph for gradients: torch.no_grad() is missing.', cause='no_grad')
 
 
 def _train(context, script, torch_kind, images, labels):
@@ -166,9 +169,9 @@ def _train(context, script, torch_kind, images, labels):
     answer = context.session.ask('train', args=[script, arguments, shown, torch_kind], timeout=60)
     validation, test = np.array(answer['validation']), answer['test']
     if len(validation) != ARGUMENTS['epochs']:
-        return context.wrong(PART, f'In {script}.py train gives val_accuracies of length {len(validation)} after '
-                                   f'{ARGUMENTS["epochs"]} epochs: it should have one for each.',
-                             cause='validation accuracies')
+        return context.incorrect(PART, f'In {script}.py train gives val_accuracies of length {len(validation)} after '
+                                       f'{ARGUMENTS["epochs"]} epochs: it should have one for each.',
+                                 cause='validation accuracies')
     found = {split: float((np.asarray(out).argmax(axis=1) == labels[split][0]).mean())
              for split, out in answer['outputs'].items()}
     best, last = validation.max(), validation[-1]
@@ -183,14 +186,16 @@ def _train(context, script, torch_kind, images, labels):
         words = 'the last model, not the best' if is_last else 'another model than the best'
         text = (f'In {script}.py train returns {words}: it gives {accuracies}, and the model that it returns has '
                 f'{found["validation"]:.3g}.')
-        if abs(test - found['test']) > 0.2:  # the test accuracy is of another model, the best by the look of it
-            context.departs(PART, f'{text} Its test accuracy, {test:.3g}, is that of another model.',
-                            cause='not the best model')
+        if abs(test - found['test']) > 0.2:  # the test accuracy is of another model, the best apparently
+            context.deviates(PART, f'{text} Its test accuracy, {test:.3g}, is that of another model.',
+                             cause='not the best model')
         else:
-            context.wrong(PART, f'{text} A copy of the best one is needed: copy.deepcopy.', cause='not the best model')
+            context.incorrect(PART, f'{text} A copy of the best one is needed: copy.deepcopy.', cause='not the best '
+                                                                                                      'model')
     elif not abs(test - found['test']) < 0.011:  # NaN too
-        context.wrong(PART, f'In {script}.py the test accuracy that train gives, {test:.3g}, is not that of the model '
-                            f'that it returns, {found["test"]:.3g}.', cause='test accuracy of another model')
+        context.incorrect(PART, f'In {script}.py the test accuracy that train gives, {test:.3g}, is not that of the '
+                                'model '
+                                f'that it returns, {found["test"]:.3g}.', cause='test accuracy of another model')
 
 
 JUDGES = {'accuracy': _accuracy, 'evaluate_model': _evaluate, 'train': _train}  # by the function's name

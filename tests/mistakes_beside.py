@@ -25,19 +25,19 @@ PYTORCH = [
     ('layer sizes', 'in n_hidden:', 'in n_hidden[::-1]:'),
     ('layer sizes', 'in n_hidden:', 'in n_hidden[:1]:'),
     ('layer sizes', LAST, 'layers.append(nn.Linear(n_inputs, n_classes + 1))'),
-    ('not judged', '            n_inputs = out\n', ''),
+    ('not graded', '            n_inputs = out\n', ''),
     ('no activation', ELU, ''),
     ('no activation', ELU, '            if out != 4:\n    ' + ELU),
-    ('probabilities in place of logits', LAST, f'{BEHIND_LAST}(nn.Softmax(dim=1))'),
-    ('probabilities in place of logits', FORWARD, f'{FORWARD}.softmax(dim=1)'),
-    ('probabilities in place of logits', FORWARD, 'e = self.layers(x.flatten(1)).exp()\n        '
+    ('probabilities instead of logits', LAST, f'{BEHIND_LAST}(nn.Softmax(dim=1))'),
+    ('probabilities instead of logits', FORWARD, f'{FORWARD}.softmax(dim=1)'),
+    ('probabilities instead of logits', FORWARD, 'e = self.layers(x.flatten(1)).exp()\n        '
                                                   'return e / e.sum(dim=1, keepdim=True)'),
     ('log-probabilities', LAST, f'{BEHIND_LAST}(nn.LogSoftmax(dim=1))'),
-    ('activation behind the last layer', LAST, f'{BEHIND_LAST}(nn.ELU())'),
-    ('activation behind the last layer', LAST, f'{BEHIND_LAST}(nn.ReLU(inplace=True))'),
-    ('activation behind the last layer', LAST, f'{BEHIND_LAST}(Twice())', ('import torch.nn as nn',
+    ('activation after the last layer', LAST, f'{BEHIND_LAST}(nn.ELU())'),
+    ('activation after the last layer', LAST, f'{BEHIND_LAST}(nn.ReLU(inplace=True))'),
+    ('activation after the last layer', LAST, f'{BEHIND_LAST}(Twice())', ('import torch.nn as nn',
      'import torch.nn as nn\n\nclass Twice(nn.Module):\n    def forward(self, x):\n        return 2 * x')),
-    ('activation behind the last layer', FORWARD, f'{FORWARD}.relu()'),
+    ('activation after the last layer', FORWARD, f'{FORWARD}.relu()'),
     ('shape of the output', FORWARD, f'{FORWARD}.T'),
     ('shape of the output', FORWARD, f'{FORWARD}.sum()'),
     ('shape of the output', FORWARD, f'{FORWARD}, x'),
@@ -48,7 +48,7 @@ PYTORCH = [
     ('batch norm missing', NORM, ''),
     ('batch norm missing', IF_NORM, 'if use_batch_norm and out != 4:'),
     ('batch norm missing', IF_NORM, 'if use_batch_norm and out != 6:'),
-    ('batch norm behind the activation', NORM + ELU, ELU + NORM),
+    ('batch norm after the activation', NORM + ELU, ELU + NORM),
     ('batch norm at the end', LAST, f'{LAST}\n        if use_batch_norm:\n            '
                                     'layers.append(nn.BatchNorm1d(n_classes))'),
     ('batch norm too often', 'layers = []', 'layers = [nn.BatchNorm1d(n_inputs)] if use_batch_norm else []'),
@@ -64,28 +64,28 @@ PYTORCH = [
     ('device', '    @property\n    def device(self):\n        return next(self.parameters()).device\n', ''),
     ('device', DEVICE, 'return self.nowhere'),
     ('device', DEVICE, 'raise StopIteration'),
-    ('not judged', MODULE, 'class Affine(nn.Module):\n    def __init__(self, *sizes):\n        super().__init__()\n'
+    ('not graded', MODULE, 'class Affine(nn.Module):\n    def __init__(self, *sizes):\n        super().__init__()\n'
      '        self.linear = nn.Bilinear(1, *sizes)\n\n    def forward(self, x):\n        '
      f'return self.linear(x[:, :1], x)\n\n{MODULE}', ('nn.Linear(', 'Affine(')),
     ('missing', MODULE, 'class Net(nn.Module)'),
-    ('not judged', MODULE, f'import sys\nsys.exit("do not import me")\n\n{MODULE}'),
-    ('not judged', MODULE, f'{MODULE}):'),
-    ('not judged', FORWARD, 'import os\n        os._exit(3)'),
-    ('stub', small_solutions.MLP_PYTORCH.partition(MODULE)[2], ':\n    def __init__(self, n_inputs, n_hidden, '
+    ('not graded', MODULE, f'import sys\nsys.exit("do not import me")\n\n{MODULE}'),
+    ('not graded', MODULE, f'{MODULE}):'),
+    ('not graded', FORWARD, 'import os\n        os._exit(3)'),
+    ('not implemented', small_solutions.MLP_PYTORCH.partition(MODULE)[2], ':\n    def __init__(self, n_inputs, n_hidden, '
      'n_classes):\n        pass\n\n    def forward(self, x):\n        return out\n'),
-    ('right', FORWARD, 'x = x.view(len(x), -1)\n        for layer in self.layers:\n            x = layer(input=x)\n'
+    ('correct', FORWARD, 'x = x.view(len(x), -1)\n        for layer in self.layers:\n            x = layer(input=x)\n'
                        '        return x', ('nn.Sequential(*layers)', 'nn.ModuleList(layers)')),
-    ('right', ELU, '            layers.append(nn.ReLU(inplace=True))\n            layers.append(nn.Dropout())\n',
+    ('correct', ELU, '            layers.append(nn.ReLU(inplace=True))\n            layers.append(nn.Dropout())\n',
      (LAST, f'{BEHIND_LAST}(nn.Dropout())')),
-    ('right', 'use_batch_norm=False', 'dropout, use_batch_norm',
+    ('correct', 'use_batch_norm=False', 'dropout, use_batch_norm',
      ('nn.Linear(n_inputs, out)', 'nn.Linear(n_inputs, out, bias=False)'),
      ('layers = []', 'self.rate, layers = nn.Parameter(torch.tensor(dropout), False), []'),
      ('import torch', 'import torch\nimport torch')),
-    ('right', ', use_batch_norm=False', '', (NORM, ''), (FORWARD, 'return self.layers(self.first(self.twice(x)))'),
+    ('correct', ', use_batch_norm=False', '', (NORM, ''), (FORWARD, 'return self.layers(self.first(self.twice(x)))'),
      (MODULE, 'class Twice(nn.Module):\n    def forward(self, x):\n        return x, x\n\nclass First(nn.Module):\n'
               f'    def forward(self, pair):\n        return pair[0].flatten(1)\n\n{MODULE}'),
      ('layers = []', 'self.twice, self.first, layers = Twice(), First(), []')),
-    ('right', MODULE, f'class Dense(nn.Linear):\n    pass\n\n{MODULE}', ('nn.Linear(', 'Dense('),
+    ('correct', MODULE, f'class Dense(nn.Linear):\n    pass\n\n{MODULE}', ('nn.Linear(', 'Dense('),
      ('    @property\n    def device(self):\n        return next(self.parameters()).device\n', ''),
      ('layers = []', 'layers, self.device = [], "cpu"')),
 ]
@@ -102,23 +102,23 @@ NUMPY_ACCURACY = [
     ('accuracy', A, '(predictions.round() == np.eye(4)[targets]).all(axis=1).mean()'),
     ('accuracy', f'return {A}', A),
     ('accuracy', A, f'{A} * np.nan'),
-    ('not judged', A, 'targetz.mean()'),
-    ('right', A, '(predictions.argmax(axis=1) == targets.argmax(axis=1)).mean()'),
-    ('right', A, f'np.array([[{A}]])'),
-    ('not judged', f'return {A}', 'import os\n    os._exit(3)'),
+    ('not graded', A, 'targetz.mean()'),
+    ('correct', A, '(predictions.argmax(axis=1) == targets.argmax(axis=1)).mean()'),
+    ('correct', A, f'np.array([[{A}]])'),
+    ('not graded', f'return {A}', 'import os\n    os._exit(3)'),
 ]
 NUMPY_EVALUATE = [
     ('mean of batches', ' * len(y)\n        count += len(y)', '\n        count += 1'),
     ('evaluate_model', RIGHT, 'right / (4 * len(data_loader))'),
     ('evaluate_model', 'right += share', 'right = share'),
     ('evaluate_model', RIGHT, 'right / count * float("nan")'),
-    ('not judged', TOLD, RIGHT),
-    ('not judged', TOLD, 'return np.arange(3)'),
-    ('not judged', TOLD, 'return [right / count]'),
-    ('not judged', TOLD, 'return len(data_loader.nothing)'),
-    ('right', RIGHT, '{"loss": 0, "accuracy": right / count}'),
-    ('right', RIGHT, 'right / count, "and more"'),
-    ('right', 'model.forward(x.reshape(len(x), -1))', 'model(x)', ('right = count', 'model.eval()\n    right = count'),
+    ('not graded', TOLD, RIGHT),
+    ('not graded', TOLD, 'return np.arange(3)'),
+    ('not graded', TOLD, 'return [right / count]'),
+    ('not graded', TOLD, 'return len(data_loader.nothing)'),
+    ('correct', RIGHT, '{"loss": 0, "accuracy": right / count}'),
+    ('correct', RIGHT, 'right / count, "and more"'),
+    ('correct', 'model.forward(x.reshape(len(x), -1))', 'model(x)', ('right = count', 'model.eval()\n    right = count'),
      (TOLD, 'model.clear_cache()\n    model.train(True)\n    return np.array([right / count])')),
 ]
 NUMPY_TRAIN = [
@@ -130,22 +130,22 @@ NUMPY_TRAIN = [
     ('test accuracy of another model', BEST, 'return best_model, accuracies, measured(model, '),
     ('test accuracy of another model', "loaders['test']), {}", "loaders['test']) * np.nan, {}"),
     ('validation accuracies', 'accuracies.append', 'if epoch == 0:\n            accuracies.append'),
-    ('not judged', 'best_model, accuracies, measured(', 'best_model, 2 * np.array(accuracies), measured('),
-    ('not judged', LOSS, f'{LOSS} * (epoch == 0)'),
-    ('not judged', 'np.random.seed(seed)', 'raise ValueError(sorted(locals().items()))'),
-    ('not judged', ', {}', '', (BEST, BEST.replace('accuracies, ', ''))),
-    ('not judged', 'epochs, seed, data_dir):', 'epochs, seed, data_dir, momentum):'),
-    ('not judged', 'epochs, seed, data_dir):', 'n_epochs, seed=42, data_dir=None):'),
-    ('not judged', 'hidden_dims, lr, batch_size, epochs, seed, data_dir):', '):'),
-    ('right', 'seed, data_dir):', 'seed, data_dir, verbose=False, *others, **more):'),
-    ('right', BEST, 'forward = best_model.forward\n    best_model.forward = lambda x: forward(x) if x.ndim == 2 else '
+    ('not graded', 'best_model, accuracies, measured(', 'best_model, 2 * np.array(accuracies), measured('),
+    ('not graded', LOSS, f'{LOSS} * (epoch == 0)'),
+    ('not graded', 'np.random.seed(seed)', 'raise ValueError(sorted(locals().items()))'),
+    ('not graded', ', {}', '', (BEST, BEST.replace('accuracies, ', ''))),
+    ('not graded', 'epochs, seed, data_dir):', 'epochs, seed, data_dir, momentum):'),
+    ('not graded', 'epochs, seed, data_dir):', 'n_epochs, seed=42, data_dir=None):'),
+    ('not graded', 'hidden_dims, lr, batch_size, epochs, seed, data_dir):', '):'),
+    ('correct', 'seed, data_dir):', 'seed, data_dir, verbose=False, *others, **more):'),
+    ('correct', BEST, 'forward = best_model.forward\n    best_model.forward = lambda x: forward(x) if x.ndim == 2 else '
                     f'1 / 0\n    {BEST}', ("loaders['test']), {}", "loaders['test'])")),
 ]
 TENSOR = '(predictions.argmax(dim=1) == targets).float().mean().item()'
 PYTORCH_ACCURACY = [
     ('accuracy', TENSOR, '(predictions.argmax(dim=1) != targets).float().mean()'),
-    ('right', TENSOR, '(predictions.argmax(dim=1) == targets).float().mean()'),
-    ('not judged', TENSOR, '(predictions == targets).all(axis=1).mean()'),
+    ('correct', TENSOR, '(predictions.argmax(dim=1) == targets).float().mean()'),
+    ('not graded', TENSOR, '(predictions == targets).all(axis=1).mean()'),
 ]
 EVAL, RESTORED, NO_GRAD = '    model.eval()\n', '    model.train(mode)\n', '    with torch.no_grad():\n'
 PYTORCH_EVALUATE = [
@@ -154,19 +154,19 @@ PYTORCH_EVALUATE = [
     ('no_grad', NO_GRAD, '    if True:\n'),
     ('evaluation mode', EVAL, '', (RESTORED, ''), (NO_GRAD, '    if True:\n')),
     ('mean of batches', ' * len(y)\n            count += len(y)', '\n            count += 1'),
-    ('right', 'model(x.to(model.device))', 'model.forward(x.view(len(x), -1))'),
-    ('not judged', TOLD, 'return data_loader'),
+    ('correct', 'model(x.to(model.device))', 'model.forward(x.view(len(x), -1))'),
+    ('not graded', TOLD, 'return data_loader'),
 ]
 PYTORCH_TRAIN = [
     ('not the best model', 'copy.deepcopy(model)', 'model'),
     ('not the best model', BEST, 'return model, accuracies, measured(best_model, '),
     ('test accuracy of another model', BEST, 'return best_model, accuracies, measured(model, '),
-    ('not judged', 'torch.manual_seed(seed)', 'raise ValueError(sorted(locals().items()))'),
-    ('right', BEST, "test = measured(best_model, loaders['test'])\n    forward = best_model.forward\n    "
+    ('not graded', 'torch.manual_seed(seed)', 'raise ValueError(sorted(locals().items()))'),
+    ('correct', BEST, "test = measured(best_model, loaders['test'])\n    forward = best_model.forward\n    "
                     'best_model.train()\n    best_model.forward = lambda x: forward(x) if x.ndim == 2 and not ('
                     f'best_model.training or torch.is_grad_enabled()) else 1 / 0\n    {BEST}',
      ("measured(best_model, loaders['test']), {}", 'test, {}')),
-    ('right', '10, use_batch_norm)', '10, True)'),
+    ('correct', '10, use_batch_norm)', '10, True)'),
 ]
 FUNCTIONS = {
     ('train_mlp_numpy', 'accuracy'): NUMPY_ACCURACY, ('train_mlp_numpy', 'evaluate_model'): NUMPY_EVALUATE,

@@ -208,7 +208,7 @@ def told(findings, seen):
     lines = []
     for finding in findings:
         lines.append(f'[{finding.kind}: {finding.cause}] {finding.place}: {finding.text}')
-        if finding.kind == 'wrong' and finding.hint not in seen:
+        if finding.kind == 'incorrect' and finding.hint not in seen:
             seen.add(finding.hint)
             lines.append(report.paragraph(finding))
     return lines

@@ -40,7 +40,7 @@ def attack(server, tmp_path):
 
 
 def is_wrong(judgement):
-    return judgement.findings.verdict('linear') == 'wrong' and judgement.findings.overall() == 'wrong'
+    return judgement.findings.verdict('linear') == 'incorrect' and judgement.findings.overall() == 'incorrect'
 
 
 def told(judgement):
@@ -72,7 +72,7 @@ for fd in range(3, 64):
     except OSError:
         pass'''.replace('\\\\', '\\').strip())
     assert is_wrong(judgement)
-    assert 'linear' in judgement.findings.status or 'judged' in told(judgement)
+    assert 'linear' in judgement.findings.status or 'graded' in told(judgement)
 
 
 def test_a_report_cannot_be_written_from_atexit(attack, tmp_path):
@@ -88,7 +88,7 @@ def test_os_exit_is_a_finding_and_the_other_parts_are_judged(attack):
     judgement = attack(forward='import os; os._exit(0)')
     assert 'ended its process (exit code 0)' in told(judgement)
     assert is_wrong(judgement)
-    assert judgement.findings.verdict('softmax') == 'right'
+    assert judgement.findings.verdict('softmax') == 'correct'
 
 
 def alive(marker):
@@ -202,4 +202,4 @@ raise ValueError(f'{{seen}} {{hidden}} {{network}}')'''.strip())
 def test_the_server_killed_is_started_again(attack, server):
     judgement = attack(forward='import os, signal; os.kill(os.getppid(), signal.SIGKILL)')
     assert is_wrong(judgement)
-    assert judgement.findings.verdict('softmax') == 'right'
+    assert judgement.findings.verdict('softmax') == 'correct'

@@ -35,19 +35,19 @@ def judged(server, tmp_path):
 
 def test_right_scripts_are_right(judged):
     findings = judged()
-    assert [findings.verdict(part) for part in ('pytorch', 'training')] == ['right', 'right']
+    assert [findings.verdict(part) for part in ('pytorch', 'training')] == ['correct', 'correct']
     assert [finding.text for finding in findings.of('pytorch') + findings.of('training')] == []
 
 
 def test_the_solution_of_this_project_is_right_in_its_scripts_too(server):
     findings = judge(server, ROOT).findings
-    assert [(findings.verdict(part), findings.of(part)) for part in ('pytorch', 'training')] == [('right', [])] * 2
+    assert [(findings.verdict(part), findings.of(part)) for part in ('pytorch', 'training')] == [('correct', [])] * 2
 
 
 def test_a_mistake_beside_the_numpy_half_counts_but_its_verdict_is_that_of_the_half(judged):
     findings = judged(('            n_inputs = out\n', ''), ('copy.deepcopy(model)', 'model'))
-    assert (findings.verdict('pytorch'), findings.verdict('training')) == ('not judged', 'wrong')
-    assert findings.overall() == 'right'
+    assert (findings.verdict('pytorch'), findings.verdict('training')) == ('not graded', 'incorrect')
+    assert findings.overall() == 'correct'
 
 
 TAKES = '(hidden_dims, lr, batch_size, epochs, seed, data_dir):\n    '
@@ -71,10 +71,10 @@ FILLED = f'def train{TAKES}info = ...\n    for epoch in range(epochs):\n        
 OTHER = 'def train():\n    pass\n'
 # The verdict on the scripts, train_mlp_numpy.py and train_mlp_pytorch.py; None where there is none.
 SCRIPTS = [
-    ('missing', None, None), ('stub', UNSET, None), ('stub', ELLIPSIS, OTHER), ('not judged', SKELETON, UNSET),
-    ('not judged', FILLED, None), ('not judged', 'def train():)', None), ('not judged', None, 'import torch\n'),
-    ('not judged', 'import nothing_there\nnothing_there.run()\n' + FILLED, f'import os\nos._exit(3)\n{FILLED}'),
-    ('wrong', ONE_LINE, OTHER), ('right', small_solutions.TRAIN_MLP_NUMPY, FILLED),
+    ('missing', None, None), ('not implemented', UNSET, None), ('not implemented', ELLIPSIS, OTHER), ('not graded', SKELETON, UNSET),
+    ('not graded', FILLED, None), ('not graded', 'def train():)', None), ('not graded', None, 'import torch\n'),
+    ('not graded', 'import nothing_there\nnothing_there.run()\n' + FILLED, f'import os\nos._exit(3)\n{FILLED}'),
+    ('incorrect', ONE_LINE, OTHER), ('correct', small_solutions.TRAIN_MLP_NUMPY, FILLED),
 ]
 
 

@@ -24,7 +24,7 @@ W = "self.params['weight']"
 BUILT = 'std = np'
 NO_INPUT_LAYER = [(', input_layer=i == 0', ''), (', input_layer=not n_hidden', '')]
 DEVIATION = 'np.sqrt((1 if input_layer else 2) / in_features)'
-# (the cause that it has to have, what stands in the solution, what the mistake puts in its place, further changes)
+# (the cause that it has to have, what stands in the solution, what the mistake puts instead, further changes)
 LINEAR = [
     ('bias forgotten', Y, f'return x @ {W}.T'),
     ('transpose', Y, f"return x @ {W} + self.params['bias']"),
@@ -41,13 +41,13 @@ LINEAR = [
     ('unexplained', Y, f"return x @ {W}.T + self.params['bias'] * np.nan"),
     ('batch of one', Y, f"return np.squeeze(x @ {W}.T + self.params['bias'], 0) if len(x) == 1 else x @ {W}.T + "
                         "self.params['bias']"),
-    ('mean in place of sum', WEIGHT, WEIGHT + ' / len(dout)'),
+    ('mean instead of sum', WEIGHT, WEIGHT + ' / len(dout)'),
     ('times S', WEIGHT, WEIGHT + ' * len(dout)'),
     ('transpose', WEIGHT, "self.grads['weight'] = self.x.T @ dout"),
     ('sign', WEIGHT, "self.grads['weight'] = -dout.T @ self.x"),
     ('never filled', WEIGHT, 'pass'),
     ('counted twice', WEIGHT, "self.grads['weight'] = 2 * dout.T @ self.x"),
-    ('output in place of input', WEIGHT, f"self.grads['weight'] = dout.T @ (self.x @ {W}.T + self.params['bias'])"),
+    ('output instead of input', WEIGHT, f"self.grads['weight'] = dout.T @ (self.x @ {W}.T + self.params['bias'])"),
     ('∂L/∂Y left out', WEIGHT, f"self.grads['weight'] = np.zeros_like({W}) + self.x.sum(axis=0)"),
     ('∂L/∂Y left out', WEIGHT, "self.grads['weight'] = self.x.sum(axis=0)"),
     ('sum before product', WEIGHT, "self.grads['weight'] = np.outer(dout.sum(axis=0), self.x.sum(axis=0))"),
@@ -58,7 +58,7 @@ LINEAR = [
     ('regularization term', WEIGHT, WEIGHT + f' + 0.03 * {W}'),
     ('regularization term', WEIGHT, WEIGHT + f' + 0.5 * {W} / len(dout)'),
     ('regularization term', BIAS, BIAS + " - 0.25 * self.params['bias']"),
-    ('mean in place of sum', BIAS, "self.grads['bias'] = dout.mean(axis=0)"),
+    ('mean instead of sum', BIAS, "self.grads['bias'] = dout.mean(axis=0)"),
     ('no sum over the batch', BIAS, "self.grads['bias'] = dout"),
     ('no sum over the batch', BIAS, "self.grads['bias'] = dout.T"),
     ('∂L/∂Y left out', BIAS, "self.grads['bias'] = np.ones(dout.shape[1])"),
@@ -79,7 +79,7 @@ LINEAR = [
     ('sign', X, f'return -dout @ {W}'),
     ('transpose', X, f'return dout @ {W}.T'),
     ('transposed result', X, f'return (dout @ {W}).T'),
-    ('gradient in place of weights', X, "return dout @ self.grads['weight']"),
+    ('gradient instead of weights', X, "return dout @ self.grads['weight']"),
     ('never filled', X, 'return np.zeros_like(self.x)'),
     ('order of the product', WEIGHT, f'return {W}.T @ dout'),
     ('second step', WEIGHT, "self.grads['weight'] = dout.T @ self.x + 2 * self.grads['weight']"),
@@ -116,7 +116,7 @@ LINEAR = [
       "            self.grads[name] = np.zeros_like(self.params[name])\n\nclass ELU")),
     ('second step', Y, f"if len(x) != getattr(self, 'n', len(x)):\n            raise ValueError('another batch')\n"
                        f"        self.n = len(x)\n        {Y}"),
-    ('can not be built', BUILT, 'raise RuntimeError("not today")\n        std = np'),
+    ('cannot be built', BUILT, 'raise RuntimeError("not today")\n        std = np'),
 ]
 H = 'return np.where(x > 0, x, self.alpha * (np.exp(x) - 1))'
 SLOPE = 'return dout * np.where(self.x > 0, 1, self.alpha * np.exp(self.x))'
@@ -126,12 +126,12 @@ ACTIVATION = [
     ('wrong side', H, 'return np.where(x > 0, 0, x)'),
     ('wrong side', H, 'return np.where(x > 0, self.alpha * (1 - np.exp(-x)), x)'),
     ('absolute value', H, 'return np.abs(x)'),
-    ('mask in place of values', H, 'return (x > 0) * 1.0'),
+    ('mask instead of values', H, 'return (x > 0) * 1.0'),
     ('α ignored', H, 'return np.where(x > 0, x, np.exp(x) - 1)'),
     ('−1 forgotten', H, 'return np.where(x > 0, x, self.alpha * np.exp(x))'),
     ('α misplaced', H, 'return np.where(x > 0, x, self.alpha * np.exp(x) - 1)'),
     ('α misplaced', H, 'return np.where(x > 0, x, np.exp(self.alpha * x) - 1)'),
-    ('ReLU in place of ELU', H, 'return np.maximum(x, 0)'),
+    ('ReLU instead of ELU', H, 'return np.maximum(x, 0)'),
     ('unexplained', H, 'return x ** 2'),
     ('raises TypeError', H, 'raise TypeError("not like this")'),
     ('input changed in place', H, 'x[x <= 0] = self.alpha * (np.exp(x[x <= 0]) - 1)\n        return x'),
@@ -142,14 +142,14 @@ ACTIVATION = [
     ('slope of ∂L/∂Y', SLOPE, 'return self.forward(dout)'),
     ('slope at the output', SLOPE, 'y = self.forward(self.x)\n        return dout * np.where(y > 0, 1, self.alpha * '
                                    'np.exp(y))'),
-    ('input in place of slope', SLOPE, 'return dout * self.x'),
-    ('output in place of slope', SLOPE, 'return dout * self.forward(self.x)'),
+    ('input instead of slope', SLOPE, 'return dout * self.x'),
+    ('output instead of slope', SLOPE, 'return dout * self.forward(self.x)'),
     ('wrong side', SLOPE, 'return dout * np.where(self.x < 0, 1, self.alpha * np.exp(-self.x))'),
     ('sign', SLOPE, SLOPE.replace('return ', 'return -')),
     ('row sums of ∂L/∂Y', SLOPE, 'return dout * dout.sum(axis=1, keepdims=True)'),
     ('never filled', SLOPE, 'return np.zeros_like(dout)'),
     ('α ignored', SLOPE, 'return dout * np.where(self.x > 0, 1, np.exp(self.x))'),
-    ('output in place of slope', SLOPE, 'return dout * np.where(self.x > 0, 1, self.alpha * (np.exp(self.x) - 1))'),
+    ('output instead of slope', SLOPE, 'return dout * np.where(self.x > 0, 1, self.alpha * (np.exp(self.x) - 1))'),
     ('α misplaced', SLOPE, 'return dout * np.where(self.x > 0, 1, self.alpha * (np.exp(self.x) - 1) + 1)'),
     ('∂L/∂Y left out', SLOPE, 'return np.where(self.x > 0, dout, self.alpha * np.exp(self.x))'),
     ('∂L/∂Y left out', SLOPE, 'return np.where(self.x > 0, 1, dout * self.alpha * np.exp(self.x))'),
@@ -202,7 +202,7 @@ SOFTMAX = [
     ('passed through', JACOBIAN, 'return dout'),
     ('wrong axis', JACOBIAN, 'return self.y * (dout - (dout * self.y).sum(axis=0))'),
     ('wrong axis', JACOBIAN, 'return self.y * (dout - (dout * self.y).sum())'),
-    ('mean in place of sum', JACOBIAN, 'return self.y * (dout - (dout * self.y).mean(axis=1, keepdims=True))'),
+    ('mean instead of sum', JACOBIAN, 'return self.y * (dout - (dout * self.y).mean(axis=1, keepdims=True))'),
     ('sum without Y', JACOBIAN, 'return self.y * (dout - dout.sum(axis=1, keepdims=True))'),
     ('diagonal missing', JACOBIAN, 'return -self.y * (dout * self.y).sum(axis=1, keepdims=True)'),
     ('Y left out', JACOBIAN, 'return dout - (dout * self.y).sum(axis=1, keepdims=True)'),
@@ -220,7 +220,7 @@ LOSS_GRADIENT = 'return -one_hot / x / len(y)'
 HOT = 'np.eye(x.shape[1])[y]'
 BETWEEN = f'\n\n    def backward(self, x, y):\n        one_hot = {HOT}\n        '
 CROSS_ENTROPY = [
-    ('sum in place of mean', LOSS, LOSS.replace('mean', 'sum')),
+    ('sum instead of mean', LOSS, LOSS.replace('mean', 'sum')),
     ('sign', LOSS, LOSS.replace('-', '')),
     ('mean over all', LOSS, f'return -np.log({PICKED}).sum() / x.size'),
     ('mean over classes', LOSS, f'return -np.log({PICKED}).sum() / x.shape[1]'),
@@ -250,8 +250,8 @@ CROSS_ENTROPY = [
     ('mean over classes', LOSS_GRADIENT, 'return -one_hot / x / x.shape[1]'),
     ('targets left out', LOSS_GRADIENT, 'return -1 / x / len(y)'),
     ('targets left out', LOSS_GRADIENT, 'return -1 / x'),
-    ('X in place of 1/X', LOSS_GRADIENT, 'return -one_hot * x / len(y)'),
-    ('X in place of 1/X', LOSS_GRADIENT, 'return -one_hot / len(y)'),
+    ('X instead of 1/X', LOSS_GRADIENT, 'return -one_hot * x / len(y)'),
+    ('X instead of 1/X', LOSS_GRADIENT, 'return -one_hot / len(y)'),
     ('logarithm in the gradient', LOSS_GRADIENT, 'return -one_hot * np.log(x) / len(y)'),
     ('binary cross-entropy', LOSS_GRADIENT, 'return (-one_hot / x + (1 - one_hot) / (1 - x)) / len(y)'),
     ('summed', LOSS_GRADIENT, 'return (-one_hot / x / len(y)).sum(axis=0)'),

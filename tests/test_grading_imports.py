@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from grading.remote import Failed, Server
+from grading.remote import SolutionError, Server
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith('linux'), reason='solutions are run on Linux')
 
@@ -85,6 +85,6 @@ def test_what_an_import_gives(tmp_path):
             for statement in ('', 'import not_there; sys.modules["torch"] = not_there'):
                 assert solution.ask('function', module='asks', name='outcome', args=[statement]) is None
                 assert solution.ask('seed', number=1) is None, 'with no PyTorch, or what stands in for it'
-        with server.open(tmp_path) as solution, pytest.raises(Failed) as failed:
+        with server.open(tmp_path) as solution, pytest.raises(SolutionError) as failed:
             solution.ask('import_module', name='not_there')  # by the judge, and so it fails
         assert str(failed.value) == "ModuleNotFoundError: No module named 'not_there'"

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from approval import assert_approved
-from grading.interface import LinearMaker, Malformed, Session, Thing, as_array
-from grading.remote import Failed, Gone, Ref, Server
+from grading.interface import LinearMaker, Malformed, Session, RemoteObject, as_array
+from grading.remote import SolutionError, SolutionEnded, Ref, Server
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith('linux'), reason='solutions are run on Linux')
 
@@ -143,7 +143,7 @@ def text_of(value):
     """An array as its shape and its numbers, an exception as what it says."""
     try:
         value = value()
-    except (Failed, Malformed) as error:
+    except (SolutionError, Malformed) as error:
         return f'{type(error).__name__}: {error}'
     return f'{value.dtype.kind}{list(value.shape)} {value.ravel().tolist()}'
 
@@ -153,9 +153,9 @@ def told(session, cls, arguments, params, grads=None):
     lines = [f'### ({arguments}) {params}' + (f' {grads}' if grads else '')]
     try:
         maker = LinearMaker(session, cls)
-    except (Failed, Malformed) as error:
+    except (SolutionError, Malformed) as error:
         error = re.sub(r'line \d+', 'line …', str(error).replace(cls, 'LinearModule'))
-        return '\n'.join([*lines, f'can not be built: {error}'])
+        return '\n'.join([*lines, f'cannot be built: {error}'])
     lines.append(f'met: {"; ".join(session.interface)}'.replace(f'{cls}(', 'LinearModule('))
     linear = maker.make(3, 2, *[True] * maker.has_input_layer)
     before = ', '.join(f'{number:g}' for number in [linear.parameter('weight')[0, 0], *linear.parameter('bias')])
@@ -189,8 +189,8 @@ def test_a_linear_module_in_a_net_has_the_shape_of_its_weight(session):
 
 
 def test_the_class_is_linear_module_unless_another_is_asked_for():
-    with pytest.raises(Failed, match='LinearModule'):
-        LinearMaker(SimpleNamespace(new=lambda *args: (_ for _ in ()).throw(Failed('TypeError', str(args), []))))
+    with pytest.raises(SolutionError, match='LinearModule'):
+        LinearMaker(SimpleNamespace(new=lambda *args: (_ for _ in ()).throw(SolutionError('TypeError', str(args), []))))
 
 
 def test_what_calls_do_to_their_arguments_and_results_is_noted(session):
@@ -233,23 +233,23 @@ def test_classes_and_signatures_are_asked_for_once(server, folder):
     assert classes['Tensor'] == [[], []] and 'np' not in classes and 'number' not in classes
     assert asked == ['classes', *['signature'] * 3]
     session.close()
-    with pytest.raises(Failed, match='no such thing'):
+    with pytest.raises(SolutionError, match='no such thing'):
         session.classes('raises')
     session.close()
 
 
 def test_a_process_that_has_ended_is_started_anew(server, folder):
     session = Session(server, folder)
-    with pytest.raises(Failed, match='more'):
+    with pytest.raises(SolutionError, match='more'):
         session.new('modules', 'Child', []).call('more')
     first = session.process
-    with pytest.raises(Gone, match='exit code 3'):
+    with pytest.raises(SolutionEnded, match='exit code 3'):
         session.new('modules', 'Mean', []).call('end')
     assert session.process is first and first.ended
     thing = session.new('modules', 'Mean', [])
     assert session.process is not first and thing.call('mean', np.ones(2)) == 1
     for _ in range(2):
-        with pytest.raises(Failed, match='no such thing'):
+        with pytest.raises(SolutionError, match='no such thing'):
             session.require('raises')
     session.close()
     session.close()

@@ -5,9 +5,9 @@ import sys
 import pytest
 
 from grading import judge as judging
-from grading.findings import CORE, PARTS
+from grading.findings import CORE, PARTS, Place
 from grading.interface import Malformed
-from grading.remote import Failed, Gone, NoServer, Server
+from grading.remote import SolutionError, SolutionEnded, NoServer, Server
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith('linux'), reason='solutions are run on Linux')
 
@@ -28,7 +28,7 @@ def server():
         yield server
 
 
-class Judged:
+class Graded:
     """What judge() makes of files with these stand-ins for the parts: what was asked, told and found."""
 
     def __init__(self, server, folder, monkeypatch, files, torch=True, **parts):
@@ -61,14 +61,14 @@ class Judged:
         self.judgement = judging.judge(server, folder, 'its name', lambda part, findings: self.log.append(
             f'{part}: {findings.verdict(part)}'))
         self.findings = self.judgement.findings
-        self.found = [(finding.part, finding.kind, finding.text, finding.cause, finding.place, finding.quote)
+        self.found = [(finding.part, finding.kind, finding.text, finding.cause, str(finding.place), finding.quote)
                       for finding in self.findings.found]
         self.closed = not any(solution.folder.exists() for _, solution in self.opened)
 
 
 @pytest.fixture
 def judged(server, tmp_path, monkeypatch):
-    return lambda files=FILES, **more: Judged(server, tmp_path / 'student', monkeypatch, files, **more)
+    return lambda files=FILES, **more: Graded(server, tmp_path / 'student', monkeypatch, files, **more)
 
 
 def fails(error):
@@ -78,8 +78,8 @@ def fails(error):
     return judge
 
 
-def wrong(*parts):
-    return lambda context: [context.wrong(part, f'{part} is off.', cause='c', place='mlp_numpy.py, line 1')
+def incorrect(*parts):
+    return lambda context: [context.incorrect(part, f'{part} is off.', cause='c', place=Place('mlp_numpy.py', 1))
                             for part in parts]
 
 
@@ -89,12 +89,12 @@ def test_every_part_is_asked_in_order_and_told_when_it_is_done(judged):
         context.session.met('something')
 
     result = judged(linear=meets, torch=False)
-    assert result.log == [line for part in CORE for line in (part, f'{part}: right')] + [
-        'pytorch', 'training', 'pytorch: right', 'training: right']
+    assert result.log == [*CORE, *(f'{part}: correct' for part in CORE), 'pytorch', 'training', 'pytorch: correct',
+                          'training: correct']
     judgement = result.judgement
     assert (judgement.folder, judgement.interface, judgement.fingerprint) == ('its name', ['something'], '')
     assert judgement.protection == 'with bubblewrap: False' and 0 < judgement.seconds < 60
-    assert result.found == [('mlp', 'remark', 'Prints 10 characters in these checks.', 'prints', '', '')]
+    assert result.found == [('mlp', 'note', 'Prints 10 characters in these checks.', 'prints', '', '')]
     assert len({id(context) for context in result.contexts}) == 1
     context = result.contexts[0]
     assert (context.modules.name, context.mlp.name) == ('modules.py', 'mlp_numpy.py')
@@ -127,41 +127,49 @@ def test_libraries_are_loaded_for_what_imports_them(judged, monkeypatch):
     assert result.found == []
 
 
-def test_what_hangs_on_the_mlp_is_told_after_it(judged):
-    result = judged(softmax=wrong('softmax', 'cross_entropy'), mlp=wrong('mlp'), training=wrong('training'))
-    assert result.log == [
-        'linear', 'linear: right', 'activation', 'activation: right', 'softmax', 'softmax_cross_entropy', 'mlp',
-        'softmax: wrong', 'cross_entropy: wrong', 'softmax_cross_entropy: right', 'mlp: wrong',
-        'pytorch', 'training', 'pytorch: right', 'training: wrong'], 'what is wrong already is not asked'
-    assert result.found[:3] == [(part, 'wrong', f'{part} is off.', 'c', 'mlp_numpy.py, line 1', 'import modules')
-                                for part in ('softmax', 'cross_entropy', 'mlp')]
+def test_what_follows_from_what_is_decided_after_all_parts(judged):
+    def notes(context):
+        context.incorrect('linear', 'linear is off.', cause='c', place=Place('mlp_numpy.py', 1))
+        context.inherited.update(mlp=['LinearModule'], softmax_cross_entropy=['softmax', 'cross-entropy'])
+
+    def adds(context):
+        context.incorrect('softmax_cross_entropy', 'It is off.', cause='c')
+        context.later.append(lambda context: context.note('mlp', f'{len(context.findings.found)} findings.', cause='n'))
+
+    result = judged(linear=notes, mlp=adds, training=incorrect('training'))
+    assert result.log[:7] == [*CORE, 'linear: incorrect'] and result.log[-2:] == ['pytorch: correct',
+                                                                                  'training: incorrect']
+    assert result.found[:5] == [
+        ('linear', 'incorrect', 'linear is off.', 'c', 'mlp_numpy.py, line 1', 'import modules'),
+        ('softmax_cross_entropy', 'incorrect', 'It is off.', 'c', '', ''),
+        ('mlp', 'incorrect', 'Incorrect only because LinearModule is (see there).', 'inherited', '', ''),
+        ('softmax_cross_entropy', 'incorrect', 'Besides, softmax and cross-entropy are incorrect (see there).',
+         'inherited', '', ''),
+        ('mlp', 'note', '4 findings.', 'n', '', '')]
 
 
-def test_a_part_that_was_decided_before_or_has_no_class_is_not_asked(judged):
-    files = {'modules.py': 'class SoftMaxModule:\n    pass\n', 'mlp_numpy.py': ''}
-    result = judged(files, activation=lambda context: context.skip('softmax', 'stub'))
-    assert result.log == [
-        'linear: missing', 'activation', 'activation: right', 'softmax: stub', 'cross_entropy: missing',
-        'softmax_cross_entropy', 'softmax_cross_entropy: right', 'mlp', 'mlp: right', 'pytorch', 'training',
-        'pytorch: right', 'training: right']
+def test_a_part_without_its_class_is_not_asked(judged):
+    result = judged({'modules.py': 'class SoftMaxModule:\n    pass\n', 'mlp_numpy.py': ''})
+    assert result.log[:5] == ['activation', 'softmax', 'softmax_cross_entropy', 'mlp', 'linear: missing']
+    assert result.findings.status == {'linear': 'missing', 'cross_entropy': 'missing'}
     assert result.findings.reasons == {} and result.found == []
 
 
 def test_what_goes_wrong_in_a_part_is_told_of_that_part(judged):
-    result = judged(linear=fails(Gone('it is gone')), activation=fails(Failed('Kind', 'text', [('modules.py', 3)])),
+    result = judged(linear=fails(SolutionEnded('it is gone')), activation=fails(SolutionError('Kind', 'text', [('modules.py', 3)])),
                     softmax=fails(Malformed('it is no array')), cross_entropy=fails(ZeroDivisionError('oh')),
-                    pytorch=fails(Gone('it is gone')), training=fails(KeyError('oh')))
-    ends = 'Could not be judged to the end: '
+                    pytorch=fails(SolutionEnded('it is gone')), training=fails(KeyError('oh')))
+    ends = 'Could not be graded to the end: '
     assert result.found == [
-        ('linear', 'wrong', f'{ends}it is gone.', 'no answer', '', ''),
-        ('activation', 'wrong', f'{ends}Kind: text (modules.py, line 3).', 'unexpected answer', 'modules.py, line 3',
+        ('linear', 'incorrect', f'{ends}it is gone.', 'no answer', '', ''),
+        ('activation', 'incorrect', f'{ends}Kind: text (modules.py, line 3).', 'unexpected answer', 'modules.py, line 3',
          'pass'),
-        ('softmax', 'wrong', f'{ends}it is no array.', 'unexpected answer', '', ''),
-        ('mlp', 'remark', 'Prints 20 characters in these checks.', 'prints', '', '')]
-    assert result.findings.status == dict.fromkeys(('cross_entropy', 'pytorch', 'training'), 'not judged')
+        ('softmax', 'incorrect', f'{ends}it is no array.', 'unexpected answer', '', ''),
+        ('mlp', 'note', 'Prints 20 characters in these checks.', 'prints', '', '')]
+    assert result.findings.status == dict.fromkeys(('cross_entropy', 'pytorch', 'training'), 'not graded')
     assert result.findings.reasons == {
-        'cross_entropy': 'the checker itself failed, ZeroDivisionError: oh',
-        'pytorch': 'it could not be asked to the end: it is gone', 'training': "it could not be asked to the end: 'oh'"}
+        'cross_entropy': 'the grader itself failed, ZeroDivisionError: oh',
+        'pytorch': 'it could not be graded to the end: it is gone', 'training': "it could not be graded to the end: 'oh'"}
     assert len(result.opened) == 4 and result.closed, 'after what ended or was not foreseen another process'
 
 
@@ -175,26 +183,28 @@ def test_where_no_solution_can_be_run_nobody_is_judged(server, tmp_path, judged,
 def test_without_modules_all_that_needs_them_is_missing(judged):
     result = judged({'mlp_numpy.py': ''})
     assert result.log == [f'{part}: missing' for part in CORE] + [
-        'pytorch', 'training', 'pytorch: right', 'training: right']
+        'pytorch', 'training', 'pytorch: correct', 'training: correct']
     assert result.found == [] and result.findings.reasons == {} and result.opened == []
     assert result.contexts[0].names == set()
 
 
 @pytest.mark.parametrize('text, told, cause, place, quote', [
-    ('def f(:\n', 'Python can not read modules.py: ', 'syntax error', '', ''),
-    ('x = 1\nraise OSError("oh")\n', 'modules.py can not be imported: OSError: oh (modules.py, line 2).',
-     'can not be imported', 'modules.py, line 2', 'raise OSError("oh")'),
+    ('x = 1\nraise OSError("oh")\n', 'modules.py cannot be imported: OSError: oh (modules.py, line 2).',
+     'cannot be imported', 'modules.py, line 2', 'raise OSError("oh")'),
     ('import os\nprint(1, flush=True)\nos._exit(3)\n',
-     'the import of modules.py: it ended its process (exit code 3).', 'can not be imported', '', '')])
-def test_a_file_that_can_not_be_used_is_told_once_and_all_follows(judged, text, told, cause, place, quote):
+     'modules.py cannot be imported: it ended its process (exit code 3).', 'cannot be imported', '', '')])
+def test_a_file_that_cannot_be_imported_is_one_finding(judged, text, told, cause, place, quote):
     result = judged({'modules.py': text})
-    (first, *others) = result.found
-    assert first[2].startswith(told) and first[2].endswith('.') and (first[0], first[1], *first[3:]) == (
-        'linear', 'wrong', cause, place, quote)
-    assert others == [(part, 'wrong', 'modules.py can not be used (see linear).', 'inherited', '', '')
-                      for part in CORE[1:]]
-    assert result.log == [f'{part}: wrong' for part in CORE] + [
-        'pytorch', 'training', 'pytorch: right', 'training: right']
+    assert result.found == [('linear', 'incorrect', told, cause, place, quote)]
+    assert result.log == [f'{part}: incorrect' for part in CORE] + [
+        'pytorch', 'training', 'pytorch: correct', 'training: correct']
+
+
+def test_a_file_that_is_not_python_is_not_graded(judged):
+    result = judged({'modules.py': 'def f(:\n'})
+    assert result.found == [] and set(result.findings.status.values()) == {'not graded'}
+    assert list(result.findings.reasons) == ['linear'], 'the reason is said once'
+    assert result.findings.reasons['linear'].startswith('Python cannot read modules.py: ')
 
 
 def test_remarks_are_of_the_part_whose_class_it_is(judged):
@@ -205,12 +215,12 @@ def test_remarks_are_of_the_part_whose_class_it_is(judged):
             context.session.note(cls, method, fact)
 
     result = judged(FILES | {'modules.py': MODULES.replace('import pandas', '')}, mlp=notes)
-    assert result.found == [(part, 'remark', f'{text}.', 'in place', '', '') for part, text in (
-        ('softmax', 'SoftMaxModule.forward gives back its argument, or a view of it'),
+    assert result.found == [(part, 'note', f'{text}.', 'in place', '', '') for part, text in (
+        ('softmax', 'SoftMaxModule.forward returns its argument, or a view of it'),
         ('linear', 'LinearModule.backward changes its argument in place'),
-        ('linear', 'LinearModule.backward gives back the same array as the call before, overwritten'),
+        ('linear', 'LinearModule.backward returns the array of the previous call, overwritten'),
         ('mlp', 'MLP.__init__ changes its argument in place'),
-        ('activation', 'ELUModule.forward gives back its argument, or a view of it'),
+        ('activation', 'ELUModule.forward returns its argument, or a view of it'),
         ('cross_entropy', 'CrossEntropyModule.backward changes its argument in place'))]
 
 

@@ -42,17 +42,17 @@ LOSS = f'return -np.log({PICKED}).mean()'
 LOSS_GRADIENT = 'return -one_hot / x / len(y)'
 HOT = 'np.eye(x.shape[1])[y]'
 CLEAR = '            layer.clear_cache()'
-# (the cause that it has to have, what stands in the solution, what the mistake puts in its place, further changes)
+# (the cause that it has to have, what stands in the solution, what the mistake puts instead, further changes)
 MLP = [
     ('no activation', ACTIVATION, ''),
-    ('activation behind the last layer', SOFTMAX, '        self.layers += [ELUModule(1.0), SoftMaxModule()]\n'),
-    ('activation behind the last layer', SOFTMAX, '        self.layers += [ELUModule(1.0), SoftMaxModule()]\n',
+    ('activation after the last layer', SOFTMAX, '        self.layers += [ELUModule(1.0), SoftMaxModule()]\n'),
+    ('activation after the last layer', SOFTMAX, '        self.layers += [ELUModule(1.0), SoftMaxModule()]\n',
      (ACTIVATION, '')),
     ('softmax twice', SOFTMAX, 2 * SOFTMAX),
     ('no softmax', SOFTMAX, ''),
-    ('softmax in place of the activation', ACTIVATION, '    ' + SOFTMAX),
+    ('softmax instead of the activation', ACTIVATION, '    ' + SOFTMAX),
     ('no softmax', SOFTMAX, '        self.layers.append(ELUModule(1.0))\n'),
-    ('softmax behind the hidden layers', ACTIVATION, ACTIVATION + '    ' + SOFTMAX),
+    ('softmax after the hidden layers', ACTIVATION, ACTIVATION + '    ' + SOFTMAX),
     ('activation of the input', START, '        self.layers = [ELUModule(1.0)]\n'),
     ('unexplained', FORWARD, FORWARD + ' ** 2'),
     ('unexplained', FORWARD, FORWARD + '[:, :2]'),
@@ -88,9 +88,9 @@ MLP = [
     ('layer sizes', LAST, LAST.replace('sizes[-2]', 'sizes[0]')),
     ('layer sizes', LAST, ''),
     ('layer sizes', HIDDEN, '', (LAST, '')),
-    ('can not be built', SIZES, 'sizes = n_inputs + n_hidden + n_classes'),
-    ('can not be built', SIZES, f'{SIZES}\n        for i, n in sizes:\n            print(n)'),
-    ('can not be built', LAST, LAST + "        self.layers[-1].params['weight'] = np.zeros((2, 3, 4))\n"),
+    ('cannot be built', SIZES, 'sizes = n_inputs + n_hidden + n_classes'),
+    ('cannot be built', SIZES, f'{SIZES}\n        for i, n in sizes:\n            print(n)'),
+    ('cannot be built', LAST, LAST + "        self.layers[-1].params['weight'] = np.zeros((2, 3, 4))\n"),
     ('empty n_hidden', START, START + '        n_hidden[0]\n'),
     ('empty n_hidden', LAST, LAST.replace('sizes[-2]', 'sizes[-2 if n_hidden else -1]')),
     ('empty n_hidden', FORWARD, FORWARD + ' + 0 * self.layers[2].alpha if len(self.layers) == 2 else x'),
@@ -243,7 +243,7 @@ def told_of_all(judge, mistakes):
     texts, seen = [], set()
     for changes in mistakes:
         findings = (judgement := judge(changes)).findings
-        verdicts = [f'{part}: {findings.verdict(part)}' for part in CORE[:4] if findings.verdict(part) != 'right']
+        verdicts = [f'{part}: {findings.verdict(part)}' for part in CORE[:4] if findings.verdict(part) != 'correct']
         texts.append('\n'.join([heading(changes), *verdicts, *(told(judgement, part, seen) for part in CORE[4:])]))
     return '\n'.join(texts) + '\n'
 

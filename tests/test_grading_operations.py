@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from grading.remote import Failed, Ref, Server
+from grading.remote import SolutionError, Ref, Server
 from whole_values import same
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith('linux'), reason='solutions are run on Linux')
@@ -243,6 +243,6 @@ def test_sizes_are_what_the_linear_modules_are_asked_for(opened):
     for _ in range(2):  # the class is back in its place
         assert opened.ask('sizes', module='nets', name='Builds', args=[[5, 4, 3]], kwargs={}, linear='Linear') == [
             [5, 4], [4, 3], [3, 4]]
-    with pytest.raises(Failed, match='ValueError: why'):
+    with pytest.raises(SolutionError, match='ValueError: why'):
         opened.ask('sizes', module='nets', name='Builds', args=[[5, 4, 3]], kwargs={'extra': 'why'}, linear='Linear')
     assert opened.ask('new', module='nets', name='Linear', args=[2])['changed'] == []

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from grading import remote, sandbox
-from grading.remote import Failed, Gone, NoServer, Ref, Solution
+from grading.remote import SolutionError, SolutionEnded, NoServer, Ref, Solution
 from grading.worker.messages import Objects, read_message, write_message
 from whole_values import same
 
@@ -199,7 +199,7 @@ def framed(text):
 def test_nonsense_ends_the_conversation(solution, script, answer, words):
     os.write(script.replies, answer)
     for _ in range(2):
-        with pytest.raises(Gone) as gone:
+        with pytest.raises(SolutionEnded) as gone:
             solution.ask('get', timeout=1)
         assert str(gone.value) == words == solution.ended
 
@@ -214,7 +214,7 @@ def test_an_answer_of_the_largest_size_is_read(solution, script, monkeypatch):
     os.write(script.replies, framed(b'{"value": {"array": ["<f8", [2147483647, 0]]}}'.ljust(60)))
     assert solution.ask('get').shape == (2147483647, 0)
     os.write(script.replies, framed(b'{"value": {"array": ["|u1", [17]]}}') + bytes(17))
-    with pytest.raises(Gone):
+    with pytest.raises(SolutionEnded):
         solution.ask('get')
 
 
@@ -237,10 +237,10 @@ def test_objects_and_dicts_are_taken_as_they_are_agreed(solution, script):
         {'type': 'a', 'message': 'b', 'places': [['x']]}, {'type': 'a', 'message': 'b', 'places': [['x', 'y']]})]])
 def test_what_is_told_of_an_exception_is_short_and_on_one_line(solution, script, error, told):
     script.says({'error': error})
-    with pytest.raises(Failed) as failed:
+    with pytest.raises(SolutionError) as failed:
         solution.ask('call')
     assert (failed.value.kind, failed.value.message, failed.value.places, str(failed.value)) == told
-    assert failed.value.place == ('modules.py, line 4' if told[2] else '') and not solution.ended
+    assert str(failed.value.place) == ('modules.py, line 4' if told[2] else '') and not solution.ended
 
 
 def dictionary(**entries):
@@ -282,7 +282,7 @@ def test_an_answer_has_the_form_that_its_question_asks_for(script, tmp_path):
                     solution.ask(op)
                     continue
                 for _ in range(2):
-                    with pytest.raises(Gone) as gone:
+                    with pytest.raises(SolutionEnded) as gone:
                         solution.ask(op)
                     assert str(gone.value) == solution.ended == 'its process answered what it was not asked', op
             script.close()
@@ -297,7 +297,7 @@ def test_the_end_of_its_process_is_told(solution, script, status, words, ends):
     script.status = status
     script.close(*ends)
     for _ in range(2):
-        with pytest.raises(Gone) as gone:
+        with pytest.raises(SolutionEnded) as gone:
             solution.ask('get')
         assert str(gone.value) == words == solution.ended
     assert script.messages[1:] == [{'end': True}] and not solution.folder.exists()
@@ -311,7 +311,7 @@ def impatient(monkeypatch):
 
 
 def gone(solution, **arguments):
-    with pytest.raises(Gone) as gone:
+    with pytest.raises(SolutionEnded) as gone:
         solution.ask('get', **arguments)
     assert str(gone.value) == solution.ended
     return solution.ended

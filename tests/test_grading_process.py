@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from grading import sandbox
-from grading.remote import Failed, Gone, Server, Solution
+from grading.remote import SolutionError, SolutionEnded, Server, Solution
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith('linux'), reason='solutions are run on Linux')
 
@@ -141,7 +141,7 @@ def line_of(text, words):
 
 def test_what_a_solution_raises_is_told_with_the_places_in_its_own_files(opened):
     def failure(name, *args):
-        with pytest.raises(Failed) as failed:
+        with pytest.raises(SolutionError) as failed:
             opened.ask('function', module='fails', name=name, args=list(args))
         return failed.value.kind, failed.value.message, failed.value.places, str(failed.value)
 
@@ -157,14 +157,14 @@ def test_what_a_solution_raises_is_told_with_the_places_in_its_own_files(opened)
     line = line_of(FAILS, '    raise KeyError')
     assert failure('nameless') == ('KeyError', '', [('fails.py', line)], f'KeyError (fails.py, line {line})')
     assert failure('not_there')[::2] == ('AttributeError', [])
-    with pytest.raises(Failed) as failed:
+    with pytest.raises(SolutionError) as failed:
         opened.ask('no_such_operation')
     assert failed.value.kind == 'AttributeError'
 
 
 def test_a_file_that_is_no_python_is_told_with_its_line(server, tmp_path):
     (tmp_path / 'student.py').write_text('x = 1\ndef f(:\n')
-    with server.open(tmp_path) as solution, pytest.raises(Failed) as failed:
+    with server.open(tmp_path) as solution, pytest.raises(SolutionError) as failed:
         solution.ask('import_module', name='student')
     assert (failed.value.kind, failed.value.places) == ('SyntaxError', [('student.py', 2)])
 
@@ -185,7 +185,7 @@ def test_what_it_prints_is_there_when_it_has_answered(opened):
     ('by_signal', [15], 'its process was ended by signal 15')])
 def test_how_it_ended_is_told(opened, name, arguments, words):
     for _ in range(2):
-        with pytest.raises(Gone) as gone:
+        with pytest.raises(SolutionEnded) as gone:
             opened.ask('function', module='fails', name=name, args=arguments)
         assert str(gone.value) == words == opened.ended
     assert opened.close() is None, 'it has been closed'
@@ -193,7 +193,7 @@ def test_how_it_ended_is_told(opened, name, arguments, words):
 
 
 def test_a_process_that_can_not_be_set_up_ends_by_itself(server, tmp_path):
-    with Solution(server, tmp_path / 'nowhere', ()) as solution, pytest.raises(Gone) as gone:
+    with Solution(server, tmp_path / 'nowhere', ()) as solution, pytest.raises(SolutionEnded) as gone:
         solution.ask('import_module', name='room')
     assert str(gone.value) == 'it ended its process (exit code 0)'
 

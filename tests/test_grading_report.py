@@ -50,7 +50,7 @@ MANY = judgement(
     ('softmax', NOTE, 'clear_cache prints 7 characters.'),
     ('cross_entropy', INCORRECT, 'The gradient has the wrong sign.', {'cause': 'sign', 'place': 'modules.py, line 60'}),
     ('cross_entropy', INCORRECT, 'The loss has the wrong sign.', {'cause': 'sign', 'place': 'modules.py, line 55'}),
-    ('softmax_cross_entropy', INCORRECT, 'Wrong only since softmax is (see there).', {'cause': 'follows'}),
+    ('softmax_cross_entropy', INCORRECT, 'Wrong only since softmax is (see there).', {'cause': 'inherited'}),
     ('mlp', INCORRECT, 'Wrong only since LinearModule is (see there).', {'cause': 'inherited'}),
     ('pytorch', INCORRECT, 'MLP is no nn.Module.', {'cause': 'no nn.Module'}),
     ('training', INCORRECT, 'accuracy gives 2.', {'cause': 'accuracy'}),
@@ -97,7 +97,7 @@ def points_of(*found, decided=None, **status):
 def test_a_mistake_costs_points_once():
     own = [(part, INCORRECT, f'{part} is wrong.', {'cause': 'sign'}) for part in ('linear', 'cross_entropy')]
     follows = ('mlp', INCORRECT, 'Wrong because LinearModule is.', {'cause': 'inherited'})
-    assert points_of(*own, ('softmax_cross_entropy', INCORRECT, 'So.', {'cause': 'follows'}), follows) == {
+    assert points_of(*own, ('softmax_cross_entropy', INCORRECT, 'So.', {'cause': 'inherited'}), follows) == {
         'linear': (0, ''), 'cross_entropy': (0, ''), 'softmax_cross_entropy': (1, 'follows from 2'),
         'mlp': (1, 'follows from 1')}
     assert points_of(*own[:1], follows, ('mlp', INCORRECT, 'Its own.', {'cause': 'order'}))['mlp'] == (0, '')

@@ -1,0 +1,36 @@
+"""What follows from what, decided once, after all NumPy parts have been graded."""
+
+from grading.findings import BLOCKED, INCORRECT, INHERITED
+from grading.mlp_part import chain_is_right
+
+TWICE = ' Softmax is differentiated twice.'
+ONE_STEP = ('Softmax and cross-entropy are one step here: CrossEntropyModule gives the gradient of both, and the '
+            'backward '
+            'pass leaves softmax out. Graded as one step, which is correct.')
+BUILT_ON_BOTH = ('softmax', 'cross_entropy', 'softmax_cross_entropy', 'mlp')
+
+
+def decide(context):
+    """Turn what the parts noted about each other into findings."""
+    if context.fused and chain_is_right(context):
+        return _accept_one_step(context)
+    for part, sources in context.inherited.items():
+        names = f'{" and ".join(sources)} {"is" if len(sources) == 1 else "are"}'
+        text = (f'Besides, {names} incorrect (see there).' if context.findings.of(part, INCORRECT) else
+                f'Incorrect only because {names} (see there).')
+        if part == 'softmax_cross_entropy' and any(finding.part == 'cross_entropy' for finding in context.fused):
+            text += TWICE
+        context.incorrect(part, text, cause=INHERITED)
+
+
+def _accept_one_step(context):
+    """None of what follows from leaving softmax out is an error."""
+    context.one_step = True
+    findings, parts = context.findings, set(context.inherited)
+    for finding in list(findings.found):
+        if finding in context.fused or finding.part in BUILT_ON_BOTH and finding.cause == BLOCKED:
+            findings.found.remove(finding)
+            parts.add(finding.part)
+    for part in BUILT_ON_BOTH:
+        if part in parts:
+            context.note(part, ONE_STEP, cause='softmax and cross-entropy in one step')
