@@ -48,7 +48,7 @@ def told(judgement):
 
 
 def names_the_mean(judgement):
-    return 'mean in place of sum' in [finding.cause for finding in judgement.findings.of('linear')]
+    return 'mean instead of sum' in [finding.cause for finding in judgement.findings.of('linear')]
 
 
 def test_numpy_and_unittest_patched_change_only_its_own_numbers(attack):
