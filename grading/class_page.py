@@ -30,9 +30,9 @@ def page(entries, same_code, notes):
 
 
 def _page(entries, same_code, notes, left_out):
-    texts, findings, errors = {}, {}, collections.Counter(error for made in entries for error in report.causes(made))
+    texts, findings, errors = {}, {}, collections.Counter(error for entry in entries for error in report.causes(entry))
     ranks = {error: rank for rank, (error, _) in enumerate(errors.most_common())}
-    numbers = {made['student']: number for number, made in enumerate(entries)}
+    numbers = {entry['student']: number for number, entry in enumerate(entries)}
 
     def index(known, item):
         return known.setdefault(item, len(known))
@@ -43,14 +43,14 @@ def _page(entries, same_code, notes, left_out):
         return tuple(index(texts, shown[name]) for name in SHOWN)
 
     students = [{
-        'name': made['student'], 'page': urllib.parse.quote(f'./{made["student"]}.txt'), 'headline': made['output'],
-        'folder': made['solution'],
-        'score': made['score'], 'max': made['max_score'], 'look': report.look(made) if made['to_look_at'] else '',
-        'cells': [[index(texts, test['verdict']), test['score'], index(texts, test['note'])] for test in made['tests']],
-        'errors': [ranks[error] for error in report.causes(made)],
-        'findings': [index(findings, finding_of(finding)) for finding in report.in_order(made)],
-        'same': [numbers[other] for other in same_code.get(made['student'], [])],
-    } for made in entries]
+        'name': entry['student'], 'page': urllib.parse.quote(f'./{entry["student"]}.txt'), 'headline': entry['output'],
+        'folder': entry['solution'],
+        'score': entry['score'], 'max': entry['max_score'], 'look': report.look(entry) if entry['to_look_at'] else '',
+        'cells': [[index(texts, test['verdict']), test['score'], index(texts, test['note'])] for test in entry['tests']],
+        'errors': [ranks[error] for error in report.causes(entry)],
+        'findings': [index(findings, finding_of(finding)) for finding in report.in_order(entry)],
+        'same': [numbers[other] for other in same_code.get(entry['student'], [])],
+    } for entry in entries]
     if left_out:
         notes = [*notes, f'Left out of this page because of its size: {", ".join(left_out)} of the findings. The page '
                          'of each student has them.']
@@ -71,7 +71,7 @@ def _hash(text):
 
 def facts(entries):
     """The class in a line."""
-    counts = collections.Counter(made['verdict'] for made in entries)
+    counts = collections.Counter(entry['verdict'] for entry in entries)
     verdicts = ', '.join(f'{counts[verdict]} {verdict}' for verdict in VERDICTS if counts[verdict])
-    look = sum(bool(made['to_look_at']) for made in entries)
+    look = sum(bool(entry['to_look_at']) for entry in entries)
     return f'{len(entries)} students; NumPy parts: {verdicts or "none"}; to look at by hand: {look}'

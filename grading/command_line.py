@@ -69,20 +69,20 @@ def one(folder, arguments):
     """One solution, with the verdict on each part as soon as it is known."""
     say(f'solution: {folder}')
 
-    def entry(judgement):
+    def graded(judgement):
         judgement.versions = class_run.versions()
         record = report.record_of(judgement)
-        return report.entry(Path(folder).absolute().name, record, award(record, arguments.points, arguments.strict))
+        return report.entry_of(Path(folder).absolute().name, record, award(record, arguments.points, arguments.strict))
 
     def tell(part, findings):
-        say(report.part_line(entry(Judgement(folder, findings=findings))['tests'][PARTS.index(part)]))
+        say(report.part_line(graded(Judgement(folder, findings=findings))['tests'][PARTS.index(part)]))
 
     with Server(timeout=arguments.timeout) as server:
-        made = entry(judge(server, folder, given=folder, tell=tell))
-    say(report.details(made), end='')
-    say(f'\ndetected interface: {"; ".join(made["interface"]) or "none"}\nsandbox: {made["sandbox"]}\n')
-    say(f'verdict: {made["output"]}')
-    return int(_fails(made, arguments.strict))
+        entry = graded(judge(server, folder, given=folder, tell=tell))
+    say(report.details(entry), end='')
+    say(f'\ndetected interface: {"; ".join(entry["interface"]) or "none"}\nsandbox: {entry["sandbox"]}\n')
+    say(f'verdict: {entry["output"]}')
+    return int(_fails(entry, arguments.strict))
 
 
 def many(arguments):
@@ -92,9 +92,9 @@ def many(arguments):
     if arguments.report:
         say(f'\nreport: {Path(arguments.report) / "index.html"}; next to it summary.csv, a page and a JSON file for each '
             'solution')
-    return int(any(_fails(made, arguments.strict) for made in entries))
+    return int(any(_fails(entry, arguments.strict) for entry in entries))
 
 
-def _fails(made, strict):
-    parts = made['parts'].values()
-    return made['verdict'] not in OK or INCORRECT in parts or strict and DEVIATES in parts
+def _fails(entry, strict):
+    parts = entry['parts'].values()
+    return entry['verdict'] not in OK or INCORRECT in parts or strict and DEVIATES in parts

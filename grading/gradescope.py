@@ -44,13 +44,13 @@ cp failed.json "$root/results/results.json"
 '''
 
 
-def results(made, strict):
+def results(entry, strict):
     """An entry with points as Gradescope's results.json: documented fields only, and no number for what is not known.
 
     A part that a person has to look at has no points in it, neither earned nor possible.
     """
     tests = []
-    for test in made['tests']:
+    for test in entry['tests']:
         open_ = test['score'] is None
         shown = {'name': test['name'] + (' (not graded, your teacher will look at it)' if open_ else ''),
                  'score': 0 if open_ else test['score'], 'max_score': 0 if open_ else test['max_score'],
@@ -59,8 +59,8 @@ def results(made, strict):
             passed = test['verdict'] == CORRECT or test['verdict'] == DEVIATES and not strict
             shown['status'] = 'passed' if passed else 'failed'
         tests.append(shown)
-    return {'score': made['score'], 'output': report.page(made), 'output_format': 'text', 'visibility': 'visible',
-            'stdout_visibility': 'hidden', 'tests': tests, 'extra_data': {'to_look_at': made['to_look_at']}}
+    return {'score': entry['score'], 'output': report.page(entry), 'output_format': 'text', 'visibility': 'visible',
+            'stdout_visibility': 'hidden', 'tests': tests, 'extra_data': {'to_look_at': entry['to_look_at']}}
 
 
 def grade(submission, results_file):
@@ -70,7 +70,7 @@ def grade(submission, results_file):
         with Server(timeout=settings['timeout']) as server:
             record = report.record_of(judge(server, submission, given='submission'))
         tests = award(record, settings['points'], settings['strict'])
-        found = results(report.entry('submission', record, tests), settings['strict'])
+        found = results(report.entry_of('submission', record, tests), settings['strict'])
     except Exception as error:  # whatever it is, the student gets an answer and the teacher the reason
         print(f'grading.gradescope: {type(error).__name__}: {error}', file=sys.stderr)
         found = failed()

@@ -29,7 +29,7 @@ class Records:
     """The entries of a class by student. With a folder, they are read from there at the start, and written there.
 
     hidden: True if solutions cannot read files of this user. Then an entry of an earlier run is believed if its seal
-    was made with the key in the folder. Otherwise a solution could have made the seal itself, and none is believed.
+    was entry with the key in the folder. Otherwise a solution could have entry the seal itself, and none is believed.
     """
 
     def __init__(self, folder, options, hidden):
@@ -105,7 +105,7 @@ class Records:
 
     def _entry(self, student, record):
         decided = {part: value for (name, part), value in self.options.decided.items() if name == student}
-        return report.entry(student, record, award(record, self.options.points, self.options.strict, decided))
+        return report.entry_of(student, record, award(record, self.options.points, self.options.strict, decided))
 
     def entries(self):
         """The entries of all students, by name."""
@@ -117,10 +117,10 @@ class Records:
         self._write_entry(student)
 
     def _write_entry(self, student):
-        made = self.entry(student)
+        entry = self.entry(student)
         if self.folder:
-            self._write(f'{student}.json', json.dumps(made, indent=1, ensure_ascii=False) + '\n')
-            self._write(f'{student}.txt', report.page(made))
+            self._write(f'{student}.json', json.dumps(entry, indent=1, ensure_ascii=False) + '\n')
+            self._write(f'{student}.txt', report.page(entry))
 
     def write_class(self):
         """Write the entries whose points have changed, and what is about the whole class: summary.csv, index.html."""
@@ -128,8 +128,8 @@ class Records:
             self._write_entry(student)
         self.write_summary()
         entries = self.entries()
-        about = [*dict.fromkeys(line for made in entries for line in (
-            f'Versions: {report.versions(made)}', f'Sandbox: {made["sandbox"]}')), *self.about]
+        about = [*dict.fromkeys(line for entry in entries for line in (
+            f'Versions: {report.versions(entry)}', f'Sandbox: {entry["sandbox"]}')), *self.about]
         self._write('index.html', class_page.page(entries, self._same_code(), about))
 
     def _same_code(self):
@@ -140,8 +140,8 @@ class Records:
         text, same_code = io.StringIO(newline=''), self._same_code()
         writer = csv.DictWriter(text, report.COLUMNS)
         writer.writeheader()
-        for made in self.entries():
-            row = report.row(made, same_code[made['student']])
+        for entry in self.entries():
+            row = report.row(entry, same_code[entry['student']])
             writer.writerow({key: report.cell(value) for key, value in row.items()})
         self._write('summary.csv', '\ufeff' + text.getvalue())  # Excel reads UTF-8 only with this mark
 

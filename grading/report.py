@@ -65,10 +65,10 @@ def record_of(judgement):
     }
 
 
-def entry(student, record, tests):
+def entry_of(student, record, tests):
     """A record with its points: what NAME.json has. tests: as points.award gives them."""
     graded = [test for test in tests if test['score'] is not None]
-    made = {
+    entry = {
         'student': student, 'score': sum(test['score'] for test in graded),
         'max_score': sum(test['max_score'] for test in tests),
         'to_look_at': [test['part'] for test in tests if test['score'] is None],
@@ -77,12 +77,12 @@ def entry(student, record, tests):
             *(with_place(finding) for finding in record['findings'] if finding['part'] == test['part'])])}
             for test in tests],
         **record}
-    return {**made, 'output': headline(made)}
+    return {**entry, 'output': headline(entry)}
 
 
-def points_line(made):
-    points = f'{made["score"]:g} of {made["max_score"]:g} points'
-    return points + (f', to look at: {_titles(made["to_look_at"])}' if made['to_look_at'] else '')
+def points_line(entry):
+    points = f'{entry["score"]:g} of {entry["max_score"]:g} points'
+    return points + (f', to look at: {_titles(entry["to_look_at"])}' if entry['to_look_at'] else '')
 
 
 def _titles(parts):
@@ -91,18 +91,18 @@ def _titles(parts):
     return ', '.join(TITLES[part] for part in parts)
 
 
-def look(made):
+def look(entry):
     """What a person has to look at, and why."""
-    notes = dict.fromkeys(test['note'] for test in made['tests'] if test['score'] is None and test['note'])
-    return _titles(made['to_look_at']) + (f' ({"; ".join(notes)})' if notes else '')
+    notes = dict.fromkeys(test['note'] for test in entry['tests'] if test['score'] is None and test['note'])
+    return _titles(entry['to_look_at']) + (f' ({"; ".join(notes)})' if notes else '')
 
 
-def headline(made):
+def headline(entry):
     """The verdict in a line. It speaks of all parts, as the exit code does."""
-    right = sum(made['parts'][part] in OK for part in CORE)
-    words = f'{made["student"]}: {right} of {len(CORE)} NumPy parts correct'
-    wrong = [part for part in BESIDE if made['parts'][part] == INCORRECT]
-    return words + (f'; errors in: {_titles(wrong)}' if wrong else '') + f'; {points_line(made)}'
+    right = sum(entry['parts'][part] in OK for part in CORE)
+    words = f'{entry["student"]}: {right} of {len(CORE)} NumPy parts correct'
+    wrong = [part for part in BESIDE if entry['parts'][part] == INCORRECT]
+    return words + (f'; errors in: {_titles(wrong)}' if wrong else '') + f'; {points_line(entry)}'
 
 
 def sentence(text):
@@ -165,27 +165,27 @@ def details(record):
     return ''.join(f'\n{block}\n' for block in blocks)
 
 
-def page(made):
+def page(entry):
     """The student's page, ready to be sent: nothing in it is about the teacher's machine."""
-    parts = '\n'.join(map(part_line, made['tests']))
-    notes = [f'Detected interface: {"; ".join(made["interface"])}.'] if made['interface'] else []
-    notes.append(f'Graded with {versions(made)}.')
+    parts = '\n'.join(map(part_line, entry['tests']))
+    notes = [f'Detected interface: {"; ".join(entry["interface"])}.'] if entry['interface'] else []
+    notes.append(f'Graded with {versions(entry)}.')
     notes = '\n'.join(wrapped(note, '* ') for note in notes)
-    return f'{headline(made)}\n\n{parts}\n{details(made)}\n{notes}\n'
+    return f'{headline(entry)}\n\n{parts}\n{details(entry)}\n{notes}\n'
 
 
-def versions(made):
-    return ', '.join(f'{name} {version}' for name, version in made['versions'].items())
+def versions(entry):
+    return ', '.join(f'{name} {version}' for name, version in entry['versions'].items())
 
 
-def row(made, same_code=()):
+def row(entry, same_code=()):
     """The row of an entry in summary.csv."""
-    texts = [f'{finding["part"]}: {finding["text"]}' for finding in errors(made)]
-    scores = {f'points_{test["part"]}': '' if test['score'] is None else test['score'] for test in made['tests']}
-    return {'student': made['student'], 'points': made['score'], 'max_points': made['max_score'],
-            'to_look_at': ' '.join(made['to_look_at']), 'verdict': made['verdict'], **made['parts'], **scores,
-            'same_code': ' | '.join(same_code), 'errors': ' | '.join(texts), 'seconds': made['seconds'],
-            'solution': made['solution']}
+    texts = [f'{finding["part"]}: {finding["text"]}' for finding in errors(entry)]
+    scores = {f'points_{test["part"]}': '' if test['score'] is None else test['score'] for test in entry['tests']}
+    return {'student': entry['student'], 'points': entry['score'], 'max_points': entry['max_score'],
+            'to_look_at': ' '.join(entry['to_look_at']), 'verdict': entry['verdict'], **entry['parts'], **scores,
+            'same_code': ' | '.join(same_code), 'errors': ' | '.join(texts), 'seconds': entry['seconds'],
+            'solution': entry['solution']}
 
 
 def cell(value):
@@ -193,27 +193,27 @@ def cell(value):
     return re.sub('(^|;)(\\s*["\']*)(?=[=+\\-@＝＋－＠])', r"\1'\2", value) if isinstance(value, str) else value
 
 
-def causes(made):
+def causes(entry):
     """Part and cause of the errors that do not follow from another, each once."""
-    return list(dict.fromkeys(f'{finding["part"]}: {finding["cause"]}' for finding in errors(made)
+    return list(dict.fromkeys(f'{finding["part"]}: {finding["cause"]}' for finding in errors(entry)
                               if finding['cause'] not in (INHERITED, BLOCKED)))
 
 
-def one_line(made):
-    found = causes(made)
-    return f'{made["student"]}: {made["verdict"]}, {points_line(made)}' + (f' ({"; ".join(found)})' if found else '')
+def one_line(entry):
+    found = causes(entry)
+    return f'{entry["student"]}: {entry["verdict"]}, {points_line(entry)}' + (f' ({"; ".join(found)})' if found else '')
 
 
 def table(entries):
     """What a person has to look at, verdicts by part, and the most frequent errors."""
-    lines = [f'  {made["student"]}: {look(made)}' for made in entries if made['to_look_at']]
+    lines = [f'  {entry["student"]}: {look(entry)}' for entry in entries if entry['to_look_at']]
     if lines:
         lines = ['To look at by hand:', *lines, '']
     lines.append(' ' * 22 + ''.join(f'{verdict:>16}' for verdict in VERDICTS))
     for part in [*PARTS, 'verdict']:
-        counts = collections.Counter(made['verdict'] if part == 'verdict' else made['parts'][part] for made in entries)
+        counts = collections.Counter(entry['verdict'] if part == 'verdict' else entry['parts'][part] for entry in entries)
         lines.append((f'{part:22}' + ''.join(f'{counts[verdict] or "":>16}' for verdict in VERDICTS)).rstrip())
-    frequent = collections.Counter(error for made in entries for error in causes(made)).most_common(10)
+    frequent = collections.Counter(error for entry in entries for error in causes(entry)).most_common(10)
     if frequent:
         lines += ['', 'The most frequent errors, and in how many solutions:']
         lines += [f'{count:5}  {error}' for error, count in frequent]

@@ -68,7 +68,7 @@ CLASS = [RIGHT, BESIDE_WRONG, MANY, DEPARTS, EMPTY]
 
 def entry(solution, strict=False, decided=None, points=POINTS):
     record = report.record_of(solution)
-    return report.entry(Path(solution.folder).name, record, award(record, points, strict, decided))
+    return report.entry_of(Path(solution.folder).name, record, award(record, points, strict, decided))
 
 
 ENTRIES = list(map(entry, CLASS))
