@@ -47,5 +47,5 @@ if __name__ == '__main__':
     try:
         main(*sys.argv[1:])
     except (OSError, ValueError, KeyError) as error:
-        sys.exit(f'grading.agreement: error: {error}: the arguments must be the summary.csv of a report and a JSON file '
-                 'with verdicts by folder and part')
+        sys.exit(f'grading.agreement: error: {error}: the arguments must be the summary.csv of a report and a JSON '
+                 'file with verdicts by folder and part')

@@ -17,7 +17,7 @@ from grading.findings import INCORRECT, PARTS, TITLES, VERDICTS
 
 LARGEST = 1_000_000  # bytes
 SHOWN = ['part', 'kind', 'place', 'text', 'quote', 'example', 'hint']  # of a finding
-SHORTER = [(), ('example',), ('example', 'hint', 'quote'), tuple(SHOWN[2:])]  # what is left out if the page is too large
+SHORTER = [(), ('example',), ('example', 'hint', 'quote'), tuple(SHOWN[2:])]  # left out if the page is too large
 
 
 def page(entries, same_code, notes):
@@ -30,7 +30,8 @@ def page(entries, same_code, notes):
 
 
 def _page(entries, same_code, notes, left_out):
-    texts, findings, errors = {}, {}, collections.Counter(error for entry in entries for error in report.causes(entry))
+    texts, findings = {}, {}
+    errors = collections.Counter(error for entry in entries for error in report.causes(entry))
     ranks = {error: rank for rank, (error, _) in enumerate(errors.most_common())}
     numbers = {entry['student']: number for number, entry in enumerate(entries)}
 
@@ -43,8 +44,8 @@ def _page(entries, same_code, notes, left_out):
         return tuple(index(texts, shown[name]) for name in SHOWN)
 
     students = [{
-        'name': entry['student'], 'page': urllib.parse.quote(f'./{entry["student"]}.txt'), 'headline': entry['output'],
-        'folder': entry['solution'],
+        'name': entry['student'], 'page': urllib.parse.quote(f'./{entry["student"]}.txt'),
+        'headline': entry['output'], 'folder': entry['solution'],
         'score': entry['score'], 'max': entry['max_score'], 'look': report.look(entry) if entry['to_look_at'] else '',
         'cells': [[index(texts, test['verdict']), test['score'], index(texts, test['note'])] for test in entry['tests']],
         'errors': [ranks[error] for error in report.causes(entry)],
@@ -59,7 +60,8 @@ def _page(entries, same_code, notes, left_out):
             'errorHeading': report.HEADINGS[INCORRECT]}
     folder = Path(__file__).parent
     style, script = (folder.joinpath(f'class_page.{kind}').read_text(encoding='utf-8') for kind in ('css', 'js'))
-    policy = f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; base-uri 'none'; form-action 'none'"
+    policy = (f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; base-uri 'none'; "
+              "form-action 'none'")
     template = string.Template(folder.joinpath('class_page.html').read_text(encoding='utf-8'))
     return template.substitute(policy=policy, style=style, script=script, data=json.dumps(
         data, ensure_ascii=False, separators=(',', ':')).replace('<', '\\u003c'))

@@ -90,8 +90,8 @@ def many(arguments):
     entries = class_run.run(arguments.solution, arguments, arguments.report and Path(arguments.report))
     say(f'\n{report.table(entries)}')
     if arguments.report:
-        say(f'\nreport: {Path(arguments.report) / "index.html"}; next to it summary.csv, a page and a JSON file for each '
-            'solution')
+        say(f'\nreport: {Path(arguments.report) / "index.html"}; next to it summary.csv, a page and a JSON file for '
+            'each solution')
     return int(any(_fails(entry, arguments.strict) for entry in entries))
 
 

@@ -85,7 +85,8 @@ def failed():
 
 def sources():
     """The files of the grader and of what it imports from this project."""
-    found = [path for path in sorted(Path(__file__).parent.rglob('*')) if path.is_file() and '__pycache__' not in path.parts]
+    found = [path for path in sorted(Path(__file__).parent.rglob('*'))
+             if path.is_file() and '__pycache__' not in path.parts]
     for path in found:  # which grows
         if path.suffix == '.py':
             found += [module for module in _imported(path) if module not in found]
@@ -122,7 +123,8 @@ def main(arguments=None):
     parser.add_argument('--points', metavar='FILE', help=f'JSON file that maps parts to points: {", ".join(PARTS)}')
     parser.add_argument('--strict', action='store_true', help='deviations from the assignment earn no points')
     parser.add_argument('--timeout', type=float, default=20, metavar='SECONDS', help='time limit for each call')
-    parser.add_argument('--grade', nargs=2, metavar=('SUBMISSION', 'RESULTS'), help='grade a submission (in the container)')
+    parser.add_argument('--grade', nargs=2, metavar=('SUBMISSION', 'RESULTS'),
+                        help='grade a submission (in the container)')
     arguments = parser.parse_args(arguments)
     if arguments.grade:
         return grade(*arguments.grade)

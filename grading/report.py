@@ -15,8 +15,8 @@ HEADINGS = {
     NOTE: 'Notes (beyond the assignment)',
 }
 # What is known of a solution whatever its points are: the fields that the seal of an entry covers.
-FIELDS = ['solution', 'folder', 'verdict', 'parts', 'findings', 'reasons', 'interface', 'sandbox', 'versions', 'seconds',
-          'code', 'fingerprint']
+FIELDS = ['solution', 'folder', 'verdict', 'parts', 'findings', 'reasons', 'interface', 'sandbox', 'versions',
+          'seconds', 'code', 'fingerprint']
 COLUMNS = ['student', 'points', 'max_points', 'to_look_at', 'verdict', *PARTS, *(f'points_{part}' for part in PARTS),
            'same_code', 'errors', 'seconds', 'solution']
 LONGEST = 2000  # characters of a text that may hold a student's own words
@@ -211,7 +211,8 @@ def table(entries):
         lines = ['To look at by hand:', *lines, '']
     lines.append(' ' * 22 + ''.join(f'{verdict:>16}' for verdict in VERDICTS))
     for part in [*PARTS, 'verdict']:
-        counts = collections.Counter(entry['verdict'] if part == 'verdict' else entry['parts'][part] for entry in entries)
+        counts = collections.Counter(entry['verdict'] if part == 'verdict' else entry['parts'][part]
+                                     for entry in entries)
         lines.append((f'{part:22}' + ''.join(f'{counts[verdict] or "":>16}' for verdict in VERDICTS)).rstrip())
     frequent = collections.Counter(error for entry in entries for error in causes(entry)).most_common(10)
     if frequent:

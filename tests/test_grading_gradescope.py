@@ -13,7 +13,8 @@ from grading import gradescope
 from grading.findings import NOT_GRADED, PARTS
 from test_grading_report import entry, judgement
 
-FORMATS, VISIBLE = {'text', 'html', 'simple_format', 'md', 'ansi'}, {'hidden', 'after_due_date', 'after_published', 'visible'}
+FORMATS = {'text', 'html', 'simple_format', 'md', 'ansi'}
+VISIBLE = {'hidden', 'after_due_date', 'after_published', 'visible'}
 # What https://gradescope-autograders.readthedocs.io/en/latest/specs/ documents: field → type, or values.
 TOP = {'score': (int, float), 'execution_time': (int, float), 'output': str, 'output_format': FORMATS,
        'test_output_format': FORMATS, 'test_name_format': FORMATS, 'visibility': VISIBLE, 'stdout_visibility': VISIBLE,

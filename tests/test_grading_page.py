@@ -1,4 +1,4 @@
-"""The page of a class, opened from the disk in a real browser: Chromium, driven by selenium, where both are installed."""
+"""The page of a class, opened from the disk in a real browser: Chromium, driven by selenium, if both are installed."""
 
 import shutil
 
@@ -29,7 +29,7 @@ def browser():
 
 @pytest.fixture
 def page(browser, tmp_path):
-    """Five students: two with one mistake in common, one who did the work, one to look at, one whose texts attack."""
+    """Five students: two with a mistake in common, one correct, one to look at, one whose texts attack."""
     sign = ('linear', INCORRECT, 'forward has the wrong sign.', {'cause': 'sign'})
     entries = [entry(solution) for solution in (
         judgement(folder='c/anna'), judgement(sign, folder='c/ben', training=(NOT_GRADED, 'no answer')),
@@ -111,8 +111,8 @@ def test_what_a_student_wrote_stays_text(page):
 LOWEST_CONTRAST = """
     const light = (color) => color.match(/[0-9]+/g).slice(0, 3).map((n, i) => [.21, .72, .07][i] * (n / 255) ** 2.2)
         .reduce((a, b) => a + b) + .05;
-    const under = (one) => getComputedStyle(one).backgroundColor.startsWith('rgba(0, 0, 0, 0') ? under(one.parentElement)
-        : getComputedStyle(one).backgroundColor;
+    const under = (one) => getComputedStyle(one).backgroundColor.startsWith('rgba(0, 0, 0, 0')
+        ? under(one.parentElement) : getComputedStyle(one).backgroundColor;
     const pairs = [...document.querySelectorAll('body, td, button')].map((one) => [
         light(getComputedStyle(one).color), light(under(one))]);
     return Math.min(...pairs.map(([a, b]) => Math.max(a, b) / Math.min(a, b)));
