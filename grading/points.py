@@ -70,8 +70,8 @@ def award(record, points, strict=False, decided=None):
     for part in PARTS:
         verdict, notes = record['parts'][part], [record['reasons'].get(part, '')]
         causes = {finding['cause'] for finding in errors(record) if finding['part'] == part}
-        if causes and causes <= {INHERITED, BLOCKED}:
-            score = None if BLOCKED in causes else points[part]
+        if verdict == INCORRECT and causes <= {INHERITED, BLOCKED}:
+            score = points[part] if causes == {INHERITED} else None
             notes.append(f'follows from {sources(record, part)}')
         elif verdict == NOT_GRADED or nothing and part in CORE:
             score = None
@@ -97,5 +97,5 @@ def sources(record, part):
     for number, finding in enumerate(errors(record), 1):
         if finding['cause'] not in (INHERITED, BLOCKED) and finding['part'] in BUILT_ON.get(part, ['linear']):
             first.setdefault(finding['part'], str(number))
-    *others, last = first.values() or ['another part']
+    *others, last = first.values() or ['1' if errors(record)[0]['part'] != part else 'another part']
     return f'{", ".join(others)} and {last}' if others else last

@@ -8,7 +8,7 @@ import ast
 
 import numpy as np
 
-from grading.findings import MISSING, NOT_GRADED, NOT_IMPLEMENTED
+from grading.findings import INCORRECT, MISSING, NOT_GRADED, NOT_IMPLEMENTED
 from grading.interface import Malformed, describe_value
 from grading.remote import SolutionEnded, SolutionError
 from grading.source import is_stub
@@ -25,6 +25,7 @@ def judge(context, sources, has_torch):
     if not any(sources[script].exists for script in SCRIPTS):
         return context.skip(PART, MISSING, 'no training script')
     outcomes = []  # of each function of a script that is begun: '', or why it could not be graded
+    untouched = []
     for script, torch_kind in SCRIPTS.items():
         source = sources[script]
         functions = {name: source.function(name) for name in JUDGES if source.function(name)}
@@ -34,20 +35,21 @@ def judge(context, sources, has_torch):
         elif source.exists and not functions:
             outcomes.append(f'{script}.py has none of the functions {", ".join(JUDGES)}')
         elif len(stubs) == len(functions):
-            continue
+            untouched += [f'{script}.py is not implemented'] * source.exists
         elif torch_kind and not has_torch:
             outcomes.append(f'{script}.py: PyTorch is not installed here')
         else:
             _judge_script(context, script, torch_kind, [name for name in functions if name not in stubs], outcomes)
             outcomes += [f'{name} of {script}.py is not implemented' for name in stubs]
-    reasons = [outcome for outcome in outcomes if outcome]
-    if '' in outcomes:
-        for reason in reasons:
-            context.note(PART, f'Not graded: {reason}.', cause='not graded')
-    elif reasons:
-        context.skip(PART, NOT_GRADED, '; '.join(reasons))
-    else:
-        context.skip(PART, NOT_IMPLEMENTED)
+    if not outcomes:
+        return context.skip(PART, NOT_IMPLEMENTED)
+    reasons = [outcome for outcome in [*outcomes, *untouched] if outcome]
+    if '' not in outcomes:
+        return context.skip(PART, NOT_GRADED, '; '.join(reasons))
+    for reason in reasons:
+        context.note(PART, f'Not graded: {reason}.', cause='not graded')
+    if reasons and not context.findings.of(PART, INCORRECT):  # correct only if all functions were graded
+        context.skip(PART, NOT_GRADED, 'some functions could not be graded, see the notes')
 
 
 def _returns_unset(function):

@@ -74,7 +74,7 @@ SCRIPTS = [
     ('missing', None, None), ('not implemented', UNSET, None), ('not implemented', ELLIPSIS, OTHER), ('not graded', SKELETON, UNSET),
     ('not graded', FILLED, None), ('not graded', 'def train():)', None), ('not graded', None, 'import torch\n'),
     ('not graded', 'import nothing_there\nnothing_there.run()\n' + FILLED, f'import os\nos._exit(3)\n{FILLED}'),
-    ('incorrect', ONE_LINE, OTHER), ('correct', small_solutions.TRAIN_MLP_NUMPY, FILLED),
+    ('incorrect', ONE_LINE, OTHER), ('not graded', small_solutions.TRAIN_MLP_NUMPY, FILLED),
 ]
 
 

@@ -102,6 +102,8 @@ def test_a_mistake_costs_points_once():
         'mlp': (1, 'follows from 1')}
     assert points_of(*own[:1], follows, ('mlp', INCORRECT, 'Its own.', {'cause': 'order'}))['mlp'] == (0, '')
     assert points_of(*own[:1], ('mlp', INCORRECT, 'Not built.', {'cause': BLOCKED}))['mlp'] == (None, 'follows from 1')
+    unusable = points_of(*own[:1], **dict.fromkeys(CORE, (INCORRECT, '')))
+    assert unusable == dict.fromkeys(CORE, (None, 'follows from 1')) | {'linear': (0, '')}, 'an import that fails'
     assert points_of(*own[:1], follows, decided={'mlp': (0.5, 'late')})['mlp'] == (0.5, 'set by the teacher: late')
 
 
