@@ -97,5 +97,7 @@ def sources(record, part):
     for number, finding in enumerate(errors(record), 1):
         if finding['cause'] not in (INHERITED, BLOCKED) and finding['part'] in BUILT_ON.get(part, ['linear']):
             first.setdefault(finding['part'], str(number))
-    *others, last = first.values() or ['1' if errors(record)[0]['part'] != part else 'another part']
+    if not first:  # a file that cannot be used, or a part without an error of its own
+        return '1' if next((finding['part'] for finding in errors(record)), part) != part else 'another part'
+    *others, last = first.values()
     return f'{", ".join(others)} and {last}' if others else last
