@@ -13,6 +13,7 @@ from grading.remote import SolutionError
 from grading.telling import attempt, check
 
 PART = 'activation'
+LARGE = 128, 100  # as in the assignment
 NO_ACTIVATIONS = ('linear', 'softmax', 'crossentropy', 'norm', 'dropout', 'loss', 'mse', 'conv', 'flatten', 'pool',
                   'sequential', 'network', 'mlp', 'optimizer')
 
@@ -88,7 +89,7 @@ def _judge_one(context, name):
     if not isinstance(probe, Exception) and not kind and not _is_elementwise(context, activation):
         return
     if kind and kind.name == 'leaky' and not activation.parameter and np.shape(probe) == (2, 2):
-        activation.value = float(-probe[0, 0])  # a slope of its own choice
+        activation.value = abs(float(probe[0, 0])) or kind.parameter  # a slope of its own choice
     context.activations[name] = activation
     forward, backward = _cases(context, activation)
     what = f'{name}: ' if len(candidates(context.session.classes('modules'))) > 1 else ''
@@ -124,10 +125,10 @@ def _is_elementwise(context, activation):
 
 
 def _cases(context, activation):
-    """Trials of forward and backward, the smallest first; the slope at exactly 0 may be any between its neighbours."""
+    """Comparisons of forward and backward, the smallest first; the slope at exactly 0 may be any between its neighbours."""
     rng, kind, value = context.rng, activation.kind, activation.value
     inputs = [np.array([[-1.0, 2.0]]), np.array([[3.0, -2.0], [-1.0, 1.0], [2.0, -3.0]]), rng.normal(size=(7, 5)),
-              np.array([[0.0, -0.5, 20.0, -20.0]])]
+              np.array([[0.0, -0.5, 20.0, -20.0]]), rng.normal(size=LARGE)]
     forward, backward = [], []
     for x in inputs:
         D = rng.normal(size=x.shape) if x.size > 6 else rng.integers(2, 5, x.shape) * rng.choice([-1.0, 1.0], x.shape)
@@ -182,6 +183,8 @@ def _forward_mistakes(activation):
         ]
     if kind and kind.name == 'leaky':
         mistakes += [
+            Mistake('sign of the slope', 'is −slope · X for negative X: the slope has the wrong sign',
+                    lambda x, **_: np.where(x > 0, x, -a * x)),
             Mistake('slope missing', 'is ReLU: 0 for negative X, without the slope', lambda x, **_: np.maximum(x, 0)),
             Mistake('slope not multiplied', 'is the slope itself for negative X', lambda x, **_: np.where(x > 0, x, a)),
             Mistake('slope ignored', f'ignores the slope {a:g} (uses 0.01)',
@@ -208,9 +211,11 @@ def _backward_mistakes(activation):
         Mistake('input instead of slope', 'multiplies by the input instead of the slope', lambda x, D, **_: D * x),
         Mistake('output instead of slope', 'multiplies by the output instead of the slope',
                 lambda x, D, **_: D * kind.function(x, a)),
+        Mistake('output instead of slope', 'takes min(1, output) for the slope',
+                lambda x, D, **_: D * np.minimum(1, kind.function(x, a))),
         Mistake('wrong side', 'has the mask inverted', lambda x, D, **_: D * kind.slope(-x, a)),
         Mistake('sign', 'has the wrong sign', lambda x, D, **_: -D * kind.slope(x, a)),
-        Mistake('row sums of ∂L/∂Y', 'multiplies ∂L/∂Y with its own row sums; the slope is not in it',
+        Mistake('row sums of ∂L/∂Y', 'multiplies ∂L/∂Y by its own row sums instead of the slope',
                 lambda D, **_: D * D.sum(axis=1),
                 lambda D, **_: D * D.sum(axis=1, keepdims=True)),
         Mistake('never filled', 'is zero', lambda x, **_: np.zeros_like(x)),
@@ -237,6 +242,8 @@ def _backward_mistakes(activation):
         mistakes += [
             Mistake('∂L/∂Y left out', 'is not multiplied by ∂L/∂Y for negative input',
                     lambda x, D, **_: np.where(x > 0, D, a)),
+            Mistake('sign of the slope', 'has the wrong sign for negative input',
+                    lambda x, D, **_: D * np.where(x > 0, 1, -a)),
             Mistake('slope ignored', 'takes 0.01 for the slope', lambda x, D, **_: D * np.where(x > 0, 1, 0.01)),
         ]
     return mistakes

@@ -23,6 +23,7 @@ class Comparison:
     expected: np.ndarray
     label: str = ''
     slack: object = 0  # what may be added to the tolerance, of the shape of expected, for an epsilon say
+    also: list = ()  # other inputs for the formulas of mistakes, {name: value}: those with an epsilon
 
     @property
     def failed(self):
@@ -59,15 +60,18 @@ def explain(cases, mistakes):
     if not any(case.failed for case in with_values):
         return None
     for mistake in mistakes:
-        if any(all(_explains(formula, case) for case in with_values) for formula in mistake.formulas):
-            return mistake
+        for formula in mistake.formulas:
+            if all(_explains(formula, case, case.inputs) for case in with_values) or any(
+                    all(len(case.also) > variant and _explains(formula, case, {**case.inputs, **case.also[variant]})
+                        for case in with_values) for variant in (0, 1)):
+                return mistake
     return None
 
 
-def _explains(formula, case):
+def _explains(formula, case, inputs):
     try:
         with np.errstate(all='ignore'):
-            value = np.asarray(formula(**case.inputs))
+            value = np.asarray(formula(**inputs))
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
         return False
     actual = np.asarray(case.actual)
@@ -79,9 +83,7 @@ def _explains(formula, case):
     if not np.isfinite(value).all():
         return False
     scale = max(np.abs(value).max(initial=0), np.abs(case.expected).max(initial=0), 1e-3)
-    relative = np.max(case.slack) / max(np.abs(case.expected).max(initial=0), 1e-3)  # an epsilon moves it as much
-    tolerance = 10 * tolerance_of(actual) + 2 * relative
-    return bool(np.abs(value - actual).max(initial=0) <= tolerance * scale)
+    return bool(np.abs(value - actual).max(initial=0) <= 10 * tolerance_of(actual) * scale)
 
 
 def penalty(cases, name):

@@ -29,6 +29,8 @@ def loss_mistakes():
                 lambda x, T, **_: -np.log2(picked(x, T)).mean()),
         Mistake('wrong logarithm', 'takes the logarithm to the base 10',
                 lambda x, T, **_: -np.log10(picked(x, T)).mean()),
+        Mistake('wrong logarithm', 'takes the logarithm to the base 2, and is divided by S · C instead of S',
+                lambda x, T, **_: -np.log2(picked(x, T)).sum() / x.size),
         Mistake('no logarithm', 'has no logarithm in it', lambda x, T, **_: -picked(x, T).mean()),
         Mistake('all classes', 'sums over all classes instead of that of the label',
                 lambda x, **_: -np.log(x).sum() / len(x)),
@@ -89,10 +91,7 @@ def judge(context):
         return context.incorrect(part, f'{cls}() cannot be built: {made}.', cause='cannot be built',
                                  place=made.place)
     context.targets, forward, backward = _choose_targets(context, cls)
-    context.epsilon = _epsilon(context, cls)
-    for cases in (forward, backward):
-        for case in cases:
-            case.slack = _slack(case, context.epsilon)
+    context.epsilon = max(_allow_epsilon(context, cls, context.targets, forward, backward))
     place = source.place
     fine = check(context, part, 'the loss', forward, loss_mistakes(), place(cls, 'forward', r'log|mean|sum|return'),
                  'L = −(1/S) Σ_s log X_s,label: a mean over the samples', ['x', 'labels'])
@@ -145,19 +144,18 @@ def _cases(context, cls, targets, batches):
 
 def _choose_targets(context, cls):
     """Labels or one-hot rows: those with which more comes out right, or is explained, or comes out at all."""
-    batches = [_data(context.rng, samples, classes) for samples, classes in [(1, 3), (2, 3), (3, 4), (7, 5)]]
+    batches = [_data(context.rng, samples, classes) for samples, classes in [(1, 3), (2, 3), (3, 4), (7, 5), (128, 10)]]
     best = None
     for targets in ('labels', 'rows'):
         forward, backward = _cases(context, cls, targets, batches)
-        epsilon = _epsilon(context, cls, targets)
-        for case in forward + backward:
-            case.slack = _slack(case, epsilon)
+        _allow_epsilon(context, cls, targets, forward, backward)
         score = 0
         for cases, mistakes in ((forward, loss_mistakes()), (backward, loss_gradient_mistakes())):
             passed = sum(not case.failed for case in cases)
             came = sum(not isinstance(case.actual, Exception) and np.isfinite(case.actual).all()
                        and np.shape(case.actual) == np.shape(case.expected) for case in cases)
             score += 100 * passed + 10 * came + 200 * (explain(cases, mistakes) is not None and came == len(cases))
+        score = score, _reached(forward + backward)
         if best is None or score > best[0]:
             both = best is not None and best[0] == score
             best = score, targets, forward, backward
@@ -168,23 +166,45 @@ def _choose_targets(context, cls):
     return best[1:]
 
 
-def _epsilon(context, cls, targets=None):
-    """What was added to the probability in the logarithm, or the bound that it was clipped to: from a tiny one."""
-    targets = targets or context.targets
-    found = 0.0
-    for tiny in (1e-30, 1e-3):
-        loss, _ = _run(context, cls, np.array([[tiny, 1 - tiny]]), np.array([0]), targets)
-        if not isinstance(loss, Exception) and not loss.ndim and np.isfinite(loss):
-            guess = np.exp(-abs(float(loss)))
-            if 1.5 * tiny < guess < MAX_EPSILON:
-                found = max(found, guess - tiny)
-    return float(found)
+def _reached(cases):
+    """How far the solution comes where it fails: as many answers as possible, and then the last line."""
+    errors = [case.actual for case in cases if isinstance(case.actual, Exception)]
+    return -len(errors), max((error.place.line for error in errors), default=0)
+
+
+def _allow_epsilon(context, cls, targets, forward, backward):
+    """Measure the epsilons of loss and gradient, and allow what they change → both."""
+    probes = [(tiny, *_run(context, cls, np.array([[tiny, 1 - tiny]]), np.array([0]), targets)) for tiny in (1e-30, 1e-3)]
+    losses = [(tiny, np.exp(-abs(loss))) for tiny, loss, _ in probes if np.ndim(loss) == 0 and _is_finite(loss)]
+    slopes = [(tiny, 1 / abs(gradient[0, 0])) for tiny, _, gradient in probes
+              if np.shape(gradient) == (1, 2) and _is_finite(gradient) and gradient[0, 0]]
+    epsilons = _epsilon(losses), _epsilon(slopes)
+    for cases, epsilon in zip((forward, backward), epsilons):
+        for case in cases:
+            case.slack = _slack(case, epsilon)
+            x = case.inputs['x']
+            case.also = [{'x': x + epsilon}, {'x': np.maximum(x, epsilon)}] if epsilon else []
+    return epsilons
+
+
+def _is_finite(value):
+    return not isinstance(value, Exception) and bool(np.isfinite(value).all())
+
+
+def _epsilon(seen):
+    """What is added to the probability in the logarithm, or the bound that it is clipped to, or 0.
+
+    seen: two tiny probabilities, each with the one that loss or gradient are those of. One epsilon has to explain both.
+    """
+    if len(seen) < 2:
+        return 0.0
+    (_, epsilon), (probability, as_seen) = seen
+    explained = any(abs(with_it / as_seen - 1) < 1e-3 for with_it in (probability + epsilon, max(probability, epsilon)))
+    return float(epsilon) if explained and 1e-29 < epsilon < MAX_EPSILON else 0.0
 
 
 def _slack(case, epsilon):
     """How far an epsilon may move a loss or a gradient: by epsilon / x of itself, and its second order."""
-    if not epsilon or epsilon > MAX_EPSILON:
-        return 0
     smallest = (case.inputs['x'] * case.inputs['T']).sum(axis=1).min()
     return 1.5 * epsilon / smallest * (np.abs(case.expected) + (1 if np.ndim(case.expected) == 0 else 0))
 
@@ -195,11 +215,10 @@ def _labels_of_few_classes(context, part, cls, forward, backward):
     batches = [_data(rng, 3, 4, np.zeros(3, int)), _data(rng, 2, 3, np.array([1, 0])),
                _data(rng, 5, 4, np.array([0, 2, 1, 1, 0]))]
     few = _cases(context, cls, context.targets, batches)
+    _allow_epsilon(context, cls, context.targets, *few)
     failing = []
     for name, usual, cases, mistakes in (('the loss', forward, few[0], loss_mistakes()),
                                          ('∂L/∂X', backward, few[1], loss_gradient_mistakes())):
-        for case in cases:
-            case.slack = _slack(case, context.epsilon)
         known = explain(usual, mistakes)
         if known and explain(cases, [known]) and not any(isinstance(case.actual, Exception) for case in cases):
             continue  # the same mistake as with all classes

@@ -5,10 +5,10 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from grading import (activation_part, chain_part, consequences, cross_entropy_part, linear_part, mlp_part, pytorch_part,
+from grading import (activation_part, chain_part, consequences, cross_entropy_part, linear_part, many_calls, mlp_part, pytorch_part,
                      sandbox, softmax_part, training_part)
 from grading.findings import BESIDE, CORE, INCORRECT, MISSING, NOT_GRADED, Findings
-from grading.interface import Malformed, Session
+from grading.interface import Malformed, MissingPackage, Session
 from grading.remote import NoServer, SolutionEnded, SolutionError
 from grading.source import Source, libraries
 from grading.telling import Context
@@ -54,13 +54,14 @@ def judge(server, folder, given=None, tell=lambda part, findings: None):
     sources = {name: Source(folder / f'{name}.py') for name in FILES}
     has_torch = importlib.util.find_spec('torch') is not None
     session = Session(server, folder, libraries(folder, FILES[:2]))
-    context = Context(session, findings, sources['modules'], sources['mlp_numpy'])
+    context = Context(session, findings, sources['modules'], sources['mlp_numpy'], sources['train_mlp_numpy'])
     try:
         usable = _modules_can_be_used(context)
         if usable:
             for part in CORE:
                 _judge_part(context, part, JUDGES[part])
             _judge_part(context, 'mlp', consequences.decide)
+            _judge_part(context, 'mlp', many_calls.judge)
             for judge_more in context.later:
                 _judge_part(context, 'mlp', judge_more)
         for part in CORE:
@@ -106,6 +107,8 @@ def _judge_part(context, part, judge_it):
     context.begin(part)
     try:
         judge_it(context)
+    except MissingPackage as error:
+        context.skip(part, NOT_GRADED, str(error))
     except SolutionEnded as gone:
         context.incorrect(part, f'Could not be graded to the end: {gone}.', cause='no answer')
         context.session.restart()
@@ -131,7 +134,11 @@ def _modules_can_be_used(context):
     if not problem:
         try:
             context.names = {name for name, *_ in context.session.classes('modules')}
+            linear = [name for name, *_ in context.session.signature('modules', 'LinearModule')]
+            context.asks_for_clear_cache = not linear or 'input_layer' in linear
             return True
+        except MissingPackage as error:
+            problem = f'modules.py cannot be imported: {error}'
         except (SolutionError, SolutionEnded) as error:
             context.incorrect('linear', f'modules.py cannot be imported: {error}.', cause='cannot be imported',
                               place=error.place)

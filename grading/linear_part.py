@@ -10,7 +10,8 @@ from grading.remote import SolutionError
 from grading.telling import attempt, check, hint_for
 
 PART = 'linear'
-SIZES = [(1, 2, 3), (2, 3, 2), (3, 4, 4), (7, 5, 4)]  # S, M, N: the smallest first; one batch of one, one square W
+LARGE = 128, 3072, 100  # as in the assignment
+SIZES = [(1, 2, 3), (2, 3, 2), (3, 4, 4), (7, 5, 4), LARGE]  # S, M, N: the smallest first; one batch of one, a square W
 
 FORWARD = [
     Mistake('bias forgotten', 'has no bias in it', lambda x, W, **_: x @ W.T),
@@ -22,6 +23,8 @@ FORWARD = [
             lambda x, W, b, **_: np.maximum(x @ W.T + b, 0)),
     Mistake('scaled', 'is divided by the number of samples', lambda x, W, b, **_: (x @ W.T + b) / len(x)),
 ]
+STORED_IN_OUT = Mistake('transpose', 'is X Wᵀ although the weights are stored (in, out): this transpose is one too many',
+                        FORWARD[1].formulas[0])
 WEIGHT = [
     Mistake('mean instead of sum', 'is averaged over the batch instead of summed: too small by a factor of S',
             lambda x, D, **_: D.T @ x / len(x)),
@@ -94,17 +97,16 @@ def judge(context):
     except (SolutionError, Malformed) as error:
         context.faulty[cls] = 'cannot be built'
         return context.incorrect(PART, f'{cls}(3, 2) cannot be built: {error}.', cause='cannot be built',
-            place=error.place,
-                                 hint=hint_for(error))
+                                 place=error.place, hint=hint_for(error))
     cases = {name: [] for name in ('y', 'weight', 'bias', 'x')}
     for size in SIZES:
-        for name, case in _one_size(context, maker, *size).items():
+        for name, case in one_size(context, maker, *size).items():
             cases[name].append(case)
     context.linear = maker
     _report(context, cls, maker, cases)
     _second_step(context, maker)
     _start(context, maker)
-    cache(context, PART, cls, lambda: maker.make(3, 2), np.ones((4, 3)), np.ones((4, 2)))
+    context.linear_forgets = cache(context, PART, cls, lambda: maker.make(3, 2), np.ones((4, 3)), np.ones((4, 2)))
     loops(context, PART, cls, ('forward', 'backward'))
     faults = context.findings.of(PART, INCORRECT)
     if faults:
@@ -116,8 +118,8 @@ def _numbers(rng, shape, small):
     return rng.integers(1, 5, shape) * rng.choice([-1.0, 1.0], shape) if small else rng.normal(size=shape)
 
 
-def _one_size(context, maker, samples, in_features, out_features):
-    """Trials of forward and of the three gradients for one size."""
+def one_size(context, maker, samples, in_features, out_features):
+    """Comparisons of forward and of the three gradients for one size."""
     rng, small = context.rng, samples < 3
     x, D = (_numbers(rng, (samples, size), small) for size in (in_features, out_features))
     W, b = _numbers(rng, (out_features, in_features), small), _numbers(rng, out_features, small)
@@ -134,6 +136,8 @@ def _one_size(context, maker, samples, in_features, out_features):
             for name in ('weight', 'bias'):
                 answers[name] = answers['x'] if isinstance(answers['x'], SolutionError) else attempt(
                     lambda name=name: linear.gradient(name))
+            if small and attempt(lambda: close(linear.parameter('weight'), W) and close(linear.parameter('bias'), b)) is False:
+                context.updates_itself = True
     expected = {'y': x @ W.T + b, 'weight': D.T @ x, 'bias': D.sum(axis=0), 'x': D @ W}
     inputs = {'x': x, 'W': W, 'b': b, 'D': D, 'samples': samples}
     return {name: Comparison(inputs, answers[name], expected[name]) for name in answers}
@@ -141,7 +145,12 @@ def _one_size(context, maker, samples, in_features, out_features):
 
 def _report(context, cls, maker, cases):
     place = context.modules.place
-    check(context, PART, 'forward', cases['y'], FORWARD, place(cls, 'forward', r'@|dot|matmul|einsum|return'),
+    if context.updates_itself:
+        context.incorrect(PART, 'backward changes the parameters: an SGD step is in it. The step belongs in the training '
+                                'loop, after the gradients of all layers are known.', cause='update in backward',
+                          place=place(cls, 'backward', r"params|-="), hint='backward fills grads and returns ∂L/∂X')
+    forward = [STORED_IN_OUT, *FORWARD] if maker.transposed else FORWARD
+    check(context, PART, 'forward', cases['y'], forward, place(cls, 'forward', r'@|dot|matmul|einsum|return'),
           'Y = X Wᵀ + b, of shape (S, N)', ['x', 'W', 'b'])
     same = isinstance(cases['x'][-1].actual, SolutionError) and str(cases['x'][-1].actual)
     if same and all(str(cases[name][-1].actual) == same for name in ('weight', 'bias')):
@@ -161,9 +170,8 @@ def _report(context, cls, maker, cases):
             factor, divisor = found
             context.incorrect(PART, f'{what} has {factor:g}{divisor} · {parameter} added: a regularization term '
                                     f'(λ = {factor:g}) that the loss does not have.', cause='regularization term',
-                              place=where,
-                              example=_example(cases[name]), hint=hint)
-        else:
+                              place=where, example=_example(cases[name]), hint=hint)
+        elif not (name == 'x' and context.updates_itself):  # follows from it
             shown = ['x', 'D'] if name == 'weight' else ['D'] if name == 'bias' else ['W', 'D']
             check(context, PART, what, cases[name], mistakes, where, hint, shown)
 
@@ -181,7 +189,7 @@ PRODUCTS = [Mistake('order of the product', f'is {words}: a product in the wrong
 
 def _square(context, maker):
     """Where backward can't be computed: what it computes where all sizes are the same, (in words, its cause)."""
-    cases = _one_size(context, maker, 4, 4, 4)
+    cases = one_size(context, maker, 4, 4, 4)
     found, causes = [], []
     for name, symbol in (('x', '∂L/∂X'), ('weight', '∂L/∂W'), ('bias', '∂L/∂b')):
         mistake = explain([cases[name]], GRADIENTS[name][1] + PRODUCTS)
@@ -205,33 +213,35 @@ def _second_step(context, maker):
         linear = maker.make(3, 2)
         W, b = rng.normal(size=(2, 3)), rng.normal(size=2)
         linear.set_parameters(W, b)
-        sums, replaced = [np.zeros((2, 3)), np.zeros(2)], True
+        first, names = {}, ('weight', 'bias')
         for samples in (4, 2):
             x, D = rng.normal(size=(samples, 3)), rng.normal(size=(samples, 2))
             linear.array('forward', x)
             linear.array('backward', D)
-            expected = [D.T @ x, D.sum(axis=0)]
-            sums = [total + grad for total, grad in zip(sums, expected)]
-            actual = [linear.gradient('weight'), linear.gradient('bias')]
-            replaced = all(close(*pair) for pair in zip(actual, expected))
-        added = not replaced and all(close(*pair) for pair in zip(actual, sums))
-        if added:
+            own = {'weight': D.T @ x, 'bias': D.sum(axis=0)}
+            first = first or own
+        actual = {name: linear.gradient(name) for name in names}
+        added = [name for name in names if not close(actual[name], own[name])
+                 and close(actual[name], first[name] + own[name])]
+        neither = [name for name in names if name not in added and not close(actual[name], own[name])]
+        if neither:
+            context.incorrect(PART, f'The gradient of the {neither[0]} of a second backward, with another batch, is '
+                                    'neither its own nor added to the first one.', cause='second step',
+                              example=show('got', actual[neither[0]]) + '\n' + show('expected', own[neither[0]]))
+        elif added:
             linear.clear()
             linear.array('forward', x)
             linear.array('backward', D)
-            cleared = all(close(linear.gradient(name), grad) for name, grad in zip(('weight', 'bias'), expected))
+            cleared = all(close(linear.gradient(name), own[name]) for name in names)
             context.gradients_add_up = True
-            if cleared:
-                context.note(PART, 'Gradients are added up until clear_cache is called.')
+            which = 'Gradients are' if len(added) == 2 else f'Only the gradient of the {added[0]} is'
+            if cleared and len(added) == 2:
+                context.note(PART, f'{which} added up until clear_cache is called.', cause='gradients add up')
             else:
-                context.deviates(PART, 'Gradients are added up from one backward to the next, and clear_cache does not '
-                                       'set them to zero: the training loop has to.', cause='gradients add up')
-        elif not replaced:
-            came, should = next(pair for pair in zip(actual, expected) if not close(*pair))
-            context.incorrect(PART, 'The gradients of a second backward, with another batch, are neither its own nor '
-                                    'added '
-                                    'to those of the first.', cause='second step',
-                              example=show('got', came) + '\n' + show('expected', should))
+                context.deviates(PART, f'{which} added up from one backward to the next'
+                                 + (' until clear_cache is called.' if cleared else
+                                    ', and clear_cache does not set them to zero: the training loop has to.'),
+                                 cause='gradients add up')
         linear.set_parameters(W - 0.1, b + 0.1)
         out = linear.array('forward', x)
         if not close(out, x @ (W - 0.1).T + b + 0.1):
@@ -258,7 +268,7 @@ def _start(context, maker):
             context.deviates(PART, f'Before the first backward the gradient of the {name} is {met}; it should be zeros '
                                    f'of shape {shape}.', cause='gradients at the start')
     if np.any(params[maker.keys['bias']]):
-        context.deviates(PART, 'The bias does not start at zero.', cause='initialization')
+        _deviates_at_start(context, 'The bias does not start at zero.')
     try:
         linear.call('forward', np.ones((7, 5)))
         linear.call('backward', np.ones((7, 4)))
@@ -266,8 +276,7 @@ def _start(context, maker):
         bias = np.asarray(params[maker.keys['bias']])
         if after.size == 4 and after.shape != bias.shape:
             context.deviates(PART, f'The gradient of the bias has shape {after.shape}, the bias {bias.shape}: an '
-                                   'update '
-                                   'in place may fail or spread it.', cause='shape of the bias gradient')
+                                   'update in place may fail or spread it.', cause='shape of the bias gradient')
     except (SolutionError, Malformed):
         pass  # a fault of backward, told there
     _initialization(context, maker)
@@ -289,23 +298,31 @@ def _initialization(context, maker):
         if maker.has_input_layer:
             _input_layer_changes_nothing_else(context, maker)
     except (SolutionError, Malformed) as error:
-        return context.deviates(PART, f'A layer of 400 inputs or one with input_layer cannot be built: {error}.',
-                                cause='initialization')
+        return _deviates_at_start(context, f'A layer of 400 inputs or one with input_layer cannot be built: {error}.')
     near = {key: abs(value / np.sqrt(1 if key else 2) - 1) < 0.03 for key, value in found.items()}
+    named = _named(found[False] / np.sqrt(in_features), in_features, out_features)
     if not maker.has_input_layer and found[False] < 0.01:
-        context.deviates(PART, f'The weights start with standard deviation {found[False] / 20:.2g}, as the course '
-                               'asked '
-                               'before it asked for Kaiming; LinearModule takes no input_layer.',
-                         cause='initialization')
+        _deviates_at_start(context, f'The weights start with standard deviation {found[False] / 20:.2g}, as the course asked '
+                                    'before it asked for Kaiming. LinearModule takes no input_layer.')
     elif not maker.has_input_layer:
-        context.deviates(PART, f'LinearModule takes no input_layer; its weights start with {found[False]:.3f}/√M.',
-                         cause='initialization')
+        _deviates_at_start(context, f'LinearModule takes no input_layer. Its weights start with {found[False]:.3f}/√M{named}.')
     elif not all(near.values()):
         ignored = abs(found[True] / found[False] - 1) < 0.03
-        context.deviates(
-            PART, f'The weights start with standard deviation {found[False]:.3f}/√M, with input_layer=True '
-                  f'{found[True]:.3f}/√M; Kaiming asks for 1.414/√M and 1/√M.'
-            + (' input_layer is ignored.' if ignored else ''), cause='initialization')
+        _deviates_at_start(context, f'The weights start with standard deviation {found[False]:.3f}/√M{named}, with '
+                                    f'input_layer=True {found[True]:.3f}/√M. Kaiming asks for 1.414/√M and 1/√M.'
+                           + (' input_layer is ignored.' if ignored else ''))
+
+
+def _deviates_at_start(context, text):
+    context.kaiming = False
+    context.deviates(PART, text, cause='initialization')
+
+
+def _named(deviation, M, N):
+    """The usual mistakes in the standard deviation, by what they give."""
+    known = {2 / M: '2/M: the root is forgotten', 1 / M: '1/M: the root is forgotten', 2 / N: '2/N: the root is forgotten',
+             np.sqrt(2 / N): '√(2/N): the outputs are counted, not the inputs', np.sqrt(2 / (M + N)): '√(2/(M + N))'}
+    return next((f' (that is {words})' for value, words in known.items() if abs(deviation / value - 1) < 0.03), '')
 
 
 def _input_layer_changes_nothing_else(context, maker):

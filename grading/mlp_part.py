@@ -60,7 +60,7 @@ def judge(context):
         return context.skip(PART, MISSING)
     if source.problem:
         return context.incorrect(PART, f'{source.problem}.', cause=source.cause)
-    if source.is_stub('MLP', '__init__', 'forward', 'backward'):
+    if source.is_stub('MLP', 'forward', 'backward'):
         return context.skip(PART, NOT_IMPLEMENTED)
     try:
         session.require('mlp_numpy')
@@ -103,6 +103,8 @@ def _judge_depth(context, hidden):
                           cause='cannot be built', place=error.place, hint=hint_for(error))
         return False
     cases, after = _steps(context, net, reference)
+    if _takes_images_only(context, net, cases['y'][0]):
+        return _judge_depth(context, hidden)
     forward_fails = any(case.failed for case in cases['y'])
     if forward_fails and not _inherits_forward(context, net, cases['y'], words):
         return False
@@ -111,6 +113,20 @@ def _judge_depth(context, hidden):
         _report_changed(context, net, after, words)
         return False
     return fine
+
+
+def _takes_images_only(context, net, first):
+    """Does forward fail for rows of numbers, but not for images? Then it gets images from now on."""
+    if net.images or not isinstance(first.actual, SolutionError):
+        return False
+    net.images = True
+    out = attempt(lambda: net.forward(first.inputs['x']))
+    if np.shape(out) != first.expected.shape:
+        return False
+    context.images = True
+    context.deviates(PART, 'forward takes images (S, channels, height, width) only, and fails for rows (S, n_inputs): '
+                           f'{first.actual}. Graded on images.', cause='images only', place=first.actual.place)
+    return True
 
 
 def _report_sizes(context, error, before=''):
@@ -124,29 +140,33 @@ def _report_changed(context, net, after, words):
     raised = f'raises {after.actual}' if isinstance(after.actual, Exception) else 'differs'
     text = f'{words}, a forward after a backward {raised}: backward leaves the network changed'
     attempt(lambda: net.thing.call('backward', after.inputs['D']))
-    again = attempt(lambda: net.thing.array('forward', after.inputs['x']))
+    again = attempt(lambda: net.forward(after.inputs['x']))
     if Comparison(after.inputs, again, after.expected).failed:
         context.incorrect(PART, f'{text}.', cause='backward changes the net',
                           place=context.mlp.place('MLP', 'backward', 'layer'))
     else:
         context.incorrect(PART, f'{text}, its layers in reverse order.', cause='layers left reversed',
                           place=context.mlp.place('MLP', 'backward', r'reverse|\[::-1\]'),
-                          hint='backward walks over reversed(layers) or layers[::-1], and leaves the attribute as it '
-                               'is: no '
-                               'layers.reverse(), and nothing assigned to it')
+                          hint='backward walks over reversed(layers) or layers[::-1] and leaves the attribute as it is: '
+                               'no layers.reverse(), and nothing assigned to it')
 
 
 def _steps(context, net, reference):
     """Three steps: a batch, a batch of one, and one more after an update → cases; and a forward after backward."""
     rng, forward, backward, after, before = context.rng, [], [], None, reference
     for samples in (2, 1, 7):
-        x, D = (rng.normal(size=(samples, size)).round(1) for size in (INPUTS, CLASSES))  # a student can read these
         if samples == 7:
             reference = reference_for(context, net)
+        for _ in range(50):  # gradients that are all zero, behind dead ReLUs, show nothing
+            x, D = (rng.normal(size=(samples, size)).round(1) for size in (INPUTS, CLASSES))  # a student can read these
+            if all(np.abs(grad).max() > 1e-3 for pair in reference.gradients(x, D) for grad in pair):
+                break
         if context.gradients_add_up:
             for thing in (net.thing, *net.linears):
                 thing.clear()
-        y = attempt(lambda: net.thing.array('forward', x))
+            for linear in net.linears:
+                linear.zero_gradients()
+        y = attempt(lambda: net.forward(x))
         result = y if isinstance(y, Exception) else attempt(lambda: net.thing.call('backward', D))
         data = {'net': reference, 'before': before, 'x': x, 'D': D, 'samples': samples, **reference.parameters()}
         forward.append(Comparison(data, y, reference.forward(x)[2]))
@@ -156,7 +176,7 @@ def _steps(context, net, reference):
                 backward.append(Comparison({**data, 'layer': layer, 'which': which}, actual, grads[which],
                                            label=f'∂L/∂{"Wb"[which]}{layer + 1}'))
         if after is None:
-            again = attempt(lambda: net.thing.array('forward', x))
+            again = attempt(lambda: net.forward(x))
             after = Comparison(data, again, forward[0].expected)
             if after.failed and not forward[0].failed:
                 break  # the net is another one now
@@ -167,8 +187,8 @@ def _inherits_forward(context, net, cases, words):
     """Is forward incorrect only because a module is? If not, report why it is incorrect."""
     incorrect = _incorrect_modules(context, net)
     first = next(case for case in cases if case.failed)
-    stubs = [part for part in ('activation', 'softmax') if context.findings.status.get(part) in (NOT_IMPLEMENTED,
-        MISSING)]
+    stubs = [part for part in ('activation', 'softmax')
+             if context.findings.status.get(part) in (NOT_IMPLEMENTED, MISSING)]
     if stubs and isinstance(first.actual, SolutionError):
         context.incorrect(PART, f'Cannot be computed because the {" and the ".join(stubs)} '
                                 f'{"is" if len(stubs) == 1 else "are"} not implemented or missing.', cause=BLOCKED)
@@ -196,14 +216,14 @@ def _check_backward(context, net, cases, hidden, words):
             context.inherited[PART] = incorrect
             return True
     first = failing[0]
-    if len(hidden) > 1 and len(net.activations) == 1 and isinstance(first.actual, Exception):
-        name = net.activations[0][1]
-        context.incorrect(PART, f'{words}, backward fails: one {name} object serves all hidden layers, and keeps the '
-                                'input '
-                                f'of the last one only ({first.actual}).',
+    if len(hidden) > 1 and len(net.activations) == 1 and _keeps_the_last_only(context, net):
+        name, raised = net.activations[0][1], isinstance(first.actual, Exception)
+        context.incorrect(PART, f'{words}, backward {"fails" if raised else "is off"}: one {name} object serves all hidden '
+                                f'layers, and keeps the input of the last one only{f" ({first.actual})" * raised}.',
                           cause='one activation object', place=context.mlp.place('MLP', '__init__', name),
                           hint='each hidden layer needs an activation object of its own')
-        return False
+        if getattr(first.actual, 'kind', 'ValueError') in ('ValueError', 'IndexError'):  # shapes that do not fit
+            return False
     if incorrect and not explain(cases, BACKWARD):  # of one gradient the wrong module may be innocent
         alone = ([case for case in cases if case.inputs['which'] == which] for which in (0, 1))
         cases = next((some for some in alone if explain(some, BACKWARD)), cases)
@@ -213,6 +233,17 @@ def _check_backward(context, net, cases, hidden, words):
           cases, BACKWARD, place, GRADIENT_HINT, ['x', *first.inputs['net'].parameters(), 'D'],
           f'as {first.label} shows' if explained else '')
     return False
+
+
+def _keeps_the_last_only(context, net):
+    """Does backward of the activation object fail for the batch before the last one?"""
+    shared = RemoteObject(context.session, *net.activations[0])
+    x = context.rng.normal(size=(3, 4))
+    expected = attempt(lambda: shared.array('forward', x))
+    expected = expected if isinstance(expected, Exception) else attempt(lambda: shared.array('backward', x))
+    results = [attempt(lambda: shared.array('forward', x)), attempt(lambda: shared.array('forward', np.ones((2, 5)))),
+               attempt(lambda: shared.array('backward', np.ones((2, 5)))), attempt(lambda: shared.array('backward', x))]
+    return not isinstance(expected, Exception) and (isinstance(results[-1], Exception) or not close(results[-1], expected))
 
 
 def _incorrect_modules(context, net):
@@ -305,8 +336,11 @@ def _no_hidden_layer(context):
         _check_backward(context, net, cases['grads'], [], 'with no hidden layer')
 
 
-def chain_is_right(context):
-    """Are the gradients of two hidden layers those of the loss, which CrossEntropyModule hands to MLP.backward?"""
+def chain_is_right(context, softmax_outside=False):
+    """Are the gradients of two hidden layers those of the loss, which CrossEntropyModule hands to MLP.backward?
+
+    softmax_outside: a SoftMaxModule is between the two, as in some training scripts.
+    """
     samples = 7
     try:
         net = build(context, HIDDEN[1])
@@ -315,10 +349,14 @@ def chain_is_right(context):
         labels = np.arange(samples) % CLASSES
         T = np.eye(CLASSES)[labels]
         loss = context.session.new('modules', 'CrossEntropyModule', [])
-        y = net.thing.array('forward', x)
+        y = net.forward(x)
+        if softmax_outside:
+            outside = context.session.new('modules', 'SoftMaxModule', [])
+            y = outside.array('forward', y)
         targets = labels if context.targets == 'labels' else T
         loss.array('forward', y, targets)
-        net.thing.call('backward', loss.array('backward', y, targets))
+        D = loss.array('backward', y, targets)
+        net.thing.call('backward', outside.array('backward', D) if softmax_outside else D)
         expected = reference.gradients(x, (reference.forward(x)[2] - T) / samples, through_softmax=False)
         slack = 5 * min(context.epsilon, MAX_EPSILON)
         return all(close(linear.gradient(name), grads[which], slack)
@@ -329,8 +367,7 @@ def chain_is_right(context):
 
 def _initialization(context):
     """The first linear module starts with gain 1: the MLP has to pass input_layer=True."""
-    if not context.linear.has_input_layer or any(
-            finding.cause == 'initialization' for finding in context.findings.of('linear', DEVIATES)):
+    if not context.linear.has_input_layer or not context.kaiming:
         return
     first = build(context, [300], inputs=400).linears[0].parameter('weight')
     gain = first.std() * np.sqrt(first.shape[1])
@@ -341,6 +378,8 @@ def _initialization(context):
 
 def _images(context):
     """Images (S, C, H, W) are beyond the assignment's text: a note."""
+    if context.images:
+        return
     net = build(context, [4], inputs=12)
     x = context.rng.normal(size=(2, 3, 2, 2))
     flat = net.thing.array('forward', x.reshape(2, 12))
@@ -350,17 +389,19 @@ def _images(context):
 
 
 def _cache(context):
+    if not context.asks_for_clear_cache:
+        return
     net = build(context, [4])
     if not net.thing.has('clear_cache'):
         return context.deviates(PART, 'MLP has no clear_cache.', cause='clear_cache')
     if context.mlp.is_empty('MLP', 'clear_cache'):
         return context.deviates(PART, 'clear_cache of MLP is not implemented.', cause='clear_cache')
-    net.thing.call('forward', np.ones((2, INPUTS)))
+    net.forward(np.ones((2, INPUTS)))
     try:
         net.thing.call('clear_cache')
     except SolutionError as failed:
         return context.deviates(PART, f'clear_cache of MLP raises {failed}.', cause='clear_cache', place=failed.place)
-    if all(finding.cause != 'clear_cache' for finding in context.findings.of('linear', DEVIATES)):
+    if context.linear_forgets:
         left = attempt(lambda: net.linears[0].array('backward', np.ones((2, 4))))
         if not isinstance(left, Exception):
             context.deviates(PART, 'clear_cache of MLP does not reach its linear layers.', cause='clear_cache')

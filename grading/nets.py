@@ -18,6 +18,10 @@ class Net:
     thing: object
     linears: list
     activations: list  # (reference, class name), each object once
+    images: bool = False  # does it take nothing else?
+
+    def forward(self, x):
+        return self.thing.array('forward', x.reshape(len(x), 1, 1, -1) if self.images else x)
 
 
 @dataclass
@@ -76,13 +80,13 @@ def build(context, hidden, inputs=INPUTS):
     kinds = [['modules', name] for name in wanted]
     found = session.ask('find', target=thing.ref, classes=kinds)
     if not any(wanted[index] == 'LinearModule' for _, index in found):  # it may make its layers at the first forward
-        attempt(lambda: thing.call('forward', np.ones((2, inputs))))
+        attempt(lambda: thing.call('forward', np.ones((2, 1, 1, inputs) if context.images else (2, inputs))))
         found = session.ask('find', target=thing.ref, classes=kinds)
     linears = [context.linear.around(ref) for ref, index in found if wanted[index] == 'LinearModule']
     activations = [(ref, wanted[index]) for ref, index in found if wanted[index] in context.activations]
     linears = _in_order(linears, _sizes(inputs, hidden))
     check_sizes(inputs, hidden, [linear.shape for linear in linears])
-    return Net(thing, linears, activations)
+    return Net(thing, linears, activations, context.images)
 
 
 def _sizes(inputs, hidden):

@@ -102,6 +102,9 @@ class Source:
         computing = [number for number in numbers if not re.fullmatch(r'return [\w.]+\s*(#.*)?', self.line(number))]
         return Place(self.name, (computing or numbers or [node.lineno])[0 if first else -1])
 
+    def mentions(self, name):
+        return any(name in (getattr(node, 'id', ''), getattr(node, 'attr', '')) for node in ast.walk(self.tree))
+
     def imports(self):
         """The names of the modules that it imports, wherever it does."""
         names = set()
@@ -116,8 +119,8 @@ class Source:
 def is_stub(function):
     """Does a function do nothing: pass, a bare return, NotImplementedError, or the return of a name it never sets?"""
     body = [node for node in function.body if not _says_nothing(node)]
-    if not body or isinstance(body[0], ast.Raise) and 'NotImplemented' in ast.dump(body[0]):
-        return True  # whatever follows NotImplementedError is never reached
+    if not body or any(isinstance(node, ast.Raise) and 'NotImplemented' in ast.dump(node) for node in body):
+        return True  # what follows NotImplementedError is never reached, and what precedes it has no result
     if len(body) > 1 or not isinstance(body[0], ast.Return):
         return False
     value, arguments = body[0].value, {argument.arg for argument in function.args.args}

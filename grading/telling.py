@@ -25,6 +25,7 @@ class Context:
     findings: Findings
     modules: object
     mlp: object
+    train: object = None  # train_mlp_numpy.py
     rng: np.random.Generator = None  # of the part that is being graded
     linear: object = None
     activations: dict = field(default_factory=dict)
@@ -33,9 +34,14 @@ class Context:
     one_hot_width: bool = False  # is it that of the largest label?
     fused: list = field(default_factory=list)
     one_step: bool = False  # softmax and cross-entropy, and correct
-    gradients_add_up: bool = False  # until clear_cache
+    gradients_add_up: bool = False
+    kaiming: bool = True  # are the linear module's initial weights as they should be?
+    linear_forgets: bool = True  # does its clear_cache work?
+    images: bool = False  # does the MLP take images only?
+    updates_itself: bool = False  # does backward of the linear module change its parameters?
     faulty: dict = field(default_factory=dict)
     names: set = field(default_factory=set)  # of the classes in modules.py
+    asks_for_clear_cache: bool = True  # does this edition of the assignment?
     inherited: dict = field(default_factory=dict)
     later: list = field(default_factory=list)  # functions that need to know what follows from what
 

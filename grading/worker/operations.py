@@ -79,6 +79,13 @@ class Solution:
             self.results[id(thing), method] = value, value.copy()
         return facts
 
+    def repeat(self, times, calls):
+        """Make calls, [object, method, arguments] each, again and again, as training does."""
+        calls = [(self.objects.decode(target), method, self.objects.decode(args)) for target, method, args in calls]
+        for _ in range(times):
+            for thing, method, args in calls:
+                getattr(thing, method)(*args)
+
     def function(self, module, name, args, kwargs=None):
         """Call a function of a module."""
         return getattr(importlib.import_module(module), name)(*self.objects.decode(args),
