@@ -93,14 +93,14 @@ def _judge_one(context, name):
     context.activations[name] = activation
     forward, backward = _cases(context, activation)
     what = f'{name}: ' if len(candidates(context.session.classes('modules'))) > 1 else ''
-    place = context.modules.place
+    place, shown = context.modules.place, [activation.parameter] if activation.parameter else []
     formula = kind.formula if kind else "the slope of what forward computes"
     check(context, PART, f'{what}forward', forward, _forward_mistakes(activation),
-          place(name, 'forward', r'where|max|exp|\[.*\]\s*=|return'), f'Y = {formula}', ['x'])
+          place(name, 'forward', r'where|max|exp|\[.*\]\s*=|return'), f'Y = {formula}', [*shown, 'x'])
     if not any(isinstance(case.actual, Exception) for case in forward):
         check(context, PART, f'{what}∂L/∂X, the gradient of the input,', backward, _backward_mistakes(activation),
               place(name, 'backward', r'where|dx|exp|\[.*\]\s*=|return'),
-              '∂L/∂X = ∂L/∂Y ∘ h′(X): the slope at the input of forward, element-wise', ['x', 'D'])
+              '∂L/∂X = ∂L/∂Y ∘ h′(X): the slope at the input of forward, element-wise', [*shown, 'x', 'D'])
     wrong = context.findings.of(PART, INCORRECT)[before:]
     if wrong and 'changed' in context.session.facts.get((name, 'forward'), ()):
         wrong[-1].cause = 'input changed in place'
@@ -125,13 +125,18 @@ def _is_elementwise(context, activation):
 
 
 def _cases(context, activation):
-    """Comparisons of forward and backward, the smallest first; the slope at exactly 0 may be any between its neighbours."""
+    """Comparisons of forward and backward, the smallest first; at a kink any slope between its neighbors is right."""
     rng, kind, value = context.rng, activation.kind, activation.value
-    inputs = [np.array([[-1.0, 2.0]]), np.array([[3.0, -2.0], [-1.0, 1.0], [2.0, -3.0]]), rng.normal(size=(7, 5)),
+    inputs = [np.array([[-1.0, 2.0]]), np.array([[3.0, -2.0], [-1.0, 1.0], [2.0, -3.0]]), rng.normal(size=(7,
+        5)).round(2),
               np.array([[0.0, -0.5, 20.0, -20.0]]), rng.normal(size=LARGE)]
     forward, backward = [], []
     for x in inputs:
-        D = rng.normal(size=x.shape) if x.size > 6 else rng.integers(2, 5, x.shape) * rng.choice([-1.0, 1.0], x.shape)
+        if x.size > 6:
+            D = rng.normal(size=x.shape).round(2)
+            D[D == 0] = 1  # it divides below
+        else:
+            D = rng.integers(2, 5, x.shape) * rng.choice([-1.0, 1.0], x.shape)
         thing = attempt(lambda: activation.make(context.session))
         y = thing if isinstance(thing, Exception) else attempt(lambda: thing.array('forward', x))
         dx = y if isinstance(y, Exception) else attempt(lambda: thing.array('backward', D))
@@ -146,7 +151,8 @@ def _cases(context, activation):
             with np.errstate(all='ignore'):
                 allowed = at_zero & (dx / D >= np.minimum(low, high) - 1e-9) & (dx / D <= np.maximum(low, high) + 1e-9)
             slope = np.where(allowed, dx / D, slope)
-        data = {'x': x, 'D': D, 'samples': len(x) + 1}
+        data = {'x': x, 'D': D, 'samples': len(x) + 1,
+                **({activation.parameter: value} if activation.parameter else {})}
         forward.append(Comparison(data, y, expected))
         backward.append(Comparison(data, dx, D * slope, slack=0 if kind else 1e-5))
     return forward, backward

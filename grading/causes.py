@@ -107,19 +107,6 @@ def penalty(cases, name):
     return None
 
 
-def first_failure(cases):
-    return next((case for case in cases if case.failed), None)
-
-
-def exceptions(cases):
-    """The exceptions in these cases, each once, with the labels of the cases."""
-    found = {}
-    for case in cases:
-        if isinstance(case.actual, Exception):
-            found.setdefault(str(case.actual), (case.actual, []))[1].append(case.label)
-    return list(found.values())
-
-
 def only_batch_of_one(cases):
     """Do just the cases with a single sample fail?"""
     ones = [case for case in cases if case.inputs.get('samples') == 1]

@@ -16,10 +16,13 @@ def decide(context):
         return _accept_one_step(context)
     outside = [finding for finding in context.fused if finding.part == 'mlp']
     if outside and context.train.mentions('SoftMaxModule') and chain_is_right(context, softmax_outside=True):
+        context.softmax_outside = True
         for finding in outside:
             context.findings.found.remove(finding)
-        context.deviates('mlp', 'forward gives logits, and the training script takes their softmax: it belongs in the MLP. '
-                                'Graded with the softmax of the script, which is correct.', cause='softmax outside the MLP')
+        context.deviates('mlp', 'forward gives logits, and the training script takes their softmax: it belongs in the '
+                                'MLP. '
+                                'Graded with the softmax of the script, which is correct.', cause='softmax outside '
+                                                                                                  'the MLP')
     for part, sources in context.inherited.items():
         names = f'{" and ".join(sources)} {"is" if len(sources) == 1 else "are"}'
         text = (f'Besides, {names} incorrect (see there).' if context.findings.of(part, INCORRECT) else

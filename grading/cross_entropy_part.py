@@ -111,9 +111,8 @@ def judge(context):
 def _data(rng, samples, classes, labels=None):
     """Probabilities, none below 0.05, labels and one-hot rows."""
     x = rng.dirichlet(np.ones(classes), size=samples) * (1 - 0.08 * classes) + 0.08
-    if samples < 4:
-        x = x.round(2)
-        x[:, 0] += 1 - x.sum(axis=1)
+    x = x.round(2)
+    x[:, 0] += 1 - x.sum(axis=1)
     labels = (np.arange(samples) + classes - 1) % classes if labels is None else labels
     return x, labels, np.eye(classes)[labels]
 
@@ -174,7 +173,8 @@ def _reached(cases):
 
 def _allow_epsilon(context, cls, targets, forward, backward):
     """Measure the epsilons of loss and gradient, and allow what they change → both."""
-    probes = [(tiny, *_run(context, cls, np.array([[tiny, 1 - tiny]]), np.array([0]), targets)) for tiny in (1e-30, 1e-3)]
+    probes = [(tiny, *_run(context, cls, np.array([[tiny, 1 - tiny]]), np.array([0]), targets)) for tiny in (1e-30,
+        1e-3)]
     losses = [(tiny, np.exp(-abs(loss))) for tiny, loss, _ in probes if np.ndim(loss) == 0 and _is_finite(loss)]
     slopes = [(tiny, 1 / abs(gradient[0, 0])) for tiny, _, gradient in probes
               if np.shape(gradient) == (1, 2) and _is_finite(gradient) and gradient[0, 0]]

@@ -5,7 +5,8 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from grading import (activation_part, chain_part, consequences, cross_entropy_part, linear_part, many_calls, mlp_part, pytorch_part,
+from grading import (activation_part, chain_part, consequences, cross_entropy_part, linear_part, many_calls, mlp_part,
+    pytorch_part,
                      sandbox, softmax_part, training_part)
 from grading.findings import BESIDE, CORE, INCORRECT, MISSING, NOT_GRADED, Findings
 from grading.interface import Malformed, MissingPackage, Session

@@ -11,7 +11,7 @@ from grading.telling import attempt, check, hint_for
 
 PART = 'linear'
 LARGE = 128, 3072, 100  # as in the assignment
-SIZES = [(1, 2, 3), (2, 3, 2), (3, 4, 4), (7, 5, 4), LARGE]  # S, M, N: the smallest first; one batch of one, a square W
+SIZES = [(1, 2, 3), (2, 3, 2), (3, 4, 4), (7, 5, 4)]  # S, M, N: the smallest first; one batch of one, one square W
 
 FORWARD = [
     Mistake('bias forgotten', 'has no bias in it', lambda x, W, **_: x @ W.T),
@@ -23,7 +23,8 @@ FORWARD = [
             lambda x, W, b, **_: np.maximum(x @ W.T + b, 0)),
     Mistake('scaled', 'is divided by the number of samples', lambda x, W, b, **_: (x @ W.T + b) / len(x)),
 ]
-STORED_IN_OUT = Mistake('transpose', 'is X Wᵀ although the weights are stored (in, out): this transpose is one too many',
+STORED_IN_OUT = Mistake('transpose', 'is X Wᵀ although the weights are stored (in, out): this transpose is one too '
+                                     'many',
                         FORWARD[1].formulas[0])
 WEIGHT = [
     Mistake('mean instead of sum', 'is averaged over the batch instead of summed: too small by a factor of S',
@@ -102,6 +103,9 @@ def judge(context):
     for size in SIZES:
         for name, case in one_size(context, maker, *size).items():
             cases[name].append(case)
+    if not any(case.failed for cases_of in cases.values() for case in cases_of):
+        for name, case in one_size(context, maker, *LARGE).items():
+            cases[name].append(case)
     context.linear = maker
     _report(context, cls, maker, cases)
     _second_step(context, maker)
@@ -115,7 +119,7 @@ def judge(context):
 
 def _numbers(rng, shape, small):
     """Small whole numbers, which a student can follow, or normal ones, which leave nothing to chance."""
-    return rng.integers(1, 5, shape) * rng.choice([-1.0, 1.0], shape) if small else rng.normal(size=shape)
+    return rng.integers(1, 5, shape) * rng.choice([-1.0, 1.0], shape) if small else rng.normal(size=shape).round(2)
 
 
 def one_size(context, maker, samples, in_features, out_features):
@@ -136,7 +140,8 @@ def one_size(context, maker, samples, in_features, out_features):
             for name in ('weight', 'bias'):
                 answers[name] = answers['x'] if isinstance(answers['x'], SolutionError) else attempt(
                     lambda name=name: linear.gradient(name))
-            if small and attempt(lambda: close(linear.parameter('weight'), W) and close(linear.parameter('bias'), b)) is False:
+            if small and attempt(lambda: close(linear.parameter('weight'), W) and close(linear.parameter('bias'),
+                b)) is False:
                 context.updates_itself = True
     expected = {'y': x @ W.T + b, 'weight': D.T @ x, 'bias': D.sum(axis=0), 'x': D @ W}
     inputs = {'x': x, 'W': W, 'b': b, 'D': D, 'samples': samples}
@@ -146,7 +151,8 @@ def one_size(context, maker, samples, in_features, out_features):
 def _report(context, cls, maker, cases):
     place = context.modules.place
     if context.updates_itself:
-        context.incorrect(PART, 'backward changes the parameters: an SGD step is in it. The step belongs in the training '
+        context.incorrect(PART, 'backward changes the parameters: an SGD step is in it. The step belongs in the '
+                                'training '
                                 'loop, after the gradients of all layers are known.', cause='update in backward',
                           place=place(cls, 'backward', r"params|-="), hint='backward fills grads and returns ∂L/∂X')
     forward = [STORED_IN_OUT, *FORWARD] if maker.transposed else FORWARD
@@ -302,10 +308,12 @@ def _initialization(context, maker):
     near = {key: abs(value / np.sqrt(1 if key else 2) - 1) < 0.03 for key, value in found.items()}
     named = _named(found[False] / np.sqrt(in_features), in_features, out_features)
     if not maker.has_input_layer and found[False] < 0.01:
-        _deviates_at_start(context, f'The weights start with standard deviation {found[False] / 20:.2g}, as the course asked '
+        _deviates_at_start(context, f'The weights start with standard deviation {found[False] / 20:.2g}, as the '
+                                    'course asked '
                                     'before it asked for Kaiming. LinearModule takes no input_layer.')
     elif not maker.has_input_layer:
-        _deviates_at_start(context, f'LinearModule takes no input_layer. Its weights start with {found[False]:.3f}/√M{named}.')
+        _deviates_at_start(context, f'LinearModule takes no input_layer. Its weights start with '
+                                    f'{found[False]:.3f}/√M{named}.')
     elif not all(near.values()):
         ignored = abs(found[True] / found[False] - 1) < 0.03
         _deviates_at_start(context, f'The weights start with standard deviation {found[False]:.3f}/√M{named}, with '
@@ -320,7 +328,8 @@ def _deviates_at_start(context, text):
 
 def _named(deviation, M, N):
     """The usual mistakes in the standard deviation, by what they give."""
-    known = {2 / M: '2/M: the root is forgotten', 1 / M: '1/M: the root is forgotten', 2 / N: '2/N: the root is forgotten',
+    known = {2 / M: '2/M: the root is forgotten', 1 / M: '1/M: the root is forgotten', 2 / N: '2/N: the root is '
+                                                                                              'forgotten',
              np.sqrt(2 / N): '√(2/N): the outputs are counted, not the inputs', np.sqrt(2 / (M + N)): '√(2/(M + N))'}
     return next((f' (that is {words})' for value, words in known.items() if abs(deviation / value - 1) < 0.03), '')
 

@@ -6,8 +6,10 @@ from grading.activation_part import LARGE as HIDDEN
 from grading.causes import close
 from grading.findings import INCORRECT
 from grading.formulas import softmax
+from grading.interface import Malformed
 from grading.linear_part import LARGE
 from grading.nets import CLASSES, INPUTS, build, reference_for
+from grading.remote import SolutionError
 from grading.telling import attempt
 
 CALLS = 600
@@ -20,14 +22,21 @@ def judge(context):
     targets = [softmax(logits), labels if context.targets == 'labels' else np.eye(10)[labels]]
     hidden = [rng.normal(size=HIDDEN)]
     if context.linear:
-        _ask_again(context, 'linear', lambda: context.linear.make(5, 4), *([rng.normal(size=(7, size))] for size in (5, 4)))
+        _ask_again(context, 'linear', lambda: _linear(context), *([rng.normal(size=(7, size))] for size in (5, 4)))
     for activation in context.activations.values():
         _ask_again(context, 'activation', lambda: activation.make(session), hidden, hidden)
-    for part, cls, arguments in (('softmax', 'SoftMaxModule', [logits]), ('cross_entropy', 'CrossEntropyModule', targets)):
+    for part, cls, arguments in (('softmax', 'SoftMaxModule', [logits]), ('cross_entropy', 'CrossEntropyModule',
+        targets)):
         if cls in context.names:
             _ask_again(context, part, lambda: session.new('modules', cls, []), arguments, arguments)
-    if context.linear and _is_open(context, 'mlp'):
+    if context.linear and _is_open(context, 'mlp') and not context.softmax_outside:
         _ask_mlp(context, samples, in_features, out_features)
+
+
+def _linear(context):
+    linear = context.linear.make(5, 4)
+    linear.set_parameters(context.rng.normal(size=(4, 5)), context.rng.normal(size=4))
+    return linear
 
 
 def _is_open(context, part):
@@ -45,7 +54,7 @@ def _ask_again(context, part, make, forward, backward):
 
     before = answers()
     few = [['forward', [array[:1] for array in forward]], ['backward', [array[:1] for array in backward]]]
-    context.session.ask('repeat', times=CALLS, calls=[[thing.ref, *call] for call in few])
+    attempt(lambda: context.session.ask('repeat', times=CALLS, calls=[[thing.ref, *call] for call in few]))
     for method, first, later in zip(('forward', 'backward'), before, answers()):
         if not isinstance(first, Exception) and (isinstance(later, Exception) or not close(later, first)):
             context.incorrect(part, f'After {CALLS} calls {thing.cls}.{method} gives something else for the same input '
@@ -54,27 +63,36 @@ def _ask_again(context, part, make, forward, backward):
 
 
 def _ask_mlp(context, samples, in_features, out_features):
-    """After many steps of a small network, one step of a network and a batch as in the assignment."""
-    small = build(context, [4])
-    x = np.ones((1, 1, 1, INPUTS) if context.images else (1, INPUTS))
-    calls = [[small.thing.ref, 'forward', [x]], [small.thing.ref, 'backward', [np.ones((1, CLASSES))]]]
-    context.session.ask('repeat', times=CALLS, calls=calls)
-    net = build(context, [out_features], in_features)
-    reference = reference_for(context, net)
-    x, D = context.rng.normal(size=(samples, in_features)), context.rng.normal(size=(samples, CLASSES))
-    y = attempt(lambda: net.forward(x))
-    gradients = attempt(lambda: [net.thing.call('backward', D)] and [
-        (linear.gradient('weight'), linear.gradient('bias')) for linear in net.linears])
-    expected = reference.gradients(x, D)
-    if isinstance(y, Exception) or not close(y, reference.forward(x)[2]):
-        _report(context, 'forward', y)
-    elif isinstance(gradients, Exception) or not all(
-            close(*pair) for found, right in zip(gradients, expected) for pair in zip(found, right)):
-        _report(context, 'backward', gradients)
-
-
-def _report(context, method, answer):
-    raised = f': it raises {answer}' if isinstance(answer, Exception) else ''
-    context.incorrect('mlp', f'{method} of MLP({LARGE[1]}, [{LARGE[2]}], {CLASSES}) is incorrect for {LARGE[0]} samples'
-                             f'{raised}. For small networks and batches it is correct.', cause='only small sizes',
-                      place=getattr(answer, 'place', None) or context.mlp.place('MLP', method, 'if|return|for'))
+    """A small network after many steps, and one step of a network and a batch as in the assignment."""
+    method = 'a small network after many steps'
+    try:
+        small = build(context, [4])
+        reference = reference_for(context, small)
+        x = np.ones((1, INPUTS))
+        images = x.reshape(1, 1, 1, INPUTS) if context.images else x
+        calls = [[small.thing.ref, 'forward', [images]], [small.thing.ref, 'backward', [np.ones((1, CLASSES))]]]
+        context.session.ask('repeat', times=CALLS, calls=calls)
+        if not close(small.forward(x), reference.forward(x)[2]):
+            return context.incorrect('mlp', f'After {CALLS} steps forward of the MLP gives something else than at '
+                                            'first.',
+                                     cause='changes after many calls', place=context.mlp.place('MLP', 'forward',
+                                         'for|return'))
+        method = '__init__'
+        net = build(context, [out_features], in_features)
+        reference = reference_for(context, net)
+        x, D = context.rng.normal(size=(samples, in_features)), context.rng.normal(size=(samples, CLASSES))
+        method = 'forward'
+        is_right, raised = close(net.forward(x), reference.forward(x)[2]), ''
+        if is_right:
+            method = 'backward'
+            net.thing.call('backward', D)
+            is_right = all(close(linear.gradient(name), expected) for linear, pair in zip(
+                net.linears, reference.gradients(x, D)) for name, expected in zip(('weight', 'bias'), pair))
+        place = context.mlp.place('MLP', method, 'if|return|for')
+    except (SolutionError, Malformed) as error:
+        is_right, raised, place = False, f' ({error})', error.place
+    if not is_right:
+        what = {'__init__': 'cannot be built'}.get(method, f'{method} is incorrect for {samples} samples')
+        context.incorrect('mlp', f'MLP({in_features}, [{out_features}], {CLASSES}): {what}{raised}. For small '
+                                 'networks and '
+                                 'batches it is correct.', cause='only small sizes', place=place)

@@ -129,7 +129,7 @@ def reference_for(context, net):
     for linear in net.linears:
         out_features, in_features = linear.shape
         linear.set_parameters((context.rng.normal(size=linear.shape) * 1.5 / np.sqrt(in_features)).round(1),
-                              context.rng.normal(size=out_features) * 0.5)
+                              (context.rng.normal(size=out_features) * 0.5).round(2))
         weights.append(linear.parameter('weight').astype(float))
         biases.append(linear.parameter('bias').astype(float))
     return Reference(weights, biases, *_activation_of(context, net))

@@ -77,10 +77,10 @@ def judge(context):
     for samples, classes in SIZES:
         small = samples < 3
         x = context.rng.integers(-1, 2, (samples, classes)).astype(float) if small else context.rng.normal(
-            size=(samples, classes))
+            size=(samples, classes)).round(2)
         x[:, 0] += 1  # not symmetric, so that the classes differ
         D = context.rng.integers(-3, 4, (samples, classes)).astype(float) + 0.5 if small else context.rng.normal(
-            size=(samples, classes))
+            size=(samples, classes)).round(2)
         thing = attempt(lambda: session.new('modules', cls, []))
         y = thing if isinstance(thing, Exception) else attempt(lambda: thing.array('forward', x))
         dx = y if isinstance(y, Exception) else attempt(lambda: thing.array('backward', D))
@@ -88,13 +88,13 @@ def judge(context):
         forward.append(Comparison({'x': x, 'samples': samples}, y, softmax(x)))
         if came:  # so that backward is not blamed for a wrong forward
             own = np.asarray(y, float)
-            backward.append(Comparison({'y': own, 'D': D, 'samples': samples}, dx, softmax_gradient(own, D)))
+            backward.append(Comparison({'x': x, 'y': own, 'D': D, 'samples': samples}, dx, softmax_gradient(own, D)))
     check(context, part, 'forward', forward, SOFTMAX_FORWARD, source.place(cls, 'forward', r'/|divide|return'),
           'Y_ij = exp(X_ij) / Σ_k exp(X_ik): each row sums to 1', ['x'])
     if not any(isinstance(case.actual, Exception) for case in forward):
         check(context, part, '∂L/∂X, the gradient of the input,', backward, SOFTMAX_BACKWARD,
               source.place(cls, 'backward', r'dx|dout|return'),
-              '∂L/∂X_ij = Y_ij (∂L/∂Y_ij − Σ_k ∂L/∂Y_ik Y_ik), for each sample by itself', ['y', 'D'])
+              '∂L/∂X_ij = Y_ij (∂L/∂Y_ij − Σ_k ∂L/∂Y_ik Y_ik), for each sample by itself', ['x', 'D'])
     _large_logits(context, part, cls)
     wrong = context.findings.of(part, INCORRECT)
     if wrong:
@@ -113,7 +113,8 @@ def _large_logits(context, part, cls):
     row = np.array([[1000.0, 0.0, 999.0]])
     out = forward(row)
     if isinstance(out, SolutionError) and out.kind == 'FloatingPointError' and 'underflow' in out.message:
-        return context.note(part, 'exp of the smallest logits underflows, which np.seterr makes an error in this solution: '
+        return context.note(part, 'exp of the smallest logits underflows, which np.seterr makes an error in this '
+                                  'solution: '
                                   'large logits were not tried.', cause='np.seterr')
     if isinstance(out, Exception) or not close(out, softmax(row)):
         got = out if isinstance(out, Exception) else np.asarray(out).tolist()

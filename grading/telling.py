@@ -34,6 +34,7 @@ class Context:
     one_hot_width: bool = False  # is it that of the largest label?
     fused: list = field(default_factory=list)
     one_step: bool = False  # softmax and cross-entropy, and correct
+    softmax_outside: bool = False  # of the MLP, in the training script
     gradients_add_up: bool = False
     kaiming: bool = True  # are the linear module's initial weights as they should be?
     linear_forgets: bool = True  # does its clear_cache work?
@@ -87,43 +88,41 @@ def attempt(function):
         return error
 
 
-def check(context, part, what, cases, mistakes=(), place=Place(), hint='', shown=(), special=''):
-    """Add a finding where a case failed; what: the subject of its sentence. Returns whether all cases passed.
+def check(context, part, what, cases, mistakes=(), place=Place(), hint='', shown=()):
+    """Add a finding if a case failed. what: the subject of its sentence; shown: the names of the inputs in the example.
 
-    shown: the names of the inputs that the example prints; special: what the cases have in common that others
-    of this part have not, a batch of one sample say.
+    What the finding says and its example come from the same case. Returns whether all cases passed.
     """
-    failure = causes.first_failure(cases)
+    failure = next((case for case in cases if case.failed), None)
     if failure is None:
         return True
-    if not special and causes.only_batch_of_one(cases):
-        special = 'for a batch of one sample'
-    mistake = causes.explain(cases, mistakes)
-    raised = causes.exceptions(cases)
-    example = example_of(failure, shown)
-    if special == 'for a batch of one sample':
-        text, cause, place = _batch_of_one(what, failure), 'batch of one', getattr(failure.actual, 'place',
-            None) or place
+    mistake, special = causes.explain(cases, mistakes), ''
+    raised = next((case for case in cases if isinstance(case.actual, Exception)), None)
+    if causes.only_batch_of_one(cases):
+        text, cause = _batch_of_one(what, failure), 'batch of one'
     elif mistake:
-        text, cause = f'{what} {mistake.text}', mistake.cause
         failure = next(case for case in cases if case.failed and not isinstance(case.actual, Exception))
-        example = example_of(failure, shown)
+        text, cause = f'{what} {mistake.text}', mistake.cause
+        special = f', as {failure.label} shows' if failure.label and failure.label not in what else ''
     elif raised:
-        error, labels = raised[0]
-        kind = error.kind if isinstance(error, SolutionError) else 'no array'
-        text, cause = f'{what} cannot be computed: {error}', f'raises {kind}'
-        place = error.place if isinstance(error, SolutionError) and error.place else place
-        hint = hint_for(error) or hint
+        failure = raised
+        text = f'{what} cannot be computed: {failure.actual}'
+        cause = f'raises {getattr(failure.actual, "kind", "no array")}'
+        hint = hint_for(failure.actual) or hint
     else:
         text, cause = f'{what} {_difference(failure)}', 'unexplained'
-    finding = context.incorrect(part, text + (f', {special}' if special and special not in text else '') + '.',
-        cause=cause,
-                                place=place, example=example, hint=hint)
+    if failure.inputs.get('samples', 1) >= LARGE:
+        special, shown = f', for {failure.inputs["samples"]} samples. For small batches it is correct', None
+    example = '' if shown is None or cause in SAY_IT_ALL else example_of(failure, shown)
+    finding = context.incorrect(part, f'{text}{special}.', cause=cause, hint=hint, example=example,
+                                place=getattr(failure.actual, 'place', None) or place)
     if mistake and mistake.fused:
         context.fused.append(finding)
     return False
 
 
+LARGE = 100  # samples; the smaller batches come first
+SAY_IT_ALL = ('raises NameError', 'raises UnboundLocalError', 'raises AttributeError')  # no numbers show more
 SYMBOLS = {'x': 'X', 'y': 'Y', 'D': '∂L/∂Y'}
 
 

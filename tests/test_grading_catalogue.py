@@ -11,6 +11,7 @@ import pytest
 import small_solutions
 from approval import assert_approved
 from grading import judge as judging
+from grading import linear_part, many_calls
 from grading.remote import Server
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith('linux'), reason='solutions are run on Linux')
@@ -83,7 +84,7 @@ LINEAR = [
     ('never filled', X, 'return np.zeros_like(self.x)'),
     ('order of the product', WEIGHT, f'return {W}.T @ dout'),
     ('second step', WEIGHT, "self.grads['weight'] = dout.T @ self.x + 2 * self.grads['weight']"),
-    ('second step', WEIGHT, "self.grads['weight'] = dout.T @ self.x + self.grads['weight']"),
+    ('gradients add up', WEIGHT, "self.grads['weight'] = dout.T @ self.x + self.grads['weight']"),
     ('gradients add up', f'{WEIGHT}\n        {BIAS}', "self.grads['weight'] = self.grads['weight'] + dout.T @ self.x\n"
                          "        self.grads['bias'] = self.grads['bias'] + dout.sum(axis=0)"),
     ('old parameters', Y, f"self.old = getattr(self, 'old', {W}.copy()) if len(x) < 3 and hasattr(self, 'old') else "
@@ -100,6 +101,14 @@ LINEAR = [
     ('clear_cache', '        self.x = None\n\nclass ELU', '        self.params = None\n\nclass ELU'),
     ('clear_cache', '        self.x = None\n\nclass ELU', '        self.z = None\n\nclass ELU'),
     ('initialization', '(1 if input_layer else 2)', '2'),
+    ('initialization', DEVIATION, '2 / in_features'),
+    ('initialization', DEVIATION, 'np.sqrt(2 / out_features)'),
+    ('update in backward', X, f"{W} -= 0.1 * self.grads['weight']\n        {X}"),
+    ('input_layer', f'self.x = x\n        {Y}', f'self.x = x\n        if self.first:\n            return x\n        {Y}',
+     (BUILT, f'self.first = input_layer\n        {BUILT}')),
+    ('transpose', 'randn(out_features, in_features)', 'randn(in_features, out_features)'),
+    ('raises ValueError', Y, f"{Y} * (np.ones(4) if len(x) > 100 else 1)"),
+    ('changes after many calls', Y, f'self.calls = getattr(self, "calls", 0) + 1\n        {Y} * (1 + (self.calls > 500))'),
     ('initialization', ', input_layer=False', '', *NO_INPUT_LAYER, (DEVIATION, '0.0001')),
     ('initialization', ', input_layer=False', '', *NO_INPUT_LAYER, (DEVIATION, 'np.sqrt(1 / in_features)')),
     ('initialization', BUILT, f'if in_features > 99:\n            raise MemoryError("so large")\n        {BUILT}'),
@@ -110,7 +119,7 @@ LINEAR = [
     ('gradients at the start', "{'weight': np.zeros((out_features, in_features)), 'bias': np.zeros(out_features)}",
      "{'weight': None, 'bias': None}"),
     ('gradients at the start', '        self.grads = ', '        grads = ', (WEIGHT, f'self.grads = {{}}\n        {WEIGHT}')),
-    ('', WEIGHT, "self.grads['weight'] = self.grads['weight'] + dout.T @ self.x",
+    ('gradients add up', WEIGHT, "self.grads['weight'] = self.grads['weight'] + dout.T @ self.x",
      (BIAS, "self.grads['bias'] = self.grads['bias'] + dout.sum(axis=0)"),
      ('        self.x = None\n\nclass ELU', "        self.x = None\n        for name in self.grads:\n"
       "            self.grads[name] = np.zeros_like(self.params[name])\n\nclass ELU")),
@@ -167,6 +176,13 @@ LEAKY = [('class ELUModule', 'class LeakyReLUModule'), ('self, alpha', 'self, ne
 LEAKY_H = H, 'return np.where(x > 0, x, self.alpha * x)'
 LEAKY_SLOPE = SLOPE, 'return dout * np.where(self.x > 0, 1, self.alpha)'
 ACTIVATION += [
+    ('sign of the slope', H, 'return np.where(x > 0, x, -self.alpha * x)', LEAKY_SLOPE, *LEAKY),
+    ('sign of the slope', SLOPE, 'return dout * np.where(self.x > 0, 1, -self.alpha)', LEAKY_H, *LEAKY),
+    ('sign of the slope', H, 'return np.where(x > 0, x, -0.1 * x)', (SLOPE, 'return dout * np.where(self.x > 0, 1, 0.1)'),
+     ('self, alpha', 'self'), ('self.alpha = alpha', 'pass'), LEAKY[0], ('ELUModule(alpha=1.0)', 'LeakyReLUModule()')),
+    ('output instead of slope', SLOPE, 'return dout * np.minimum(1, self.forward(self.x))'),
+    ('changes after many calls', SLOPE, 'ELUModule.n = getattr(ELUModule, "n", 0) + 1\n        '
+                                        f'{SLOPE} * (1 + (ELUModule.n > 500))'),
     ('slope missing', H, 'return np.maximum(x, 0)', LEAKY_SLOPE, *LEAKY),
     ('wrong side', H, 'return np.where(x > 0, self.alpha * x, x)', LEAKY_SLOPE, *LEAKY),
     ('slope not multiplied', H, 'return np.where(x > 0, x, self.alpha)', LEAKY_SLOPE, *LEAKY),
@@ -195,6 +211,8 @@ SOFTMAX = [
     ('unexplained', ROW, 'self.y = e / e.sum(axis=1, keepdims=True) ** 2'),
     ('raises AxisError', ROW, 'self.y = e / e.sum(axis=2)'),
     ('maximum not subtracted', E, 'e = np.exp(x)'),
+    ('np.seterr', E, f'np.seterr(all="raise")\n        {E}'),
+    ('unexplained', ROW, f'{ROW} + (len(x) > 100)'),
     ('maximum of the batch', E, 'e = np.exp(x - x.max())'),
     ('large logits', E, 'e = np.exp(np.maximum(x - x.max(axis=1, keepdims=True), -2000) * (x.max() < 5000))'),
     ('off-diagonal part missing', JACOBIAN, 'return dout * self.y * (1 - self.y)'),
@@ -228,6 +246,7 @@ CROSS_ENTROPY = [
     ('not reduced', LOSS, f'return -{HOT} * np.log(x)'),
     ('wrong logarithm', LOSS, LOSS.replace('log', 'log2')),
     ('wrong logarithm', LOSS, LOSS.replace('log', 'log10')),
+    ('wrong logarithm', LOSS, 'return -(np.eye(x.shape[1])[y] * np.log2(x)).mean()'),
     ('no logarithm', LOSS, f'return -{PICKED}.mean()'),
     ('all classes', LOSS, 'return -np.log(x).sum() / len(x)'),
     ('binary cross-entropy', LOSS, f'return -np.log(np.where({HOT} > 0, x, 1 - x)).sum() / len(y)'),
@@ -257,6 +276,9 @@ CROSS_ENTROPY = [
     ('summed', LOSS_GRADIENT, 'return (-one_hot / x / len(y)).sum(axis=0)'),
     ('never filled', LOSS_GRADIENT, 'return np.zeros_like(x)'),
     ('one-hot width', HOT, 'np.eye(y.max() + 1)[y]'),
+    ('epsilon', 'one_hot / x', 'one_hot / (x + 1e-3)'),
+    ('sum instead of mean', f'np.log({PICKED}).mean()', f'np.log({PICKED} + 1e-3).sum()'),
+    ('raises AttributeError', LOSS, 'return -np.log((x * y).sum(axis=1)).meen()', ('one_hot = ', 'one_hot = yy or ')),
     ('epsilon', f'np.log({PICKED})', f'np.log({PICKED} + 1e-3)'),
     ('log of 0', LOSS, LOSS),
     ('needs forward', f'{LOSS}{BETWEEN}{LOSS_GRADIENT}', f'self.n = len(y)\n        {LOSS}{BETWEEN}'
@@ -276,6 +298,8 @@ def told(judgement, part, seen, cause, old, new, *_):
 
 
 def test_each_mistake_is_called_by_its_name_and_told_as_approved(tmp_path, monkeypatch):
+    for module in (linear_part, many_calls):
+        monkeypatch.setattr(module, 'LARGE', (128, 20, 10))  # to save time
     for part in ('softmax_cross_entropy', 'mlp'):  # what follows for them is told in test_grading_mlp_catalogue.py
         monkeypatch.setitem(judging.JUDGES, part, lambda context: None)
     texts, seen = {part: [] for part in CATALOGUE}, {part: set() for part in CATALOGUE}

@@ -231,7 +231,7 @@ def test_classes_and_signatures_are_asked_for_once(server, folder):
         assert session.further('modules', 'Linear0', 1) == {'n_out': 0.1}
     assert classes['Child'] == [['again', 'clear_cache', 'end', 'inplace', 'mean', 'more', 'same'], ['Mean']]
     assert classes['Tensor'] == [[], []] and 'np' not in classes and 'number' not in classes
-    assert asked == ['classes', *['signature'] * 3]
+    assert asked == ['import_module', 'classes', *['signature'] * 3]
     session.close()
     with pytest.raises(SolutionError, match='no such thing'):
         session.classes('raises')

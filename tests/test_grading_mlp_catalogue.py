@@ -11,6 +11,7 @@ import pytest
 import small_solutions
 from approval import assert_approved
 from grading import judge as judging
+from grading import linear_part, many_calls
 from grading.findings import CORE
 from grading.interface import LinearMaker
 from grading.remote import Server
@@ -102,7 +103,7 @@ MLP = [
     ('clear_cache', '    def clear_cache(self):\n        for layer in self.layers:\n' + CLEAR, ''),
     ('clear_cache', CLEAR, '            layer.clear()'),
     ('images', RESHAPE, 'x = x if x.ndim == 2 else x.reshape(len(x), -1)[:, ::-1]\n'),
-    ('', START, START + '        if n_inputs > 5:\n            raise MemoryError("so large")\n'),
+    ('only small sizes', START, START + '        if n_inputs > 5:\n            raise MemoryError("so large")\n'),
     ('in place', SIZES,
      'n_hidden.append(n_classes)\n        sizes = [n_inputs, *n_hidden]\n        n_hidden = n_hidden[:-1]'),
     ('prints', RESHAPE, f'print(x.shape)\n        {RESHAPE}'),
@@ -180,6 +181,26 @@ CHAIN = [  # of mistakes in the modules that show in the parts below them
     [(ROW, f'LinearModule.kept = {ROW}'), (JACOBIAN, JACOBIAN.replace('self.y', 'LinearModule.kept')),
      (LOSS, f'LinearModule.kept = x ** 2\n        {LOSS}')],
 ]
+PATTERNS = {  # of solutions that were once graded wrongly: the changes, and other files
+    'gradients that add up and that clear_cache keeps': [("['weight'] = dout", "['weight'] += dout"),
+                                                         ("['bias'] = dout", "['bias'] += dout")],
+    'a forward and a backward that are not implemented': [(RESHAPE, f'{STUB}{RESHAPE}'),
+                                                          (f'for layer in {REVERSED}', f'{STUB}for layer in {REVERSED}')],
+    'an MLP for images only': [(RESHAPE, 'samples, channels, height, width = x.shape\n        '
+                                         'x = x.reshape(samples, channels * height * width)\n')],
+    'one activation object and a name that is not defined': [
+        *ONE_OBJECT, (BACKWARD, f'{BACKWARD}\n            if len(self.layers) > 4:\n                dout *= scale')],
+    'softmax in the training script': [(SOFTMAX, '')],
+    'no softmax and no script': [(SOFTMAX, '        # none\n')],
+    'an edition without input_layer and clear_cache': [
+        (', input_layer=False', ''), (', input_layer=i == 0', ''), (', input_layer=not n_hidden', ''),
+        ('(1 if input_layer else 2)', '2'), ('    def clear_cache(self):\n        self.y = None\n', '')],
+    'a package that is not here': [('import numpy as np', 'import numpy as np\nfrom nowhere_at_all import softmax'),
+                                   (ROW, 'self.y = softmax(x)')],
+    'an MLP for small batches only': [(RESHAPE, f'{RESHAPE}        x = x * (1 + (len(x) > 100))\n')],
+    'an MLP for few steps only': [(BACKWARD, f'{BACKWARD}\n        MLP.n = getattr(MLP, "n", 0) + 1\n'
+                                             '        self.layers *= MLP.n < 500')],
+}
 FILES = {  # what stands in mlp_numpy.py
     'it is not there': None,
     'the markers of a merge': '<<<<<<< HEAD\n=======\n>>>>>>> main\n',
@@ -211,6 +232,12 @@ def told(judgement, part, seen):
 def _linear_is_right(context):
     context.session.ask('seed', number=3)
     context.linear = LinearMaker(context.session)
+
+
+@pytest.fixture(autouse=True)
+def smaller(monkeypatch):
+    for module in (linear_part, many_calls):
+        monkeypatch.setattr(module, 'LARGE', (128, 20, 10))  # to save time
 
 
 @pytest.fixture
@@ -265,6 +292,20 @@ def test_what_follows_from_a_wrong_linear_module_is_told_as_approved(judge):
 
 def test_what_follows_from_other_modules_is_told_as_approved(judge, linear_is_right):
     assert_approved('grading_chain', told_of_all(judge, CHAIN))
+
+
+def test_solutions_that_were_once_graded_wrongly(judge):
+    texts, seen = [], set()
+    for name, changes in PATTERNS.items():
+        files = dict(small_solutions.NUMPY_HALF)
+        if 'script' in name and 'no script' not in name:
+            files['train_mlp_numpy.py'] = 'from modules import SoftMaxModule\nsoftmax = SoftMaxModule()\n'
+        findings = judge(changes, files).findings
+        verdicts = [f'{part}: {findings.verdict(part)} {findings.reasons.get(part, "")}'.strip() for part in CORE
+                    if findings.verdict(part) != 'correct']
+        found = [finding for finding in findings.found if finding.part in CORE and finding.kind != 'note']
+        texts.append('\n'.join([f'### {name}', *verdicts, *small_solutions.told(found, seen)]))
+    assert_approved('grading_patterns', '\n'.join(texts) + '\n')
 
 
 def test_a_file_that_can_not_be_used_is_told_as_approved(judge):
