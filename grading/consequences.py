@@ -5,8 +5,7 @@ from grading.mlp_part import chain_is_right
 
 TWICE = ' Softmax is differentiated twice.'
 ONE_STEP = ('Softmax and cross-entropy are one step here: CrossEntropyModule gives the gradient of both, and the '
-            'backward '
-            'pass leaves softmax out. Graded as one step, which is correct.')
+            'backward pass leaves softmax out. Graded as one step, which is correct.')
 BUILT_ON_BOTH = ('softmax', 'cross_entropy', 'softmax_cross_entropy', 'mlp')
 
 
@@ -15,7 +14,8 @@ def decide(context):
     if context.fused and chain_is_right(context):
         return _accept_one_step(context)
     outside = [finding for finding in context.fused if finding.part == 'mlp']
-    if outside and context.train.mentions('SoftMaxModule') and chain_is_right(context, softmax_outside=True):
+    in_script = context.sources['train_mlp_numpy'].mentions('SoftMaxModule')
+    if outside and in_script and chain_is_right(context, softmax_outside=True):
         context.softmax_outside = True
         for finding in outside:
             context.findings.found.remove(finding)

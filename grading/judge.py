@@ -55,7 +55,7 @@ def judge(server, folder, given=None, tell=lambda part, findings: None):
     sources = {name: Source(folder / f'{name}.py') for name in FILES}
     has_torch = importlib.util.find_spec('torch') is not None
     session = Session(server, folder, libraries(folder, FILES[:2]))
-    context = Context(session, findings, sources['modules'], sources['mlp_numpy'], sources['train_mlp_numpy'])
+    context = Context(session, findings, sources['modules'], sources['mlp_numpy'], sources)
     try:
         usable = _modules_can_be_used(context)
         if usable:

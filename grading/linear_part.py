@@ -309,8 +309,7 @@ def _initialization(context, maker):
     named = _named(found[False] / np.sqrt(in_features), in_features, out_features)
     if not maker.has_input_layer and found[False] < 0.01:
         _deviates_at_start(context, f'The weights start with standard deviation {found[False] / 20:.2g}, as the '
-                                    'course asked '
-                                    'before it asked for Kaiming. LinearModule takes no input_layer.')
+                                    'course asked before it asked for Kaiming. LinearModule takes no input_layer.')
     elif not maker.has_input_layer:
         _deviates_at_start(context, f'LinearModule takes no input_layer. Its weights start with '
                                     f'{found[False]:.3f}/√M{named}.')

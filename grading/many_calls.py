@@ -94,5 +94,4 @@ def _ask_mlp(context, samples, in_features, out_features):
     if not is_right:
         what = {'__init__': 'cannot be built'}.get(method, f'{method} is incorrect for {samples} samples')
         context.incorrect('mlp', f'MLP({in_features}, [{out_features}], {CLASSES}): {what}{raised}. For small '
-                                 'networks and '
-                                 'batches it is correct.', cause='only small sizes', place=place)
+                                 'networks and batches it is correct.', cause='only small sizes', place=place)

@@ -150,8 +150,7 @@ def _report_changed(context, net, after, words):
         context.incorrect(PART, f'{text}, its layers in reverse order.', cause='layers left reversed',
                           place=context.mlp.place('MLP', 'backward', r'reverse|\[::-1\]'),
                           hint='backward walks over reversed(layers) or layers[::-1] and leaves the attribute as it '
-                               'is: '
-                               'no layers.reverse(), and nothing assigned to it')
+                               'is: no layers.reverse(), and nothing assigned to it')
 
 
 def _steps(context, net, reference):

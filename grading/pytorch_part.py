@@ -35,7 +35,8 @@ def judge(context, source, has_torch):
         facts = session.ask('torch_facts', args=[model.ref])
         if not facts['module']:
             return context.incorrect(PART, 'MLP is not an nn.Module: it should be class MLP(nn.Module), and call '
-                                           'super().__init__() first.', cause='no nn.Module')
+                                           'super().__init__() first.', cause='no nn.Module',
+                                     place=source.place_of_class('MLP'))
         session.ask('torch_weights', args=[model.ref])
         x = context.rng.normal(size=(7, INPUTS)).astype(np.float32)
         trace = session.ask('torch_trace', args=[model.ref, x, False])
@@ -44,8 +45,8 @@ def judge(context, source, has_torch):
     asks_for_norm = 'use_batch_norm' in [name for name, *_ in session.signature('mlp_pytorch', 'MLP')]
     if not facts['parameters']:
         return context.incorrect(PART, 'The model has no parameters: nn.Module does not see layers in a Python list; '
-                                       'in '
-                                       'nn.ModuleList or nn.Sequential it does.', cause='layers not registered')
+                                       'in nn.ModuleList or nn.Sequential it does.', cause='layers not registered',
+                                 place=_at(context, '__init__', r'self\.\w+\s*=|append'))
     if not _linears(trace):
         return context.skip(PART, NOT_GRADED, 'the network has no nn.Linear that its forward passes')
     right_layers, linear = _layers(context, trace), False
@@ -58,13 +59,19 @@ def judge(context, source, has_torch):
     if asks_for_norm:
         if has_norm:
             context.incorrect(PART, 'Forward passes batch normalization without use_batch_norm=True too.',
-                              cause='batch norm always')
+                              cause='batch norm always',
+                              place=_at(context, '__init__', r'BatchNorm'))
         _batch_norm(context, x, right_layers, linear)
         if facts['device']:
-            context.deviates(PART, f'The property device {facts["device"]}.', cause='device')
+            context.deviates(PART, f'The property device {facts["device"]}.', cause='device',
+                             place=_at(context, 'device', r'return'))
     elif has_norm:
         context.note(PART, 'Forward passes batch normalization, which the assignment does not ask for.',
                      cause='batch norm')
+
+
+def _at(context, method, pattern):
+    return context.sources['mlp_pytorch'].place('MLP', method, pattern)
 
 
 def _linears(trace):
@@ -79,7 +86,8 @@ def _layers(context, trace, how=''):
         [(into.shape[-1], out.shape[-1]) for into, out in _linears(trace)], zip(sizes, sizes[1:])))
     if met != expected:
         context.incorrect(PART, f'{BUILT}{how} passes the linear layers {", ".join(met)}; it should be '
-                                f'{", ".join(expected)}.', cause='layer sizes')
+                                f'{", ".join(expected)}.', cause='layer sizes',
+                          place=_at(context, '__init__', r'Linear'))
     return met == expected
 
 
@@ -89,7 +97,8 @@ def _between(context, trace):
     if missing:
         context.incorrect(PART, f'No activation follows linear layer{"s" * (len(missing) > 1)} '
                                 f'{" and ".join(missing)}: the next one gets the output as it is.',
-                          cause='no activation')
+                          cause='no activation',
+                          place=_at(context, '__init__', r'ELU|Tanh|Sigmoid|Linear'))
     return bool(missing)
 
 
@@ -99,7 +108,8 @@ def _behind_the_last(context, source, trace):
         shown = (f'a tensor of shape {out.shape}' if isinstance(out, np.ndarray) else
                  f'{len(out)} values' if isinstance(out, list) else describe_value(out))
         return context.incorrect(PART, f'Forward gives {shown} instead of logits of shape {last.shape}.',
-                                 cause='shape of the output')
+                                 cause='shape of the output',
+                                 place=_at(context, 'forward', r'return'))
     if _close(out, last):
         return
     exp = np.exp(last - last.max(axis=1, keepdims=True))
@@ -116,7 +126,8 @@ def _behind_the_last(context, source, trace):
         context.incorrect(PART, 'Something follows the last linear layer'
                           + (f' ({", ".join(behind)})' if behind else '') + ': forward should give its output, the '
                                                                             'logits.',
-                          cause='activation after the last layer')
+                          cause='activation after the last layer',
+                          place=_at(context, 'forward', r'return'))
 
 
 def _softmax(source):
@@ -140,7 +151,8 @@ def _batch_norm(context, x, right_layers, linear):
     pairs = _linears(trace)
     if not norms:
         return context.incorrect(PART, 'With use_batch_norm=True forward passes no batch normalization.',
-                                 cause='batch norm missing')
+                                 cause='batch norm missing',
+                                 place=_at(context, '__init__', r'use_batch_norm|BatchNorm|Linear'))
     if not right_layers or not _layers(context, trace, ' with use_batch_norm=True'):
         return
     for layer, ((_, out), (into, _)) in enumerate(zip(pairs, pairs[1:]), 1):
@@ -148,20 +160,25 @@ def _batch_norm(context, x, right_layers, linear):
         if between is None and any(_close(after, into) for _, after in norms):
             return context.incorrect(PART, 'With use_batch_norm=True the batch normalization comes after the '
                                            'activation, '
-                                           'not between it and the linear layer.', cause='batch norm after the '
-                                                                                         'activation')
+                                           'not between it and the linear layer.',
+                                           cause='batch norm after the activation',
+                                           place=_at(context, '__init__', r'BatchNorm'))
         if between is None:
             return context.incorrect(PART, 'With use_batch_norm=True no batch normalization follows linear layer '
-                                           f'{layer}.', cause='batch norm missing')
+                                           f'{layer}.', cause='batch norm missing',
+                                     place=_at(context, '__init__', r'use_batch_norm|BatchNorm|Linear'))
         if _close(between, into) and not linear:
             return context.incorrect(PART, 'With use_batch_norm=True no activation follows the batch normalization '
-                                           f'of layer {layer}.', cause='no activation')
+                                           f'of layer {layer}.', cause='no activation',
+                                     place=_at(context, '__init__', r'ELU|Tanh|Sigmoid|Linear'))
     if any(_close(before, pairs[-1][1]) for before, _ in norms):
         context.incorrect(PART, 'With use_batch_norm=True batch normalization comes after the last linear layer too; '
-                                'it should be one for each hidden layer.', cause='batch norm at the end')
+                                'it should be one for each hidden layer.', cause='batch norm at the end',
+                          place=_at(context, '__init__', r'BatchNorm'))
     elif len(norms) > len(HIDDEN):
         context.incorrect(PART, f'With use_batch_norm=True forward passes {len(norms)} batch normalizations; it should '
-                                'be one for each hidden layer.', cause='batch norm too often')
+                                'be one for each hidden layer.', cause='batch norm too often',
+                          place=_at(context, '__init__', r'BatchNorm'))
 
 
 def _gradients(context, model, x):
@@ -169,12 +186,15 @@ def _gradients(context, model, x):
     answer = attempt(lambda: context.session.ask('torch_gradients', args=[model.ref, x, labels]))
     if isinstance(answer, Exception):
         return context.incorrect(PART, f'The gradients of the cross-entropy cannot be computed: {answer}.',
-                                 cause='no gradients')
+                                 cause='no gradients',
+                                 place=_at(context, 'forward', r'detach|no_grad|\.data|numpy|sqrt|return'))
     if answer['none']:
-        context.incorrect(PART, f'These parameters get no gradient: {", ".join(answer["none"])}.', cause='no gradients')
+        context.incorrect(PART, f'These parameters get no gradient: {", ".join(answer["none"])}.', cause='no gradients',
+                          place=_at(context, 'forward', r'detach|no_grad|\.data|numpy|sqrt|return'))
     if answer['not_finite']:
         context.incorrect(PART, f'The gradients of these parameters are not finite: {", ".join(answer["not_finite"])}.',
-                          cause='no gradients')
+                          cause='no gradients',
+                          place=_at(context, 'forward', r'detach|no_grad|\.data|numpy|sqrt|return'))
 
 
 def _close(one, other):

@@ -114,13 +114,11 @@ def _large_logits(context, part, cls):
     out = forward(row)
     if isinstance(out, SolutionError) and out.kind == 'FloatingPointError' and 'underflow' in out.message:
         return context.note(part, 'exp of the smallest logits underflows, which np.seterr makes an error in this '
-                                  'solution: '
-                                  'large logits were not tried.', cause='np.seterr')
+                                  'solution: large logits were not tried.', cause='np.seterr')
     if isinstance(out, Exception) or not close(out, softmax(row)):
         got = out if isinstance(out, Exception) else np.asarray(out).tolist()
         context.incorrect(part, f'forward gives {got} for the logits {row.tolist()}: exp overflows because the '
-                                'maximum is '
-                                'not subtracted first.', cause='maximum not subtracted',
+                                'maximum is not subtracted first.', cause='maximum not subtracted',
                           place=context.modules.place(cls, 'forward', r'exp'),
                           hint='exp(X − max X) / Σ exp(X − max X) is the same number, and never overflows')
         return
@@ -128,8 +126,7 @@ def _large_logits(context, part, cls):
     out = forward(rows)
     if isinstance(out, Exception) or not close(out, softmax(rows)):
         context.note(part, 'Rows of logits 1000 apart give NaN or zeros: the maximum of the whole batch is '
-                           'subtracted, '
-                           'not that of each row.', cause='maximum of the batch')
+                           'subtracted, not that of each row.', cause='maximum of the batch')
         return
     far = np.array([[1e4, -1e4, 0.0], [-1e4, 1.0, 2.0]])
     out = forward(far)

@@ -29,7 +29,8 @@ class Source:
         except OSError as error:
             self.problem, self.cause = f'{path.name} cannot be read: {error.strerror}', 'unreadable file'
             return
-        self.lines = content.decode('utf-8-sig', errors='replace').splitlines()
+        self.lines = re.split(r'\r\n|\r|\n', content.decode('utf-8-sig',
+            errors='replace'))  # and nowhere else, as Python does
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter('ignore')  # of escapes such as '\d' in a plain string
@@ -90,17 +91,27 @@ class Source:
         return None
 
     def place(self, cls, method, pattern, first=False):
-        """The Place of the statement of a method that matches a pattern.
+        """The Place of the line of a method that matches a pattern: the last that does, or the first."""
+        return self._place_in(self.method(cls, method), pattern, first)
 
-        The last that does, or the first, but one that computes before one that only returns a name.
-        """
-        node = self.method(cls, method)
+    def place_in(self, function, pattern):
+        """The same of a function."""
+        return self._place_in(self.function(function), pattern)
+
+    def place_of_class(self, cls):
+        return Place(self.name, self.classes[cls].lineno) if cls in self.classes else Place()
+
+    def _place_in(self, node, pattern, first=False):
+        """A line that computes is taken before one that only returns a name; text in quotes and `def` never are."""
         if node is None:
             return Place()
-        numbers = [number for number in range(node.lineno + 1, node.end_lineno + 1)
-                   if re.search(pattern, self.line(number)) and not self.line(number).startswith('#')]
+        quoted = {number for inner in ast.walk(node) if isinstance(inner, ast.Constant) and isinstance(inner.value, str)
+                  and inner.end_lineno > inner.lineno for number in range(inner.lineno, inner.end_lineno + 1)}
+        numbers = [number for number in range(node.body[0].lineno, node.end_lineno + 1) if number not in quoted
+                   and re.search(pattern, self.line(number)) and not self.line(number).startswith('#')]
         computing = [number for number in numbers if not re.fullmatch(r'return [\w.]+\s*(#.*)?', self.line(number))]
-        return Place(self.name, (computing or numbers or [node.lineno])[0 if first else -1])
+        last = node.body[-1].lineno
+        return Place(self.name, (computing or numbers or [last])[0 if first else -1])
 
     def mentions(self, name):
         return any(name in (getattr(node, 'id', ''), getattr(node, 'attr', '')) for node in ast.walk(self.tree))

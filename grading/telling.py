@@ -25,7 +25,7 @@ class Context:
     findings: Findings
     modules: object
     mlp: object
-    train: object = None  # train_mlp_numpy.py
+    sources: dict  # the files by their names, modules and mlp_numpy among them
     rng: np.random.Generator = None  # of the part that is being graded
     linear: object = None
     activations: dict = field(default_factory=dict)

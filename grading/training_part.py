@@ -121,7 +121,8 @@ def _accuracy(context, script, torch_kind, *_):
              f'{len(first)} values' if isinstance(first, list) else describe_value(first))
     context.incorrect(PART, f'In {script}.py accuracy gives {shown} where 3 of 5 predictions are right: it should be '
                             '0.6.',
-                      cause='accuracy')
+                      cause='accuracy',
+                      place=context.sources[script].place_in('accuracy', r'argmax|==|mean|return'))
 
 
 def _number(value):
@@ -143,20 +144,24 @@ def _evaluate(context, script, torch_kind, *_):
     if abs(result - 0.75) < 1e-4:
         context.incorrect(PART, f'{subject} gives the mean of the accuracies of the batches: a last batch that is '
                                 'smaller '
-                                'weighs as much as the others (0.75 instead of 8 of 10).', cause='mean of batches')
+                                'weighs as much as the others (0.75 instead of 8 of 10).', cause='mean of batches',
+                          place=context.sources[script].place_in('evaluate_model', r'mean|/|return'))
     elif not abs(result - 0.8) < 1e-4:  # NaN too
         context.incorrect(PART, f'{subject} gives {result:.4g} where 8 of 10 are right, in batches of 4, 4 and 2: it '
-                                'should be 0.8.', cause='evaluate_model')
+                                'should be 0.8.', cause='evaluate_model',
+                          place=context.sources[script].place_in('evaluate_model', r'/|mean|return'))
     if not torch_kind:
         return
     if answer['training']:
         context.deviates(PART, f'{subject} does not set evaluation mode: unless train does, batch normalization takes '
-                               'the statistics of the batch it is tested on.', cause='evaluation mode')
+                               'the statistics of the batch it is tested on.', cause='evaluation mode',
+                         place=context.sources[script].place_in('evaluate_model', r'for'))
     elif not answer['after']:
         context.note(PART, f'{subject} sets evaluation mode and does not restore training mode: train has to.',
                      cause='training mode')
     if answer['grad']:
-        context.deviates(PART, f'{subject} keeps the graph for gradients: torch.no_grad() is missing.', cause='no_grad')
+        context.deviates(PART, f'{subject} keeps the graph for gradients: torch.no_grad() is missing.', cause='no_grad',
+                         place=context.sources[script].place_in('evaluate_model', r'for'))
 
 
 def _train(context, script, torch_kind, images, labels):
@@ -173,7 +178,8 @@ def _train(context, script, torch_kind, images, labels):
     if len(validation) != ARGUMENTS['epochs']:
         return context.incorrect(PART, f'In {script}.py train gives val_accuracies of length {len(validation)} after '
                                        f'{ARGUMENTS["epochs"]} epochs: it should have one for each.',
-                                 cause='validation accuracies')
+                                 cause='validation accuracies',
+                                 place=context.sources[script].place_in('train', r'append|return'))
     found = {split: float((np.asarray(out).argmax(axis=1) == labels[split][0]).mean())
              for split, out in answer['outputs'].items()}
     best, last = validation.max(), validation[-1]
@@ -190,14 +196,16 @@ def _train(context, script, torch_kind, images, labels):
                 f'{found["validation"]:.3g}.')
         if abs(test - found['test']) > 0.2:  # the test accuracy is of another model, the best apparently
             context.deviates(PART, f'{text} Its test accuracy, {test:.3g}, is that of another model.',
-                             cause='not the best model')
+                             cause='not the best model',
+                             place=context.sources[script].place_in('train', r'best|copy|return'))
         else:
-            context.incorrect(PART, f'{text} A copy of the best one is needed: copy.deepcopy.', cause='not the best '
-                                                                                                      'model')
+            context.incorrect(PART, f'{text} A copy of the best one is needed: copy.deepcopy.',
+                              cause='not the best model',
+                              place=context.sources[script].place_in('train', r'best|copy|return'))
     elif not abs(test - found['test']) < 0.011:  # NaN too
         context.incorrect(PART, f'In {script}.py the test accuracy that train gives, {test:.3g}, is not that of the '
-                                'model '
-                                f'that it returns, {found["test"]:.3g}.', cause='test accuracy of another model')
+                                f'model that it returns, {found["test"]:.3g}.', cause='test accuracy of another model',
+                          place=context.sources[script].place_in('train', r'test|return'))
 
 
 JUDGES = {'accuracy': _accuracy, 'evaluate_model': _evaluate, 'train': _train}  # by the function's name

@@ -132,6 +132,8 @@ class A:
         return self.value  # of where
 
     def nothing(self):
+        """What it
+        returns."""
         x = 1
 '''
 
@@ -145,14 +147,15 @@ def test_a_place_is_the_last_line_that_computes_what_was_looked_for(read):
     assert places == {
         ('forward', 'where'): 'modules.py, line 6', ('forward', 'where|return'): 'modules.py, line 6',
         ('forward', 'mask'): 'modules.py, line 6', ('backward', 'return|dx'): 'modules.py, line 10',
-        ('backward', 'return'): 'modules.py, line 11', ('backward', 'def|out$'): 'modules.py, line 9',
-        ('other', 'return'): 'modules.py, line 13', ('nothing', 'return'): 'modules.py, line 15',
+        ('backward', 'return'): 'modules.py, line 11', ('backward', 'def|out$'): 'modules.py, line 11',
+        ('other', 'return'): 'modules.py, line 13', ('nothing', 'return'): 'modules.py, line 18',
         ('missing', 'return'): ''}
 
 
 def test_the_line_at_a_place_is_quoted_as_it_stands_there(read):
     file = read(PLACES.encode() + b'x = "' + b'y' * 200 + b'"')
-    assert [file.line(number) for number in (0, 1, 2, 5, 17, 18)] == [
+    assert read('a\x0cb = 1\r\nc = "\u2028"\rd = 2').lines == ['a\x0cb = 1', 'c = "\u2028"', 'd = 2']
+    assert [file.line(number) for number in (0, 1, 2, 5, 19, 20)] == [
         '', '# where', 'class A:', 'mask = np.where(x > 0)', 'x = "' + 'y' * 95, '']
 
 
