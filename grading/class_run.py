@@ -21,6 +21,9 @@ from grading.remote import NoServer, Server
 from grading.source import LARGEST
 from training.process import say
 
+UNPROTECTED = ('warning: a malicious solution could read your files, use the network and change this report, also the '
+               'results of others: install bubblewrap (apt install bubblewrap), or grade in a container or an account of '
+               'its own. No earlier result is reused')
 SUMMARY_SECONDS = 5  # how often summary.csv is written while solutions are graded
 
 
@@ -32,7 +35,7 @@ def run(folders, options, folder=None, show=say):
     places = [os.path.abspath(path) for path in folders]
     hidden = sandbox.has_bubblewrap()
     with Records(folder, options, hidden).open() as records:
-        show(f'sandbox: {sandbox.protection(hidden)}')
+        show(f'sandbox: {sandbox.protection(True)}' if hidden else UNPROTECTED)
         for note in records.about:
             show(note)
         students = names_for(places, {student: record['folder'] for student, record in records.records.items()})

@@ -77,6 +77,8 @@ def award(record, points, strict=False, decided=None):
             score = None
         else:
             score = points[part] if verdict == CORRECT or verdict == DEVIATES and not strict else 0
+        if not points[part]:
+            score = 0  # nobody has to look at it
         if part in (decided or {}):
             score, reason = decided[part]
             notes = ['set by the teacher' + (f': {reason}' if reason else '')]

@@ -53,7 +53,7 @@ def record_of(judgement):
     def told(text):
         return _with_version(without_paths(text), judgement.versions)
 
-    return {
+    record = {
         'solution': clean(judgement.folder), 'folder': judgement.place, 'verdict': findings.overall(),
         'parts': {part: findings.verdict(part) for part in PARTS},
         'findings': [{name: (clean if name == 'quote' else told if name == 'text' else without_paths)(str(text))
@@ -63,6 +63,9 @@ def record_of(judgement):
         'versions': judgement.versions, 'seconds': round(judgement.seconds, 2), 'code': judgement.code,
         'fingerprint': judgement.fingerprint,
     }
+    for finding in errors(record):
+        finding['text'] = finding['text'].replace('(see there)', f'(see {sources(record, finding["part"])})')
+    return record
 
 
 def entry_of(student, record, tests):
@@ -94,7 +97,7 @@ def _titles(parts):
 def look(entry):
     """What a person has to look at, and why."""
     notes = dict.fromkeys(test['note'] for test in entry['tests'] if test['score'] is None and test['note'])
-    return _titles(entry['to_look_at']) + (f' ({"; ".join(notes)})' if notes else '')
+    return _titles(entry['to_look_at']) + (f' ({shortened("; ".join(notes))})' if notes else '')
 
 
 def headline(entry):
@@ -116,11 +119,11 @@ def wrapped(text, bullet=''):
                          break_long_words=False, break_on_hyphens=False)
 
 
-def paragraph(finding, number=None, follows='see there'):
+def paragraph(finding, number=None):
     """A finding with its place, its line of code and its example, indented."""
     bullet = f'{number}.' if number else '-'
     place = f' ({finding.place})' if finding.place else ''
-    lines = [f'{bullet} {TITLES[finding.part]}{place}', wrapped(sentence(finding.text.replace('see there', follows)))]
+    lines = [f'{bullet} {TITLES[finding.part]}{place}', wrapped(sentence(finding.text))]
     if finding.quote:
         lines.append(f'   Code: {finding.quote}')
     if finding.example:
@@ -128,6 +131,10 @@ def paragraph(finding, number=None, follows='see there'):
     if finding.hint:
         lines.append(wrapped(f'Hint: {finding.hint}.'))
     return '\n'.join(lines)
+
+
+def shortened(text):
+    return textwrap.shorten(text, 150, placeholder=' …')
 
 
 def with_place(finding):
@@ -140,7 +147,7 @@ def with_place(finding):
 
 def part_line(test):
     points = f'{"–" if test["score"] is None else format(test["score"], "g")} of {test["max_score"]:g}'
-    note = textwrap.shorten(test['note'], 150, placeholder=' …')
+    note = shortened(test['note'])
     return f'  {test["name"]:36}{test["verdict"]:17}{points:10}{f"({note})" if note else ""}'.rstrip()
 
 
@@ -157,7 +164,7 @@ def details(record):
         if found:
             blocks.append(HEADINGS[kind])
         if kind == INCORRECT:
-            blocks += [paragraph(Finding(**finding), number, f'see {sources(record, finding["part"])}')
+            blocks += [paragraph(Finding(**finding), number)
                        for number, finding in enumerate(errors(record), 1)]
         elif found:
             blocks.append('\n'.join(wrapped(f'{TITLES[finding["part"]]}: {with_place(finding)}', '- ')

@@ -49,7 +49,7 @@ def judge(context, sources, has_torch):
     for reason in reasons:
         context.note(PART, f'Not graded: {reason}.', cause='not graded')
     if reasons and not context.findings.of(PART, INCORRECT):  # correct only if all functions were graded
-        context.skip(PART, NOT_GRADED, 'some functions could not be graded, see the notes')
+        context.skip(PART, NOT_GRADED, '; '.join(reasons))
 
 
 def _returns_unset(function):

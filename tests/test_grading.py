@@ -237,5 +237,4 @@ def test_the_page_in_the_docs_is_what_comes_out(judged):
     judgement = judged(('dout.sum(axis=0)', 'dout.mean(axis=0)'),
                        ('(dout - (dout * self.y).sum(axis=1, keepdims=True))', 'dout * (1 - self.y)'))
     shown = (ROOT / 'docs' / 'grading.md').read_text(encoding='utf-8').split('```text\n')[1].split('\n```')[0]
-    wrong = [finding for part in CORE for finding in judgement.findings.of(part, 'incorrect')]
-    assert shown == '\n\n'.join(report.paragraph(finding, number) for number, finding in enumerate(wrong, 1))
+    assert f'\n\n{shown}\n' in report.details(report.record_of(judgement))

@@ -220,6 +220,7 @@ def test_a_resumed_run_believes_only_entries_that_no_solution_can_have_written(r
     assert graded_again() == ['anna', 'ben'], 'a key that others can read'
     monkeypatch.setattr(sandbox, 'has_bubblewrap', lambda: False)
     assert graded_again() == graded_again() == ['anna', 'ben'] and not (graded / '.key').exists()
+    assert run(*command)[1].startswith('warning: a malicious solution could read your files')
     assert '"seal": ""' in (graded / 'ben.json').read_text()
     monkeypatch.setattr(sandbox, 'has_bubblewrap', lambda: True)
     assert graded_again() == ['anna', 'ben'] and graded_again() == []

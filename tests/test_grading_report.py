@@ -109,6 +109,7 @@ def test_a_mistake_costs_points_once():
 
 def test_what_could_not_be_graded_is_to_look_at():
     assert points_of(training=(NOT_GRADED, 'why')) == {'training': (None, 'why')}
+    assert entry(judgement(training=(NOT_GRADED, 'why')), points=dict.fromkeys(PARTS, 0))['to_look_at'] == []
     assert points_of(activation=(NOT_IMPLEMENTED, ''), pytorch=(MISSING, '')) == {
         'activation': (0, ''), 'pytorch': (0, '')}
     assert set(points_of(**dict.fromkeys(CORE, (MISSING, ''))).values()) == {(None, '')}, 'nothing was found'
