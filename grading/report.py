@@ -85,19 +85,25 @@ def entry_of(student, record, tests):
 
 def points_line(entry):
     points = f'{entry["score"]:g} of {entry["max_score"]:g} points'
-    return points + (f', to look at: {_titles(entry["to_look_at"])}' if entry['to_look_at'] else '')
+    return points + (f', to look at: {_to_look_at(entry)}' if entry['to_look_at'] else '')
 
 
 def _titles(parts):
-    if set(CORE) <= set(parts):
-        return ', '.join(['all NumPy parts', *(TITLES[part] for part in parts if part not in CORE)])
     return ', '.join(TITLES[part] for part in parts)
+
+
+def _to_look_at(entry):
+    """The parts that a person has to look at, in words."""
+    core = {test['part'] for test in entry['tests'] if test['part'] in CORE and test['max_score']}
+    if core and core <= set(entry['to_look_at']):
+        return ', '.join(['all NumPy parts', *(TITLES[part] for part in entry['to_look_at'] if part in BESIDE)])
+    return _titles(entry['to_look_at'])
 
 
 def look(entry):
     """What a person has to look at, and why."""
     notes = dict.fromkeys(test['note'] for test in entry['tests'] if test['score'] is None and test['note'])
-    return _titles(entry['to_look_at']) + (f' ({shortened("; ".join(notes))})' if notes else '')
+    return _to_look_at(entry) + (f' ({shortened("; ".join(notes))})' if notes else '')
 
 
 def headline(entry):
