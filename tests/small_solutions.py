@@ -181,6 +181,20 @@ def train(hidden_dims, lr, use_batch_norm, batch_size, epochs, seed, data_dir):
             best, best_model = accuracies[-1], copy.deepcopy(model)
     return best_model, accuracies, evaluate_model(best_model, loaders['test']), {}
 '''
+# Lines of MODULES that the catalogues change.
+BUILT = 'std = np'
+W = "self.params['weight']"
+Y = f"return x @ {W}.T + self.params['bias']"
+X = f'return dout @ {W}'
+H = 'return np.where(x > 0, x, self.alpha * (np.exp(x) - 1))'
+SLOPE = 'return dout * np.where(self.x > 0, 1, self.alpha * np.exp(self.x))'
+E = 'e = np.exp(x - x.max(axis=1, keepdims=True))'
+ROW = 'self.y = e / e.sum(axis=1, keepdims=True)'
+JACOBIAN = 'return self.y * (dout - (dout * self.y).sum(axis=1, keepdims=True))'
+PICKED = 'x[np.arange(len(y)), y]'
+LOSS = f'return -np.log({PICKED}).mean()'
+LOSS_GRADIENT = 'return -one_hot / x / len(y)'
+HOT = 'np.eye(x.shape[1])[y]'
 NUMPY_HALF = {'modules.py': MODULES, 'mlp_numpy.py': MLP_NUMPY}
 WHOLE = {**NUMPY_HALF, 'mlp_pytorch.py': MLP_PYTORCH, 'train_mlp_numpy.py': TRAIN_MLP_NUMPY,
          'train_mlp_pytorch.py': TRAIN_MLP_PYTORCH}

@@ -149,16 +149,10 @@ def test_scripts_find_a_tiny_data_set_in_place_of_cifar10_utils(monkeypatch, tor
         return array.tolist()
 
     split = tiny.get_cifar10('data/', validation_size=2)['train']
-    assert [len(split), split.classes, list(split.indices)] == [5, list('0123456789'), [0, 1, 2, 3, 4]]
-    assert split.dataset is split
-    assert [split.data.shape, split.data[1, 0, 1].tolist(), split.targets.tolist()] == [
-        (5, 2, 2, 3), [13, 17, 21], [0, 1, 2, 3, 4]], 'channels last, as the pictures of the course'
-    assert [of(split[2][0]), split[2][1], type(split[2][1])] == [pictures[2], 2, int]
-
+    assert [len(split), split.data.shape, split.targets.tolist()] == [5, (5, 2, 2, 3), [0, 1, 2, 3, 4]]
+    assert [of(split[2][0]), split[2][1]] == [pictures[2], 2]
     loaders = tiny.get_dataloader(tiny.get_cifar10(), 2)
     train, test = loaders['train'], loaders['test']
-    assert [len(train), len(test), len(train.dataset), len(test.dataset)] == [2, 2, 5, 3]
-    assert [of(loader.labels) for loader in (train, test)] == [[0, 1, 2, 3, 4], [1, 2, 3]]
     assert [of(part) for part in tiny.first_batch(train)] == [pictures[:2], [0, 1]]
     for first, second in ([0, 1], [2, 3]), ([5, 6], [7, 8]), ([5, 6], [7, 8]):  # the labels of each pass
         batches = []
@@ -167,6 +161,3 @@ def test_scripts_find_a_tiny_data_set_in_place_of_cifar10_utils(monkeypatch, tor
             x[:], y[:] = 0, 0  # what a script does to a batch stays there
         assert batches == [(pictures[:2], first), (pictures[2:4], second)]
     assert [of(y) for _, y in test] == [[1, 2], [3]]
-    assert tiny.get_dataloader()['test'].batch_size == 20 and tiny.cifar10_loader is tiny.get_dataloader
-    assert [type(next(iter(tiny.get_dataloader(return_numpy=numpy)['test']))[0]) for numpy in (True, False)] == [
-        np.ndarray, torch.Tensor]

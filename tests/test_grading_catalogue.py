@@ -13,16 +13,13 @@ from approval import assert_approved
 from grading import judge as judging
 from grading import linear_part, many_calls
 from grading.remote import Server
+from small_solutions import BUILT, E, H, HOT, JACOBIAN, LOSS, LOSS_GRADIENT, PICKED, ROW, SLOPE, W, X, Y
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith('linux'), reason='solutions are run on Linux')
 
 # The lines of the small solution that are changed, in the order of the page.
-Y = "return x @ self.params['weight'].T + self.params['bias']"
 WEIGHT = "self.grads['weight'] = dout.T @ self.x"
 BIAS = "self.grads['bias'] = dout.sum(axis=0)"
-X = "return dout @ self.params['weight']"
-W = "self.params['weight']"
-BUILT = 'std = np'
 NO_INPUT_LAYER = [(', input_layer=i == 0', ''), (', input_layer=not n_hidden', '')]
 DEVIATION = 'np.sqrt((1 if input_layer else 2) / in_features)'
 # (the cause that it has to have, what stands in the solution, what the mistake puts instead, further changes)
@@ -127,8 +124,6 @@ LINEAR = [
                        f"        self.n = len(x)\n        {Y}"),
     ('cannot be built', BUILT, 'raise RuntimeError("not today")\n        std = np'),
 ]
-H = 'return np.where(x > 0, x, self.alpha * (np.exp(x) - 1))'
-SLOPE = 'return dout * np.where(self.x > 0, 1, self.alpha * np.exp(self.x))'
 ACTIVATION = [
     ('does nothing', H, 'return x'),
     ('sign', H, H.replace('return ', 'return -')),
@@ -191,9 +186,6 @@ ACTIVATION += [
     ('∂L/∂Y left out', SLOPE, 'return np.where(self.x > 0, dout, self.alpha)', LEAKY_H, *LEAKY),
     ('slope ignored', SLOPE, 'return dout * np.where(self.x > 0, 1, 0.01)', LEAKY_H, *LEAKY),
 ]
-E = 'e = np.exp(x - x.max(axis=1, keepdims=True))'
-ROW = 'self.y = e / e.sum(axis=1, keepdims=True)'
-JACOBIAN = 'return self.y * (dout - (dout * self.y).sum(axis=1, keepdims=True))'
 SOFTMAX = [
     ('not normalized', f'{E}\n        {ROW}', 'self.y = np.exp(x)'),
     ('not normalized', ROW, 'self.y = e'),
@@ -232,10 +224,6 @@ SOFTMAX = [
     ('loop', JACOBIAN, 'return np.array([y * (d - d @ y) for d, y in zip(dout, self.y)])'),
     ('clear_cache', '    def clear_cache(self):\n        self.y = None\n', ''),
 ]
-LOSS = 'return -np.log(x[np.arange(len(y)), y]).mean()'
-PICKED = 'x[np.arange(len(y)), y]'
-LOSS_GRADIENT = 'return -one_hot / x / len(y)'
-HOT = 'np.eye(x.shape[1])[y]'
 BETWEEN = f'\n\n    def backward(self, x, y):\n        one_hot = {HOT}\n        '
 CROSS_ENTROPY = [
     ('sum instead of mean', LOSS, LOSS.replace('mean', 'sum')),

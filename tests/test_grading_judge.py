@@ -112,21 +112,6 @@ def test_without_a_name_or_a_listener_the_folder_is_the_name(server, tmp_path):
     assert [judgement.findings.verdict(part) for part in PARTS] == ['missing'] * 8
 
 
-def test_libraries_are_loaded_for_what_imports_them(judged, monkeypatch):
-    asked = []
-
-    def restarts(context):
-        asked.append(context.session.process)
-        context.session.ask('seed', number=1)
-
-    result = judged({'modules.py': MODULES, 'mlp_numpy.py': 'import seaborn', 'mlp_pytorch.py': 'import matplotlib',
-                     'train_mlp_numpy.py': 'import torch'}, training=restarts)
-    first = {'pandas', 'seaborn'}
-    assert [arguments[1] for arguments, _ in result.opened] == [first, first | {'matplotlib.pyplot', 'torch'}]
-    assert asked == [None] and result.closed, 'a process of its own for what lies beside'
-    assert result.found == []
-
-
 def test_what_follows_from_what_is_decided_after_all_parts(judged):
     def notes(context):
         context.incorrect('linear', 'linear is off.', cause='c', place=Place('mlp_numpy.py', 1))
@@ -180,14 +165,6 @@ def test_where_no_solution_can_be_run_nobody_is_judged(server, tmp_path, judged,
     assert not list(server.work.glob('solution-*')), 'its process and copy are gone'
 
 
-def test_without_modules_all_that_needs_them_is_missing(judged):
-    result = judged({'mlp_numpy.py': ''})
-    assert result.log == [f'{part}: missing' for part in CORE] + [
-        'pytorch', 'training', 'pytorch: correct', 'training: correct']
-    assert result.found == [] and result.findings.reasons == {} and result.opened == []
-    assert result.contexts[0].names == set()
-
-
 @pytest.mark.parametrize('text, told, cause, place, quote', [
     ('x = 1\nraise OSError("oh")\n', 'modules.py cannot be imported: OSError: oh (modules.py, line 2).',
      'cannot be imported', 'modules.py, line 2', 'raise OSError("oh")'),
@@ -234,7 +211,3 @@ def test_the_files_are_looked_for_up_to_three_folders_down(tmp_path, files, foun
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / file).touch()
     assert judging.locate(str(tmp_path)) == tmp_path / found
-
-
-def test_a_folder_that_is_not_there_is_what_it_is(tmp_path):
-    assert judging.locate(tmp_path / 'nowhere') == tmp_path / 'nowhere'
