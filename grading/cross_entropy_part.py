@@ -91,7 +91,8 @@ def judge(context):
         return context.incorrect(part, f'{cls}() cannot be built: {made}.', cause='cannot be built',
                                  place=made.place)
     context.targets, forward, backward = _choose_targets(context, cls)
-    context.epsilon = max(_allow_epsilon(context, cls, context.targets, forward, backward))
+    of_loss, of_gradient = _allow_epsilon(context, cls, context.targets, forward, backward)
+    context.epsilon = max(of_loss, of_gradient)
     place = source.place
     fine = check(context, part, 'the loss', forward, loss_mistakes(), place(cls, 'forward', r'log|mean|sum|return'),
                  'L = −(1/S) Σ_s log X_s,label: a mean over the samples', ['x', 'labels'])
@@ -104,7 +105,7 @@ def judge(context):
         context.faulty[cls] = wrong[-1].cause
     _labels_of_few_classes(context, part, cls, forward, backward)
     if fine:
-        _cross_entropy_notes(context, part, cls)
+        _cross_entropy_notes(context, part, cls, 'logarithm' if of_loss else 'gradient only, not in the loss')
     loops(context, part, cls, ('forward', 'backward'))
 
 
@@ -240,9 +241,9 @@ def _labels_of_few_classes(context, part, cls, forward, backward):
         context.one_hot_width = True
 
 
-def _cross_entropy_notes(context, part, cls):
+def _cross_entropy_notes(context, part, cls, where):
     if context.epsilon:
-        context.note(part, f'An epsilon of about {context.epsilon:.0e} is in the logarithm.', cause='epsilon')
+        context.note(part, f'An epsilon of about {context.epsilon:.0e} is in the {where}.', cause='epsilon')
     loss, _ = _run(context, cls, np.array([[0.0, 1.0]]), np.array([0]), context.targets)
     if isinstance(loss, Exception) or not np.isfinite(loss).all():
         got = loss if isinstance(loss, Exception) else float(np.asarray(loss).ravel()[0])

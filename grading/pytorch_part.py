@@ -70,8 +70,8 @@ def judge(context, source, has_torch):
                      cause='batch norm')
 
 
-def _at(context, method, pattern):
-    return context.sources['mlp_pytorch'].place('MLP', method, pattern)
+def _at(context, method, pattern, first=False):
+    return context.sources['mlp_pytorch'].place('MLP', method, pattern, first)
 
 
 def _linears(trace):
@@ -152,7 +152,7 @@ def _batch_norm(context, x, right_layers, linear):
     if not norms:
         return context.incorrect(PART, 'With use_batch_norm=True forward passes no batch normalization.',
                                  cause='batch norm missing',
-                                 place=_at(context, '__init__', r'use_batch_norm|BatchNorm|Linear'))
+                                 place=_at(context, '__init__', r'BatchNorm|Linear', first=True))
     if not right_layers or not _layers(context, trace, ' with use_batch_norm=True'):
         return
     for layer, ((_, out), (into, _)) in enumerate(zip(pairs, pairs[1:]), 1):
@@ -166,7 +166,7 @@ def _batch_norm(context, x, right_layers, linear):
         if between is None:
             return context.incorrect(PART, 'With use_batch_norm=True no batch normalization follows linear layer '
                                            f'{layer}.', cause='batch norm missing',
-                                     place=_at(context, '__init__', r'use_batch_norm|BatchNorm|Linear'))
+                                     place=_at(context, '__init__', r'BatchNorm|Linear', first=True))
         if _close(between, into) and not linear:
             return context.incorrect(PART, 'With use_batch_norm=True no activation follows the batch normalization '
                                            f'of layer {layer}.', cause='no activation',
