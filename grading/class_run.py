@@ -13,9 +13,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from grading import report, sandbox, similar
+from grading import report, sandbox, similar, submissions
 from grading.findings import NOT_GRADED, PARTS
-from grading.judge import Judgement, judge, locate
+from grading.judge import Judgement, judge, not_found
 from grading.records import Records, names_for
 from grading.remote import NoServer, Server
 from grading.source import LARGEST
@@ -51,14 +51,17 @@ def grade(students, options, records, show):
         place, given = students[student]
         fingerprint = ''
         try:
-            fingerprint = fingerprint_of(Path(place), options)
-            if records.earlier(student, fingerprint):
-                return student
-            if not hasattr(local, 'server'):
-                local.server = Server(timeout=options.timeout)
-                servers.append(local.server)
-            judgement = judge(local.server, Path(place), given=given)
-            judgement.code = similar.digests(locate(place))
+            with submissions.opened(place) as folder:
+                fingerprint = fingerprint_of(folder, options)
+                if records.earlier(student, fingerprint):
+                    return student
+                if not hasattr(local, 'server'):
+                    local.server = Server(timeout=options.timeout)
+                    servers.append(local.server)
+                judgement = judge(local.server, folder, given=given)
+                judgement.code = similar.digests(folder)
+        except submissions.NotFound as error:
+            judgement = not_found(given, str(error))
         except NoServer:
             raise
         except Exception as error:  # one folder that we did not foresee is a row, and not the end
@@ -117,12 +120,11 @@ def _grader(folder):
 def fingerprint_of(folder, options):
     """What the judgement depends on: the solution's Python files, this package, versions and the time limit."""
     digest = hashlib.sha256(json.dumps([options.timeout, versions(), _grader(Path(__file__).parent)]).encode())
-    inner = locate(folder)
-    for path in sorted(inner.rglob('*.py')):
+    for path in sorted(folder.rglob('*.py')):
         try:
             if not path.is_file() or path.stat().st_size > LARGEST:
                 continue
-            digest.update(os.fsencode(path.relative_to(inner)) + b'\0' + path.read_bytes())
+            digest.update(os.fsencode(path.relative_to(folder)) + b'\0' + path.read_bytes())
         except OSError:  # a dangling link, or no permission: the judgement will say so
             pass
     return digest.hexdigest()[:16]

@@ -4,9 +4,9 @@ import os
 import sys
 from pathlib import Path
 
-from grading import class_run, report
+from grading import class_run, report, submissions
 from grading.findings import DEVIATES, INCORRECT, OK, PARTS
-from grading.judge import Judgement, judge
+from grading.judge import Judgement, judge, not_found
 from grading.points import award, read_overrides, read_points
 from grading.remote import NoServer, Server
 from training.process import exit_code, say, signals_as_ctrl_c
@@ -35,10 +35,13 @@ def main(arguments, parser):
     if not arguments.solution:
         given = next(name for name, value in vars(arguments).items() if value != parser.get_default(name))
         parser.error(f'--{given} requires --solution DIR')
-    for folder in arguments.solution:
-        if not os.path.isdir(folder):
-            parser.error(f'argument --solution: {folder!r} is not a folder: use the folder that has modules.py and '
-                         'mlp_numpy.py')
+    for path in arguments.solution:
+        if not submissions.is_submission(path) and (len(arguments.solution) == 1 or not os.path.exists(path)):
+            parser.error(f'argument --solution: {path!r} is not a folder: use the folder, or the .zip, that has modules.py '
+                         'and mlp_numpy.py')
+    arguments.solution = [path for path in arguments.solution if submissions.is_submission(path)]  # no index.html
+    if not arguments.solution:
+        parser.error('argument --solution: there is no folder and no .zip among these paths')
     if arguments.report and Path(arguments.report).exists() and not Path(arguments.report).is_dir():
         parser.error(f'argument --report: {arguments.report!r} is a file: it must be a folder, which may be new')
     try:
@@ -77,8 +80,13 @@ def one(folder, arguments):
     def tell(part, findings):
         say(report.part_line(graded(Judgement(folder, findings=findings))['tests'][PARTS.index(part)]))
 
-    with Server(timeout=arguments.timeout) as server:
-        entry = graded(judge(server, folder, given=folder, tell=tell))
+    try:
+        with Server(timeout=arguments.timeout) as server, submissions.opened(folder) as inner:
+            entry = graded(judge(server, inner, given=folder, tell=tell))
+    except submissions.NotFound as error:
+        entry = graded(not_found(folder, str(error)))
+        for part in entry['tests']:
+            say(report.part_line(part))
     say(report.details(entry), end='')
     say(f'\ndetected interface: {"; ".join(entry["interface"]) or "none"}\nsandbox: {entry["sandbox"]}\n')
     say(f'verdict: {entry["output"]}')

@@ -13,9 +13,9 @@ import sys
 import zipfile
 from pathlib import Path
 
-from grading import report
+from grading import report, submissions
 from grading.findings import CORRECT, DEVIATES, PARTS
-from grading.judge import judge
+from grading.judge import judge, not_found
 from grading.points import award, read_points
 from grading.remote import Server
 from storage.files import atomic_write
@@ -68,7 +68,11 @@ def grade(submission, results_file):
     try:
         settings = json.loads((ROOT / SETTINGS).read_text(encoding='utf-8'))
         with Server(timeout=settings['timeout']) as server:
-            record = report.record_of(judge(server, submission, given='submission'))
+            try:
+                with submissions.opened(submission) as folder:
+                    record = report.record_of(judge(server, folder, given='submission'))
+            except submissions.NotFound as error:
+                record = report.record_of(not_found('submission', str(error)))
         tests = award(record, settings['points'], settings['strict'])
         found = results(report.entry_of('submission', record, tests), settings['strict'])
     except Exception as error:  # whatever it is, the student gets an answer and the teacher the reason

@@ -7,7 +7,7 @@ value by their name.
 import numpy as np
 
 from grading.findings import Place
-from grading.remote import SolutionError, Ref
+from grading.remote import NotGradable, Ref, SolutionError
 
 REQUIRED = {  # values of parameters without a default, by a part of their name
     'alpha': 0.7, 'slope': 0.1, 'leak': 0.1, 'negative': 0.1, 'bias': True, 'batch_norm': False, 'dropout': 0.0,
@@ -20,14 +20,6 @@ class Malformed(Exception):
     """The solution answered, but not with what the assignment asks for; the message says what it was."""
 
     place = Place()
-
-
-class MissingPackage(Exception):
-    """The solution imports what is not here: no part that needs it can be graded."""
-
-
-def _absent(error):
-    return error.kind == 'ModuleNotFoundError' or error.kind == 'ImportError' and 'cannot import name' not in str(error)
 
 
 class Session:
@@ -48,12 +40,7 @@ class Session:
 
     def ask(self, op, **arguments):
         self.be_there()
-        try:
-            return self.process.ask(op, **arguments)
-        except SolutionError as error:
-            if _absent(error):
-                raise MissingPackage(str(error)) from error
-            raise
+        return self.process.ask(op, **arguments)
 
     def be_there(self):
         if self.process is None or self.process.ended:
@@ -77,7 +64,7 @@ class Session:
             try:
                 self.ask('import_module', name=module, timeout=max(60, self.server.timeout))
                 self.imported[module] = None
-            except (SolutionError, MissingPackage) as failed:
+            except (SolutionError, NotGradable) as failed:
                 self.imported[module] = failed
         if self.imported[module]:
             raise self.imported[module]

@@ -6,11 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from grading import (activation_part, chain_part, consequences, cross_entropy_part, linear_part, many_calls, mlp_part,
-    pytorch_part,
-                     sandbox, softmax_part, training_part)
-from grading.findings import BESIDE, CORE, INCORRECT, MISSING, NOT_GRADED, Findings
-from grading.interface import Malformed, MissingPackage, Session
-from grading.remote import NoServer, SolutionEnded, SolutionError
+                     pytorch_part, sandbox, softmax_part, training_part)
+from grading.findings import BESIDE, CORE, INCORRECT, MISSING, NOT_GRADED, PARTS, Findings
+from grading.interface import Malformed, Session
+from grading.remote import NoServer, NotGradable, SolutionEnded, SolutionError
 from grading.source import Source, libraries
 from grading.telling import Context
 
@@ -37,21 +36,20 @@ class Judgement:
     seconds: float = 0.0
 
 
-def locate(folder):
-    """The folder that has the files: the one given, or the only one below it that has a modules.py."""
-    folder = Path(folder)
-    if not folder.is_dir() or any((folder / name).is_file() for name in ('modules.py', 'mlp_numpy.py')):
-        return folder
-    inner = [path.parent for depth in ('*', '*/*', '*/*/*') for path in folder.glob(f'{depth}/modules.py')
-             if not any(part.startswith(('.', '__')) for part in path.relative_to(folder).parts)]
-    return inner[0] if len(inner) == 1 else folder
+def not_found(given, reason):
+    """The Judgement of a submission in which there is no solution; reason: what was found instead."""
+    judgement = Judgement(str(given))
+    for part in PARTS:
+        judgement.findings.status[part] = MISSING
+    judgement.findings.reasons[CORE[0]] = reason
+    return judgement
 
 
 def judge(server, folder, given=None, tell=lambda part, findings: None):
     """Grade the solution in a folder → Judgement. given: its name; tell: called with each part and the findings."""
     start = time.monotonic()
     judgement = Judgement(str(given or folder), protection=sandbox.protection(server.bubblewrap))
-    findings, folder = judgement.findings, locate(folder)
+    findings, folder = judgement.findings, Path(folder)
     sources = {name: Source(folder / f'{name}.py') for name in FILES}
     has_torch = importlib.util.find_spec('torch') is not None
     session = Session(server, folder, libraries(folder, FILES[:2]))
@@ -108,8 +106,6 @@ def _judge_part(context, part, judge_it):
     context.begin(part)
     try:
         judge_it(context)
-    except MissingPackage as error:
-        context.skip(part, NOT_GRADED, str(error))
     except SolutionEnded as gone:
         context.incorrect(part, f'Could not be graded to the end: {gone}.', cause='no answer')
         context.session.restart()
@@ -118,6 +114,8 @@ def _judge_part(context, part, judge_it):
                           place=error.place)
     except NoServer:
         raise
+    except NotGradable as error:
+        context.skip(part, NOT_GRADED, str(error))
     except Exception as error:  # a class of five hundred does not end with one solution that we did not foresee
         context.skip(part, NOT_GRADED, f'the grader itself failed, {type(error).__name__}: {error}')
         context.session.restart()
@@ -138,11 +136,11 @@ def _modules_can_be_used(context):
             linear = [name for name, *_ in context.session.signature('modules', 'LinearModule')]
             context.asks_for_clear_cache = not linear or 'input_layer' in linear
             return True
-        except MissingPackage as error:
-            problem = f'modules.py cannot be imported: {error}'
         except (SolutionError, SolutionEnded) as error:
             context.incorrect('linear', f'modules.py cannot be imported: {error}.', cause='cannot be imported',
                               place=error.place)
+        except NotGradable as error:
+            problem = f'modules.py cannot be imported: {error}'
     for part in CORE:
         context.skip(part, NOT_GRADED if problem else INCORRECT, problem if part == CORE[0] else '')
     return False

@@ -163,7 +163,7 @@ def names_for(folders, known):
     """
     names, taken = {folder: student for student, folder in known.items()}, set(map(_fold, known))
     new = [folder for folder in dict.fromkeys(folders) if folder not in names]
-    parts = {folder: [_plain(part) for part in Path(folder).parts[1:]] for folder in new}
+    parts = {folder: [_plain(part.removesuffix('.zip')) for part in Path(folder).parts[1:]] for folder in new}
     depth = dict.fromkeys(new, 1)
     while True:
         tried = {folder: '__'.join(parts[folder][-depth[folder]:]) or 'solution' for folder in new}

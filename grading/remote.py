@@ -1,53 +1,48 @@
-"""The judge's end of the pipes to a solution: requests out, arrays in, every answer checked before it is used.
+"""The grader's end of the pipes to a solution: requests out, arrays in, every answer checked before it is used.
 
     with Server() as server:
         with server.open(folder) as solution:
             solution.ask('import_module', name='modules')
 
-What the solution raises is a SolutionError here, its end or silence a SolutionEnded. worker/__init__.py has the protocol.
+Each solution has a process and a folder of its own, on every system: pipes that threads read, and a thread that ends the
+process. An exception of the solution is a SolutionError here, its end or silence a SolutionEnded.
 """
 
-import json
-import math
+import contextlib
 import os
-import select
+import queue
 import shutil
-import socket
-import struct
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from grading import sandbox
 from grading.findings import Place
+from grading.worker.messages import Ref, Unreadable, pack, unpack
 
-MAX_HEADER = 4 * sandbox.MEBIBYTE
-MAX_ARRAYS = 256 * sandbox.MEBIBYTE
-DTYPES = {'|b1', '|i1', '|u1', '<i2', '<u2', '<i4', '<u4', '<i8', '<u8', '<f2', '<f4', '<f8'}
 START_UP_SECONDS = 120  # to import NumPy and PyTorch from a slow disk
+LIFE_SECONDS = 3600  # of the process of a solution that has lost its grader
 STOP_SECONDS = 2
-LOOK_SECONDS = 0.25  # how often the clock and the folder are looked at while there is no answer
+LOOK_SECONDS = 0.5  # how often the clock and the folder are looked at
 KEPT_OUTPUT = 2000
 LARGEST_COPIED = 2 * sandbox.MEBIBYTE  # larger files are data and weights
 NOT_COPIED = {'.git', '__pycache__', 'data', 'venv', '.venv', 'env', 'node_modules', 'lightning_logs'}
+WORKER = Path(__file__).with_name('worker')
+SIGNALS = {11: ' (a crash)', 24: ' (processor time)', 25: ' (file size)'}
 
 
-def _not_copied(folder, names):
-    return [name for name in names if name in NOT_COPIED]
+class NoServer(RuntimeError):
+    """Solutions cannot be run here at all; the message says why. Never a verdict."""
 
 
-def _copy(source, target):
-    """A file of a solution, unless it is large, no file or not to be read: what imports it will see."""
-    try:
-        if os.path.isfile(source) and os.path.getsize(source) <= LARGEST_COPIED:
-            shutil.copyfile(source, target)
-    except OSError:
-        pass
+class NotGradable(Exception):
+    """What this machine did or lacks: a full disk, too little memory, a missing package. The message says it."""
 
 
 class SolutionError(Exception):
@@ -61,6 +56,12 @@ class SolutionError(Exception):
         return f'{super().__str__()}{f" ({self.place})" if self.place else ""}'
 
     @property
+    def is_of_the_machine(self):
+        """Is it something that this machine lacks: a package, a file that was not handed in, space on the disk?"""
+        return (self.kind == 'ModuleNotFoundError' or 'No space left on device' in self.message
+                or self.kind == 'ImportError' and 'cannot import name' not in self.message)
+
+    @property
     def place(self):
         return Place(*self.places[-1]) if self.places else Place()
 
@@ -69,14 +70,6 @@ class SolutionEnded(Exception):
     """The process of the solution has ended, or does not answer, or answers nonsense."""
 
     place = Place()
-
-
-@dataclass(frozen=True)
-class Ref:
-    """An object that stays in the solution's process."""
-
-    number: int
-    type: str = ''
 
 
 def _list_of(*tests):
@@ -113,94 +106,123 @@ ANSWERS = {  # operation → is its value of the form that worker/operations.py 
 }
 
 
-class NoServer(RuntimeError):
-    """Solutions can't be run here at all."""
-
-
 class Server:
-    """A process that forks one for each solution, on a copy of its folder. Not for several threads at a time."""
+    """A temporary folder in which solutions run, each in a folder and a process of its own."""
 
     def __init__(self, bubblewrap=None, timeout=20):
         self.bubblewrap = sandbox.has_bubblewrap() if bubblewrap is None else bubblewrap
+        self.user = not self.bubblewrap and sandbox.can_be_nobody()
         self.timeout = timeout
-        self.work = Path(tempfile.mkdtemp(prefix='grading-'))
-        self.process = self.control = None
+        _remove_leftovers()
+        with _not_a_verdict():
+            self.work = Path(tempfile.mkdtemp(prefix=f'grading-{os.getpid()}-')).resolve()
+            self.work.chmod(0o711)  # the user nobody passes through it
 
     def __enter__(self):
         return self
 
     def __exit__(self, *exc_info):
-        self.stop()
         shutil.rmtree(self.work, ignore_errors=True)
 
-    def start(self):
-        ours, theirs = socket.socketpair()
-        ours.settimeout(START_UP_SECONDS)
-        shutil.copytree(Path(__file__).with_name('worker'), self.work / 'grading_worker', dirs_exist_ok=True,
-                        ignore=_not_copied)
-        packages = sandbox.packages()  # -I leaves out those of the user
-        start = (f'import sys; sys.path = [{str(self.work)!r}, *sys.path, *{packages!r}]; '
-                 'from grading_worker import server; server.main(')
-        self.process = subprocess.Popen(
-            sandbox.command(self.work, ['-c', f'{start}{theirs.fileno()})'], self.bubblewrap), cwd=self.work,
-            env=sandbox.environment(self.work), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL, pass_fds=[theirs.fileno()], start_new_session=True)
-        theirs.close()
-        self.control = ours
-
-    def stop(self):
-        if self.process:
-            self.control.close()
-            try:
-                self.process.wait(timeout=STOP_SECONDS)  # it ends where the socket does
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
-            self.process = None
-
-    def command(self, message, fds=()):
-        """Send one message to the server → its answer; what has ended is started anew, but not to end a solution."""
-        for _ in range(2):  # the solution before may have taken the server along
-            if self.process is None or self.process.poll() is not None:
-                self.stop()
-                if not fds:
-                    break
-                self.start()
-            try:
-                socket.send_fds(self.control, [json.dumps(message).encode()], fds)
-                answer = self.control.recv(65536)
-            except OSError:
-                answer = b''
-            if answer:
-                return json.loads(answer)
-            self.stop()
-        raise NoServer('the process that runs solutions ended at its start: can this Python import NumPy with '
-                       f'{sys.executable} -I?')
-
     def open(self, folder, preload=()):
-        """The folder, copied, in a process of its own that has the libraries `preload` → Solution."""
-        copy = Path(tempfile.mkdtemp(prefix='solution-', dir=self.work))
-        shutil.copytree(folder, copy, ignore=_not_copied, copy_function=_copy, dirs_exist_ok=True, symlinks=True)
-        return Solution(self, copy, preload)
+        """The folder, copied, and a process for it that has imported the libraries `preload` → Solution."""
+        with _not_a_verdict():
+            room = Path(tempfile.mkdtemp(prefix='solution-', dir=self.work))
+            room.chmod(0o711)
+            shutil.copytree(WORKER, room / 'grading_worker', ignore=_not_copied)
+            copy_solution(folder, room / 'solution')
+        return Solution(self, room, preload)
+
+
+def _not_copied(folder, names):
+    return [name for name in names if name in NOT_COPIED]
+
+
+def copy_solution(folder, target):
+    """Copy the files that can be imported; a link is followed if it stays in the folder. What cannot be read is left."""
+    inside = Path(folder).resolve()
+    target.mkdir()
+    for path, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if name not in NOT_COPIED and not os.path.islink(os.path.join(path, name))]
+        place = target / os.path.relpath(path, folder)
+        place.mkdir(exist_ok=True)
+        for name in names:
+            source = Path(path, name)
+            try:
+                if not source.is_file() or source.stat().st_size > LARGEST_COPIED or not source.resolve().is_relative_to(inside):
+                    continue
+                content = source.read_bytes()
+            except (OSError, RuntimeError):  # not to be read, or links in a circle
+                continue
+            (place / name).write_bytes(content)
+
+
+@contextlib.contextmanager
+def _not_a_verdict():
+    """An error of this machine, such as a full disk, ends the grading: it says nothing about the solution."""
+    try:
+        yield
+    except OSError as error:
+        raise NoServer(f'a solution cannot be copied to {tempfile.gettempdir()} ({error.strerror or error}): free space '
+                       'there, or set TMPDIR') from error
+
+
+def _remove_leftovers():
+    """Remove the folders of graders that were killed."""
+    for folder in Path(tempfile.gettempdir()).glob('grading-*-*'):
+        pid = folder.name.split('-')[1]
+        with contextlib.suppress(OSError):
+            if pid.isdecimal() and not _is_running(int(pid), folder):
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_running(pid, folder):
+    if os.name == 'nt':  # where a look at a process could end it
+        return time.time() - folder.stat().st_mtime < 24 * 3600
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 class Solution:
     """One solution in its process. ask() is the only way to it."""
 
-    def __init__(self, server, folder, preload):
-        self.server, self.folder, self.timeout = server, folder, server.timeout
-        self.output, self.printed = b'', 0
-        self.ended = None
-        requests, self._requests = os.pipe()
-        self._replies, replies = os.pipe()
-        self._output, output = os.pipe()
-        theirs = requests, replies, output
+    def __init__(self, server, room, preload=()):
+        self.room, self.folder, self.timeout = room, room / 'solution', server.timeout
+        self.output, self.printed, self.ended = b'', 0, None
+        self._deadline, self._closed, self._replies, self._rest = None, threading.Event(), queue.Queue(), b''
+        options = {'limits': sandbox.LIMITS, 'preload': list(preload), 'user': server.user, 'seconds': LIFE_SECONDS}
+        start = (f'import sys; sys.path = [{str(room)!r}, *sys.path, *{sandbox.packages()!r}]; '
+                 f'from grading_worker.main import main; main({str(self.folder)!r}, {options!r})')
+        flags = {'creationflags': subprocess.CREATE_NEW_PROCESS_GROUP} if os.name == 'nt' else {'start_new_session': True}
         try:
-            server.command({'folder': str(folder), 'limits': sandbox.LIMITS, 'preload': list(preload)}, theirs)
-        finally:
-            for fd in theirs:
-                os.close(fd)
-        self.most_bytes = sandbox.bytes_in(server.work, 1 << 40) + sandbox.MAX_FOLDER_BYTES
+            self._process = subprocess.Popen(
+                sandbox.command(room, ['-c', start], server.bubblewrap), cwd=room, env=sandbox.environment(room),
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0, **flags)
+        except OSError as error:
+            raise NoServer(f'{sys.executable} cannot be started: {error}') from error
+        self._threads = [threading.Thread(target=target, daemon=True)
+                         for target in (self._read_replies, self._read_output, self._watch)]
+        for thread in self._threads:
+            thread.start()
+        try:
+            self._first_answer()
+        except BaseException:
+            self.close()
+            raise
+
+    def _first_answer(self):
+        """Wait until the process has imported its libraries."""
+        try:
+            self._exchange({'op': 'has', 'target': None, 'name': ''}, START_UP_SECONDS)
+        except SolutionEnded as ended:
+            said = self.output.decode(errors='replace').strip().rpartition('\n')[2]
+            raise NoServer(f'the process of a solution cannot start ({ended}{said and ": "}{said}): can {sys.executable} '
+                           '-I import NumPy?') from ended
 
     def __enter__(self):
         return self
@@ -208,150 +230,127 @@ class Solution:
     def __exit__(self, *exc_info):
         self.close()
 
+    def _read_replies(self):
+        pipe = self._process.stdout
+        while part := pipe.read(1 << 20):
+            self._replies.put(part)
+        self._replies.put(b'')
+
+    def _read_output(self):
+        pipe = self._process.stderr
+        while part := pipe.read(1 << 16):
+            self.printed += len(part)
+            self.output = (self.output + part)[:KEPT_OUTPUT]
+            if self.printed > sandbox.MAX_OUTPUT_BYTES:
+                return self._end(f'it printed more than {sandbox.MAX_OUTPUT_BYTES // sandbox.MEBIBYTE} MB')
+
+    def _watch(self):
+        """End the process when its time is over or its files are too large."""
+        most = sandbox.bytes_in(self.room, 1 << 40) + sandbox.MAX_FOLDER_BYTES
+        while not self._closed.wait(LOOK_SECONDS):
+            if sandbox.bytes_in(self.room, most) > most:
+                return self._end(f'it wrote more than {sandbox.MAX_FOLDER_BYTES // sandbox.MEBIBYTE} MB of files')
+
+    def _end(self, reason=''):
+        """End the process with all that it has started. reason: what is told of it."""
+        self.ended = self.ended or reason or None
+        if os.name == 'nt':
+            subprocess.run(['taskkill', '/T', '/F', '/PID', str(self._process.pid)], capture_output=True)
+            return
+        self._process.terminate()  # on Linux, a supervisor then ends all that the solution has started
+        try:
+            self._process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            pass
+        if hasattr(os, 'killpg'):
+            with contextlib.suppress(OSError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.kill()
+
     def close(self):
-        """End the process, with all that it has started → how it had ended."""
-        status = None
-        if self._requests is not None:
-            try:
-                status = self.server.command({'end': True})['status']
-            except (NoServer, ValueError, KeyError):  # it took the server with it
-                self.server.stop()
-            for fd in (self._requests, self._replies, self._output):
-                os.close(fd)
-            self._requests = None
-            shutil.rmtree(self.folder, ignore_errors=True)
-        return status
+        """End the process, with all that it has started."""
+        if not self._closed.is_set():
+            self._closed.set()
+            self._end()
+            self._process.wait()
+            for thread in self._threads[:2]:  # a pipe is at its end when no process is left that has it
+                thread.join(STOP_SECONDS)
+            for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
+                with contextlib.suppress(OSError):
+                    pipe.close()
+            shutil.rmtree(self.room, ignore_errors=True)
 
     def ask(self, op, timeout=None, **arguments):
-        """One operation of worker/operations.py → its value. Raises SolutionError or SolutionEnded."""
+        """One question of worker/operations.py → its value. Raises SolutionError, SolutionEnded or NotGradable."""
         if self.ended:
             raise SolutionEnded(self.ended)
-        arrays = []
-        request = {'op': op, **{name: _encode(value, arrays) for name, value in arguments.items()}}
-        text = json.dumps(request).encode()
-        message = struct.pack('>Q', len(text)) + text + b''.join(array.tobytes() for array in arrays)
         try:
-            reply = self._exchange(message, timeout or self.timeout)
-        except SolutionEnded as gone:
-            self.ended = str(gone)
+            reply = self._exchange({'op': op, **arguments}, timeout or self.timeout)
+        except (SolutionEnded, NotGradable) as ended:
+            self.ended = str(ended)
             raise
         if 'error' in reply:
-            raise _failure(reply['error'])
+            error = _failure(reply['error'])
+            raise NotGradable(str(error)) if error.is_of_the_machine else error
         if not ANSWERS.get(op, lambda value: True)(reply.get('value')):
             self.ended = 'its process answered what it was not asked'
             raise SolutionEnded(self.ended)
         return reply.get('value')
 
-    def _exchange(self, message, timeout):
-        self._timeout, self._deadline = timeout, time.monotonic() + timeout
-        self._next_look = time.monotonic() + LOOK_SECONDS
-        while message:
-            self._wait(write=True)
-            try:
-                message = message[os.write(self._requests, message[:32768]):]
-            except OSError:
-                self._fail_ended()
-        length, = struct.unpack('>Q', self._read(8))
-        if length > MAX_HEADER:
-            raise SolutionEnded('its process sent an answer that is too long')
+    def _exchange(self, request, timeout):
+        deadline = time.monotonic() + timeout
+        message = pack(request)
+        writer = threading.Thread(target=self._write, args=[message], daemon=True)
+        writer.start()  # it waits for as long as nobody reads
         try:
-            header = json.loads(self._read(length))
-            if not isinstance(header, dict):
-                raise ValueError
-            self._bytes_left = MAX_ARRAYS
-            return {key: self._decode(value) for key, value in header.items()}
-        except (ValueError, TypeError, KeyError, RecursionError) as error:
-            raise SolutionEnded('its process sent an answer that can not be read') from error
+            return unpack(lambda count: self._read(count, timeout, deadline), lambda ref: ref)
+        except Unreadable as error:
+            raise SolutionEnded(f'its process sent an answer that {error}') from error
 
-    def _decode(self, value):
-        """JSON to values, with checked arrays. Raises ValueError or TypeError where it isn't what was agreed."""
-        if isinstance(value, list):
-            return [self._decode(item) for item in value]
-        if not isinstance(value, dict):
-            return value
-        if 'array' in value:
-            dtype, shape = value['array']
-            if dtype not in DTYPES or len(shape) > 8 or not all(type(n) is int and 0 <= n < 1 << 31 for n in shape):
-                raise ValueError
-            count = math.prod(shape) * np.dtype(dtype).itemsize
-            self._bytes_left -= count
-            if self._bytes_left < 0:
-                raise ValueError
-            return np.frombuffer(self._read(count), dtype).reshape(shape).copy()
-        if 'object' in value:
-            return Ref(int(value['object']), str(value.get('type', '')))
-        if 'dict' in value:
-            return {str(key): self._decode(item) for key, item in value['dict']}
-        return {key: self._decode(item) for key, item in value.items()}
+    def _write(self, message):
+        view = memoryview(message)
+        with contextlib.suppress(OSError, ValueError):  # it has ended: so does what it sends
+            while view:
+                view = view[self._process.stdin.write(view):]
 
-    def _read(self, count):
-        parts = []
-        while count:
-            self._wait()
-            part = os.read(self._replies, min(count, 1 << 20))
+    def _read(self, count, timeout, deadline):
+        parts = [self._rest]
+        missing = count - len(self._rest)
+        while missing > 0:
+            try:
+                part = self._replies.get(timeout=max(deadline - time.monotonic(), 0))
+            except queue.Empty:
+                self._end(f'no answer within {timeout:g} s: an endless loop?')
+                part = b''
             if not part:
-                self._fail_ended()
+                raise SolutionEnded(self.ended or self._how_it_ended())
             parts.append(part)
-            count -= len(part)
-        return b''.join(parts)
+            missing -= len(part)
+        data = b''.join(parts)
+        self._rest = data[count:]
+        return data[:count]
 
-    def _wait(self, write=False):
-        """Until the pipe is ready; meanwhile take what is printed, and look at the clock and the folder."""
-        while True:
-            readers = [self._output] + [self._replies] * (not write)
-            ready, writable, _ = select.select(readers, [self._requests] * write, [], LOOK_SECONDS)
-            if self._output in ready:
-                self._take_output()
-            if self._replies in ready or writable:
-                return
-            now = time.monotonic()
-            if now > self._deadline:
-                raise SolutionEnded(f'no answer within {self._timeout:g} s: an endless loop?')
-            if now > self._next_look:
-                self._next_look = now + 2 * LOOK_SECONDS
-                if sandbox.bytes_in(self.folder.parent, self.most_bytes) > self.most_bytes:
-                    raise SolutionEnded(f'it wrote more than {sandbox.MAX_FOLDER_BYTES // sandbox.MEBIBYTE} MB of '
-                                        'files')
-
-    def _take_output(self):
-        part = os.read(self._output, 1 << 16)
-        self.printed += len(part)
-        self.output = (self.output + part)[:KEPT_OUTPUT]
-        if self.printed > sandbox.MAX_OUTPUT_BYTES:
-            raise SolutionEnded(f'it printed more than {sandbox.MAX_OUTPUT_BYTES // sandbox.MEBIBYTE} MB')
-        if not part:  # closed at the other end, and from then on always ready
-            time.sleep(0.005)
-
-    def _fail_ended(self):
-        status = self.close()
-        if status is None:
-            raise SolutionEnded('its process has ended')
-        raise SolutionEnded(f'it ended its process (exit code {status})' if status >= 0 else
-                   f'its process was ended by signal {-status}'
-                   + {-9: ' (memory, or killed)', -11: ' (a crash)', -24: ' (processor time)',
-                      -25: ' (file size)'}.get(status, ''))
-
-
-def _encode(value, arrays):
-    if isinstance(value, np.ndarray):
-        arrays.append(np.ascontiguousarray(value))
-        return {'array': [value.dtype.str, list(value.shape)]}
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, Ref):
-        return {'object': value.number}
-    if isinstance(value, (list, tuple)):
-        return [_encode(item, arrays) for item in value]
-    if isinstance(value, dict):
-        return {key: _encode(item, arrays) for key, item in value.items()}
-    return value
+    def _how_it_ended(self):
+        try:
+            status = self._process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:  # it has only closed its pipe
+            return 'its process has closed its pipe'
+        if status == -9:
+            raise NotGradable('its process was ended from outside, perhaps for lack of memory')
+        if status < 0:
+            return f'its process was ended by signal {-status}{SIGNALS.get(-status, "")}'
+        return f'it ended its process (exit code {status})'
 
 
 def _failure(error):
     """SolutionError, of what the process says about it, whatever that is."""
     try:
-        places = [(str(name)[:100], int(line)) for name, line in error['places']]
-        message = ' '.join(str(error['message']).split())[:300]
-        return SolutionError(str(error['type'])[:60], message, places)
+        places = [(_plain(name)[:100], int(line)) for name, line in error['places']]
+        return SolutionError(_plain(error['type'])[:60], _plain(error['message'])[:300], places)
     except (TypeError, KeyError, ValueError):
         return SolutionError('Exception', '', [])
+
+
+def _plain(text):
+    """The text on one line, without the characters that control a terminal or the direction of writing."""
+    return ' '.join(''.join(letter if letter.isprintable() or letter.isspace() else '?' for letter in str(text)).split())

@@ -1,4 +1,4 @@
-"""Where solutions run: a bare environment, limits, and bubblewrap where it is installed."""
+"""Where solutions run: a bare environment, limits, and bubblewrap if it is installed."""
 
 import os
 import shutil
@@ -27,6 +27,7 @@ def environment(home):
         'PATH': '/usr/bin:/bin', 'HOME': str(home), 'TMPDIR': str(home), 'USER': 'student', 'LANG': 'C.UTF-8',
         'OMP_NUM_THREADS': '1', 'OPENBLAS_NUM_THREADS': '1', 'MKL_NUM_THREADS': '1', 'MPLBACKEND': 'Agg',
         'CUDA_VISIBLE_DEVICES': '', 'PYTHONDONTWRITEBYTECODE': '1', 'PYTHONHASHSEED': '0', 'TQDM_DISABLE': '1',
+        **({'SYSTEMROOT': os.environ['SYSTEMROOT'], 'PATH': os.environ['PATH']} if os.name == 'nt' else {}),
     }
 
 
@@ -64,13 +65,24 @@ def packages():
             and not Path(path).is_relative_to(here)]
 
 
+def can_be_nobody():
+    """Can solutions run as the user nobody: are we root, and may nobody read Python and its packages?"""
+    if not hasattr(os, 'getuid') or os.getuid():
+        return False
+    places = {Path(path).resolve() for path in (sys.prefix, sys.base_prefix, os.__file__, *packages())}
+    places |= {parent for place in places for parent in place.parents}
+    return all(place.stat().st_mode & 0o005 == 0o005 or place.is_file() and place.stat().st_mode & 0o004 for place in places)
+
+
 def protection(bubblewrap):
-    """What stands between a solution and the machine, in words for the report."""
-    always = ('a process of its own on a copy of the folder; no environment variables; limits on memory, processor '
-              'time, file size, processes and output')
+    """What a solution is kept from, on this system, in words for the report."""
+    limits = {'linux': 'time, memory, processes, files and output', 'win32': 'time, files and output'}.get(
+        sys.platform, 'time, files and output')
+    always = f'a process and a copy of the folder for each solution; limits on {limits}'
     if bubblewrap:
-        return f'{always}; bubblewrap: no network, no view of the home folder'
-    return f'{always}; bubblewrap is not installed or not allowed: network and files are not closed off'
+        return f'{always}; bubblewrap: no network, no view of other files'
+    user = '; it runs as the user nobody' if can_be_nobody() else ''
+    return f'{always}{user}; network and files are accessible (no bubblewrap)'
 
 
 def bytes_in(folder, enough):
@@ -79,7 +91,8 @@ def bytes_in(folder, enough):
     for path, _, names in os.walk(folder):
         for name in names:
             try:
-                total += os.lstat(os.path.join(path, name)).st_blocks * 512
+                entry = os.lstat(os.path.join(path, name))
+                total += entry.st_blocks * 512 if hasattr(entry, 'st_blocks') else entry.st_size
             except OSError:  # removed meanwhile
                 pass
         if total > enough:

@@ -21,6 +21,9 @@ class Source:
         self.lines, self.tree = [], ast.parse('')
         if not self.exists:
             return
+        if path.is_symlink() and not path.resolve().is_relative_to(path.parent.resolve()):
+            self.problem, self.cause = f'{path.name} is a link to another folder: hand in the file itself', 'unreadable file'
+            return
         try:
             if path.stat().st_size > LARGEST:
                 self.problem, self.cause = f'{path.name} is larger than a million bytes', 'unreadable file'
@@ -29,8 +32,11 @@ class Source:
         except OSError as error:
             self.problem, self.cause = f'{path.name} cannot be read: {error.strerror}', 'unreadable file'
             return
-        self.lines = re.split(r'\r\n|\r|\n', content.decode('utf-8-sig',
-            errors='replace'))  # and nowhere else, as Python does
+        if content.startswith((b'\xff\xfe', b'\xfe\xff')):
+            self.problem, self.cause = f'{path.name} is saved as UTF-16: save it as UTF-8', 'unreadable file'
+            return
+        # As Python does: at a form feed or U+2028 no line ends.
+        self.lines = re.split(r'\r\n|\r|\n', content.decode('utf-8-sig', errors='replace'))
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter('ignore')  # of escapes such as '\d' in a plain string

@@ -10,7 +10,7 @@ import numpy as np
 
 from grading.findings import INCORRECT, MISSING, NOT_GRADED, NOT_IMPLEMENTED
 from grading.interface import Malformed, describe_value
-from grading.remote import SolutionEnded, SolutionError
+from grading.remote import NotGradable, SolutionEnded, SolutionError
 from grading.source import is_stub
 from grading.telling import attempt
 
@@ -71,13 +71,12 @@ def _judge_script(context, script, torch_kind, functions, outcomes):
     images, labels = data(np.random.default_rng(5))
 
     def start():
-        session.restart()
         session.ask('use_data', args=[images, labels, torch_kind])
         session.require(script)
 
     try:
         start()
-    except (SolutionError, SolutionEnded) as error:
+    except (SolutionError, SolutionEnded, NotGradable) as error:
         return outcomes.append(f'{script}.py cannot be imported: {error}')
     for name in functions:
         try:
@@ -89,7 +88,7 @@ def _judge_script(context, script, torch_kind, functions, outcomes):
             outcomes.append(f'{name} of {script}.py {error}')
         except SolutionError as error:
             outcomes.append(f'{name} of {script}.py fails: {error}')
-        except SolutionEnded as error:
+        except (SolutionEnded, NotGradable) as error:
             outcomes.append(f'{name} of {script}.py: {error}')
 
 

@@ -6,10 +6,10 @@ import pytest
 
 import small_solutions
 from conftest import ROOT
+from forked import Server
 from grading import report
 from grading.findings import CORE
 from grading.judge import judge
-from grading.remote import Server
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith('linux'), reason='solutions are run on Linux')
 

@@ -11,6 +11,7 @@ import pytest
 
 import small_solutions
 from grading import sandbox
+from grading.findings import CORRECT, INCORRECT, NOT_GRADED
 from grading.judge import judge
 from grading.remote import Server
 
@@ -199,7 +200,7 @@ raise ValueError(f'{{seen}} {{hidden}} {{network}}')'''.strip())
     assert 'ValueError: [] [] ' in told(judgement) and 'connected' not in told(judgement)
 
 
-def test_the_server_killed_is_started_again(attack, server):
+def test_a_solution_that_kills_what_watches_it_is_looked_at_by_a_person(attack, server):
     judgement = attack(forward='import os, signal; os.kill(os.getppid(), signal.SIGKILL)')
-    assert is_wrong(judgement)
-    assert judgement.findings.verdict('softmax') == 'correct'
+    assert judgement.findings.verdict('linear') == (INCORRECT if server.bubblewrap else NOT_GRADED)
+    assert judgement.findings.verdict('softmax') == CORRECT

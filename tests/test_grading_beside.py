@@ -9,9 +9,9 @@ import mistakes_beside
 import small_solutions
 from approval import assert_approved
 from conftest import ROOT
+from forked import Server
 from grading.findings import Findings
 from grading.judge import judge
-from grading.remote import Server
 from grading.worker import training
 
 torch = pytest.importorskip('torch')

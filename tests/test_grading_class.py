@@ -388,4 +388,4 @@ def test_where_no_solution_can_be_run_none_is_blamed(run, folders, monkeypatch):
     monkeypatch.setattr(sandbox, 'command', lambda *arguments: ['false'])
     for arguments in (folders('anna'), [*folders('anna', 'ben'), '--report', 'graded']):
         code, _, err = run('--solution', *arguments)
-        assert code == 2 and 'ended at its start' in err.splitlines()[-1]
+        assert code == 2 and 'cannot start' in err.splitlines()[-1]

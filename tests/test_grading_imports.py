@@ -4,9 +4,8 @@ import sys
 
 import pytest
 
-from grading.remote import SolutionError, Server
-
-pytestmark = pytest.mark.skipif(not sys.platform.startswith('linux'), reason='solutions are run on Linux')
+from grading import sandbox
+from grading.remote import NotGradable, Server
 
 ASKS = '''
 import importlib, sys
@@ -35,6 +34,7 @@ OUTCOMES = [  # (what the solution does, what it looks at then, what it sees)
     ('import parts', SPELT, True),
     ('import parts', "[parts.__file__.rpartition('/')[2], parts.__package__, parts.__name__]",
      ['parts.py', 'submission', 'parts']),
+    ('import parts', 'parts.__spec__.parent', 'submission'),
     ('from assignment_1.code import parts', SPELT, True),
     ('import assignment_2.code.parts as parts', SPELT, True),
     ('from .parts import Linear; import parts', 'Linear is parts.Linear', True),
@@ -54,9 +54,9 @@ OUTCOMES = [  # (what the solution does, what it looks at then, what it sees)
      ['Thing', 'Deeper', 'Absent']),
     ('from not_there.deep import Thing', 'hasattr(Thing, "__wrapped__")', False),
     ('import not_there; not_there.Thing(1, a=2)', 'None',
-     'ImportError: not_there.Thing is not available where this solution is judged'),
+     'ImportError: not_there.Thing was not handed in and is not installed here'),
     ('from not_there import Thing; Thing.Deep.Deeper()', 'None',
-     'ImportError: not_there.Thing.Deep.Deeper is not available where this solution is judged'),
+     'ImportError: not_there.Thing.Deep.Deeper was not handed in and is not installed here'),
     ('from not_there import Thing\nclass Mine(Thing):\n    def __init__(self, a, b):\n        self.sum = a + b',
      '[Mine(1, b=2).sum, Mine.Deep.__name__]', [3, 'Deep']),
     ('import not_there; not_there.__wanted__', 'None', 'AttributeError: __wanted__'),
@@ -71,13 +71,17 @@ OUTCOMES = [  # (what the solution does, what it looks at then, what it sees)
 ]
 
 
-def test_what_an_import_gives(tmp_path):
+def test_what_an_import_gives(tmp_path, monkeypatch):
     for name, text in {'asks.py': ASKS, 'parts.py': PARTS, 'xxsubtype.py': 'MINE = 1\n'}.items():
         (tmp_path / name).write_text(text)
     (tmp_path / 'folder.py').mkdir()
     (tmp_path / 'folder.py' / 'x').touch()
+    libraries = tmp_path.parent / f'{tmp_path.name}-libraries'
+    libraries.mkdir()
+    (libraries / 'library.py').write_text(LIBRARY)
+    packages = sandbox.packages()
+    monkeypatch.setattr(sandbox, 'packages', lambda: [*packages, str(libraries)])
     with Server(bubblewrap=False) as server:
-        (server.work / 'library.py').write_text(LIBRARY)
         with server.open(tmp_path, ['library']) as solution:
             for statement, expression, seen in OUTCOMES:
                 assert solution.ask('function', module='asks', name='outcome', args=[statement, expression]) == seen, \
@@ -85,6 +89,6 @@ def test_what_an_import_gives(tmp_path):
             for statement in ('', 'import not_there; sys.modules["torch"] = not_there'):
                 assert solution.ask('function', module='asks', name='outcome', args=[statement]) is None
                 assert solution.ask('seed', number=1) is None, 'with no PyTorch, or what stands in for it'
-        with server.open(tmp_path) as solution, pytest.raises(SolutionError) as failed:
+        with server.open(tmp_path) as solution, pytest.raises(NotGradable) as failed:
             solution.ask('import_module', name='not_there')  # by the judge, and so it fails
         assert str(failed.value) == "ModuleNotFoundError: No module named 'not_there'"

@@ -10,11 +10,11 @@ import pytest
 
 import small_solutions
 from approval import assert_approved
+from forked import Server
 from grading import judge as judging
 from grading import linear_part, many_calls
 from grading.findings import CORE
 from grading.interface import LinearMaker
-from grading.remote import Server
 from small_solutions import (BUILT, E, H, HOT, JACOBIAN, LOSS, LOSS_GRADIENT, PICKED, ROW, SLOPE, W, X, Y)
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith('linux'), reason='solutions are run on Linux')

@@ -8,6 +8,7 @@ import os
 import sys
 import types
 
+NOT_HERE = 'was not handed in and is not installed here'
 PACKAGE = 'submission'  # what the files of the solution take for their package, for relative imports
 
 
@@ -16,7 +17,7 @@ class Absent(type):
 
     def __call__(cls, *args, **kwargs):
         if '_absent' in vars(cls):  # a class of the solution, made from it, has none of its own
-            raise ImportError(f'{cls._absent} is not available where this solution is judged')
+            raise ImportError(f'{cls._absent} {NOT_HERE}')
         return super().__call__(*args, **kwargs)
 
     def __getattr__(cls, name):
@@ -80,7 +81,9 @@ class Finder(importlib.abc.MetaPathFinder):
 
 class Loader(importlib.machinery.SourceFileLoader):
     def exec_module(self, module):
-        module.__package__ = PACKAGE  # so that `from .modules import *` finds the file beside it
+        # So that `from .modules import *` finds the file next to it.
+        module.__spec__ = importlib.machinery.ModuleSpec(f'{PACKAGE}.{module.__name__}', self, origin=self.path)
+        module.__package__ = PACKAGE
         exec(self.get_code(module.__name__), module.__dict__)
 
 

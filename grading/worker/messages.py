@@ -1,89 +1,99 @@
-"""Values as messages, and messages as values; see the package for their form."""
+"""Messages between the grader and the process of a solution; both sides use this file.
+
+A message is an eight-byte length, that many bytes of JSON, and the bytes of its arrays in the order in which the JSON
+names them: {"array": [dtype, shape]}. {"object": n, "type": name} is an object that stays in the solution's process,
+{"dict": [[key, value], …]} a dict. Every other value is a JSON value.
+"""
 
 import json
+import math
 import struct
+from dataclasses import dataclass
 
 import numpy as np
 
-SIMPLE = (bool, int, float, str, type(None))
+MAX_HEADER = 4 << 20  # bytes of JSON
+MAX_ARRAYS = 256 << 20  # bytes of all arrays of a message
+DTYPES = {'|b1', '|i1', '|u1', '<i2', '<u2', '<i4', '<u4', '<i8', '<u8', '<f2', '<f4', '<f8'}
+LONGEST = 10_000  # of a text or a list from a solution
+DEEPEST = 4  # levels of lists and dicts from a solution
 
 
-def write_message(file, header, arrays):
-    """header: what JSON can hold, which names the arrays in their order."""
+class Unreadable(ValueError):
+    """The bytes are not a message."""
+
+
+@dataclass(frozen=True)
+class Ref:
+    """An object that stays in the solution's process."""
+
+    number: int
+    type: str = ''
+
+
+def pack(values, keep=None):
+    """A dict of values as the bytes of a message.
+
+    keep: called with what no message can hold, an object of a solution; returns its Ref.
+    """
+    arrays = []
+    header = {key: _encode(value, arrays, keep, 0) for key, value in values.items()}
     text = json.dumps(header).encode()
-    file.write(struct.pack('>Q', len(text)) + text)
-    for array in arrays:
-        file.write(np.ascontiguousarray(array).tobytes())
-    file.flush()
+    return b''.join([struct.pack('>Q', len(text)), text, *(array.tobytes() for array in arrays)])
 
 
-def read_message(file):
-    """→ header, with arrays in place of what names them; EOFError where the other side has closed."""
-    header = json.loads(_read(file, *struct.unpack('>Q', _read(file, 8))))
+def _encode(value, arrays, keep, depth):
+    if isinstance(value, Ref):
+        return {'object': value.number, 'type': value.type}
+    if isinstance(value, (bool, int, float, str, type(None))):
+        return value[:LONGEST] if isinstance(value, str) else value
+    kept = value
+    if hasattr(value, 'detach') and hasattr(value, 'cpu'):  # a tensor of PyTorch
+        value = value.detach().cpu().numpy()
+    if isinstance(value, np.generic) and not keep:  # the grader's own numbers
+        return value.item()
+    if isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind in 'biuf':
+        value = np.asarray(value)
+        arrays.append(value.astype(value.dtype.newbyteorder('<')))
+        return {'array': [arrays[-1].dtype.str, list(value.shape)]}
+    if depth < DEEPEST or not keep:
+        if isinstance(value, (list, tuple)):
+            return [_encode(item, arrays, keep, depth + 1) for item in value[:LONGEST]]
+        if isinstance(value, dict):
+            return {'dict': [[str(key), _encode(item, arrays, keep, depth + 1)] for key, item in value.items()]}
+    return _encode(keep(kept), arrays, keep, depth)
+
+
+def unpack(read, resolve):
+    """A message → its dict of values, every part of it checked. Raises Unreadable.
+
+    read: called with a number of bytes, returns them; resolve: called with a Ref, returns the value in its place.
+    """
+    length, = struct.unpack('>Q', read(8))
+    if length > MAX_HEADER:
+        raise Unreadable('is too long')
+    text, left = read(length), MAX_ARRAYS
 
     def decode(value):
+        nonlocal left
         if isinstance(value, list):
             return [decode(item) for item in value]
         if not isinstance(value, dict):
             return value
         if 'array' in value:
             dtype, shape = value['array']
-            dtype = np.dtype(dtype)
-            count = int(np.prod(shape, dtype=np.int64))
-            return np.frombuffer(_read(file, count * dtype.itemsize), dtype).reshape(shape).copy()
-        return {key: decode(item) for key, item in value.items()}
+            if dtype not in DTYPES or len(shape) > 8 or not all(type(n) is int and 0 <= n < 1 << 31 for n in shape):
+                raise ValueError
+            count = math.prod(shape) * np.dtype(dtype).itemsize
+            left -= count
+            if left < 0:
+                raise ValueError
+            return np.frombuffer(read(count), dtype).reshape(shape).copy()
+        if 'object' in value:
+            return resolve(Ref(int(value['object']), str(value.get('type', ''))))
+        return {str(key): decode(item) for key, item in value['dict']}
 
-    return decode(header)
-
-
-def _read(file, count):
-    data = file.read(count)
-    if len(data) < count:
-        raise EOFError
-    return data
-
-
-class Kept:
-    """The number of an object that stays here."""
-
-    def __init__(self, number):
-        self.number = number
-
-
-class Objects:
-    """The objects that stay here, by number, and how a value is written as JSON and arrays."""
-
-    def __init__(self):
-        self.objects = []
-
-    def keep(self, value):
-        self.objects.append(value)
-        return Kept(len(self.objects) - 1)
-
-    def encode(self, value, arrays, depth=0):
-        if isinstance(value, Kept):
-            return {'object': value.number}
-        if isinstance(value, SIMPLE):
-            return value if not isinstance(value, str) else value[:10_000]
-        kind = type(value).__name__
-        if hasattr(value, 'detach') and hasattr(value, 'cpu'):  # a tensor of PyTorch
-            value = value.detach().cpu().numpy()
-        if isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind in 'biuf':
-            value = np.asarray(value)
-            value = value.astype(value.dtype.newbyteorder('<'))
-            arrays.append(value)
-            return {'array': [value.dtype.str, list(value.shape)]}
-        if isinstance(value, (list, tuple)) and depth < 4:
-            return [self.encode(item, arrays, depth + 1) for item in value[:10_000]]
-        if isinstance(value, dict) and depth < 4:
-            return {'dict': [[str(key), self.encode(item, arrays, depth + 1)] for key, item in value.items()]}
-        return {'object': self.keep(value).number, 'type': kind}
-
-    def decode(self, value):
-        if isinstance(value, dict) and 'object' in value:
-            return self.objects[value['object']]
-        if isinstance(value, list):
-            return [self.decode(item) for item in value]
-        if isinstance(value, dict):
-            return {key: self.decode(item) for key, item in value.items()}
-        return value
+    try:
+        return {key: decode(value) for key, value in json.loads(text).items()}
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise Unreadable('cannot be read') from error

@@ -1,4 +1,4 @@
-"""What the judge can ask for: make objects of the solution, call them, look into them."""
+"""The questions of the grader: make objects of the solution, call them, look into them."""
 
 import importlib
 import inspect
@@ -12,15 +12,20 @@ import numpy as np
 
 from . import training
 from .imports import Absent
-from .messages import Objects, read_message, write_message
+from .messages import Ref, pack, unpack
 
 
 class Solution:
     """The operations: each method is one, with the arguments that the message has."""
 
     def __init__(self, folder):
-        self.folder, self.objects = folder, Objects()
+        self.folder, self.objects = folder, []
         self.results = {}  # (object, method) → the last array that it returned, and a copy
+
+    def keep(self, value):
+        """Keep an object here → its Ref."""
+        self.objects.append(value)
+        return Ref(len(self.objects) - 1, type(value).__name__)
 
     def import_module(self, name):
         """Import a file of the solution."""
@@ -56,17 +61,14 @@ class Solution:
 
     def new(self, module, name, args, kwargs=None):
         """Make an object → its number, and which of the arguments were changed."""
-        args = self.objects.decode(args)
         before = _copies(args)
-        made = getattr(importlib.import_module(module), name)(*args, **self.objects.decode(kwargs or {}))
-        return {'made': self.objects.keep(made), 'changed': _changed(before, args)}
+        made = getattr(importlib.import_module(module), name)(*args, **(kwargs or {}))
+        return {'made': self.keep(made), 'changed': _changed(before, args)}
 
     def call(self, target, method, args, kwargs=None):
         """Call a method → its value and what it did to its arguments and to earlier results."""
-        args = self.objects.decode(args)
         before = _copies(args)
-        thing = self.objects.decode(target)
-        value = getattr(thing, method)(*args, **self.objects.decode(kwargs or {}))
+        value = getattr(target, method)(*args, **(kwargs or {}))
         facts = {
             'value': value,
             'changed': _changed(before, args),
@@ -74,29 +76,26 @@ class Solution:
                        and isinstance(value, np.ndarray) and np.shares_memory(arg, value)],
         }
         if isinstance(value, np.ndarray):
-            last, copy = self.results.get((id(thing), method), (None, None))
+            last, copy = self.results.get((id(target), method), (None, None))
             facts['overwrote'] = last is not None and (np.shares_memory(last, value) or _differ(last, copy))
-            self.results[id(thing), method] = value, value.copy()
+            self.results[id(target), method] = value, value.copy()
         return facts
 
     def repeat(self, times, calls):
         """Make calls, [object, method, arguments] each, again and again, as training does."""
-        calls = [(self.objects.decode(target), method, self.objects.decode(args)) for target, method, args in calls]
         for _ in range(times):
             for thing, method, args in calls:
                 getattr(thing, method)(*args)
 
     def function(self, module, name, args, kwargs=None):
         """Call a function of a module."""
-        return getattr(importlib.import_module(module), name)(*self.objects.decode(args),
-                                                              **self.objects.decode(kwargs or {}))
+        return getattr(importlib.import_module(module), name)(*args, **(kwargs or {}))
 
     def get(self, target, path):
         """The value at target.path[0] …: names are attributes, lists of one are keys."""
-        thing = self.objects.decode(target)
         for step in path:
-            thing = thing[step[0]] if isinstance(step, list) else getattr(thing, step)
-        return thing
+            target = target[step[0]] if isinstance(step, list) else getattr(target, step)
+        return target
 
     def set(self, target, path, value):
         """Put an array at a place: into the array that is there, where shape and type allow it."""
@@ -112,7 +111,7 @@ class Solution:
             setattr(holder, last, value)
 
     def has(self, target, name):
-        return callable(getattr(self.objects.decode(target), name, None))
+        return callable(getattr(target, name, None))
 
     def find(self, target, classes):
         """The instances of classes [module, name] that can be reached from target, each once, in order.
@@ -121,12 +120,12 @@ class Solution:
         """
         wanted = tuple(getattr(importlib.import_module(module), name) for module, name in classes)
         found = []
-        _reach(self.objects.decode(target), wanted, set(), found)
+        _reach(target, wanted, set(), found)
         answer = []
         for instance in found:
             fits = [index for index, cls in enumerate(wanted) if isinstance(instance, cls)]
             exact = [index for index in fits if type(instance) is wanted[index]]
-            answer.append([self.objects.keep(instance), (exact or fits)[0]])
+            answer.append([self.keep(instance), (exact or fits)[0]])
         return answer
 
     def sizes(self, module, name, args, kwargs, linear):
@@ -144,7 +143,7 @@ class Solution:
         for space in owners:
             setattr(space, linear, Note)
         try:
-            getattr(loaded, name)(*self.objects.decode(args), **self.objects.decode(kwargs or {}))
+            getattr(loaded, name)(*args, **(kwargs or {}))
         finally:
             for space, original in zip(owners, originals):
                 setattr(space, linear, original)
@@ -194,26 +193,31 @@ def describe(error, folder):
     return {'type': type(error).__name__, 'message': str(error)[:500], 'places': places[-5:]}
 
 
-def serve(solution, requests, replies):
-    """Answer until the judge closes the pipe."""
+def answer(solution, requests, replies):
+    """Answer until the grader closes the pipe."""
+    def read(count):
+        data = requests.read(count)
+        if len(data) < count:
+            raise EOFError
+        return data
+
     while True:
         try:
-            request = read_message(requests)
+            request = unpack(read, lambda ref: solution.objects[ref.number])
         except EOFError:
             return
-        arrays = []
         try:
             operation = request.pop('op')
             if hasattr(training, operation):
-                value = getattr(training, operation)(*solution.objects.decode(request['args']))
+                value = getattr(training, operation)(*request['args'])
             else:
                 value = getattr(solution, operation)(**request)
-            header = {'value': solution.objects.encode(value, arrays)}
+            reply = pack({'value': value}, solution.keep)
         except BaseException as error:  # whatever the solution raises, SystemExit too, is its answer
-            arrays = []
-            header = {'error': describe(error, solution.folder)}
+            reply = pack({'error': describe(error, solution.folder)}, solution.keep)
         try:
             sys.stdout.flush()
         except Exception:  # the solution has put something else there
             pass
-        write_message(replies, header, arrays)
+        replies.write(reply)
+        replies.flush()

@@ -1,0 +1,177 @@
+"""The process of one solution: it closes itself off as far as its system can, then answers the grader's questions.
+
+Nothing here is needed on every system: Linux has all of it, macOS no memory limit, Windows no limits at all.
+"""
+
+import ctypes
+import importlib
+import os
+import signal
+import sys
+import threading
+import time
+import warnings
+
+SUBREAPER, DEATH_SIGNAL, DUMPABLE = 36, 1, 4  # of prctl (Linux)
+NOBODY = 65534
+
+
+def main(folder, options):
+    """Answer the requests on standard input, on standard output; whatever is printed goes to standard error.
+
+    options: 'limits' {name in the module resource: value}, 'preload' (libraries to import before the limits hold),
+    'user' (whether to become the user nobody), 'seconds' (the longest life of this process).
+    """
+    requests, replies = os.dup(0), os.dup(1)
+    if os.name == 'nt':
+        import msvcrt
+
+        for descriptor in (requests, replies):
+            msvcrt.setmode(descriptor, os.O_BINARY)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(2, 1)
+    try:
+        supervise(requests, replies)
+        end_with_grader(options['seconds'])
+        serve(folder, options, requests, replies)
+    finally:
+        os._exit(0)
+
+
+def prctl(option, value):
+    """Call prctl; whether this system has it (Linux)."""
+    try:
+        return ctypes.CDLL(None).prctl(option, value) == 0
+    except (AttributeError, OSError, TypeError):  # TypeError: Windows
+        return False
+
+
+def supervise(*descriptors):
+    """Go on in a child process; this one stays, ends all processes that the solution leaves, and ends as it did."""
+    if not hasattr(os, 'fork') or not prctl(SUBREAPER, 1):  # elsewhere the grader ends the group of the process
+        return
+    prctl(DUMPABLE, 0)  # no process of the same user looks into this one
+    child = os.fork()
+    if not child:
+        prctl(DEATH_SIGNAL, signal.SIGKILL)
+        return
+    prctl(DEATH_SIGNAL, signal.SIGTERM)
+    signal.signal(signal.SIGTERM, lambda *_: os.kill(child, signal.SIGKILL))
+    for descriptor in descriptors:
+        os.close(descriptor)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    deadline = time.monotonic() + 10
+    while (left := children()) and time.monotonic() < deadline:  # those of a process that was killed are ours next
+        for process in left:
+            for kill in (os.killpg, os.kill):
+                try:
+                    kill(process, signal.SIGKILL)
+                except OSError:  # no such group, or it has ended meanwhile
+                    pass
+        for process in left:
+            os.waitpid(process, 0)
+    if status < 0 and -status != signal.SIGKILL:
+        signal.signal(-status, signal.SIG_DFL)
+    if status < 0:
+        os.kill(os.getpid(), -status)
+    os._exit(status)
+
+
+def children():
+    """The processes whose parent is this one."""
+    found = []
+    for entry in os.listdir('/proc'):
+        try:
+            with open(f'/proc/{entry}/stat', 'rb') as file:
+                if entry.isdigit() and int(file.read().rpartition(b')')[2].split()[1]) == os.getpid():
+                    found.append(int(entry))
+        except (OSError, ValueError, IndexError):
+            pass
+    return found
+
+
+def end_with_grader(seconds):
+    """End this process if the grader is gone, and at the latest after so many seconds."""
+    parent, deadline = os.getppid(), time.monotonic() + seconds
+
+    def watch():
+        while os.getppid() == parent and time.monotonic() < deadline:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def serve(folder, options, requests, replies):
+    import numpy as np
+
+    from .imports import prepare_imports
+    from .operations import Solution, answer
+
+    for name in options['preload']:
+        try:
+            importlib.import_module(name)
+        except Exception:  # not installed, or broken: the solution will see for itself
+            pass
+    if options['user']:
+        become_nobody(folder)
+    os.chdir(folder)
+    limit(options['limits'])
+    sys.argv[:] = ['solution']
+    warnings.simplefilter('ignore')
+    np.seterr(all='ignore')
+    for name, value in old_names(np).items():
+        if not hasattr(np, name):
+            setattr(np, name, value)
+    prepare_imports(folder)
+    answer(Solution(folder), os.fdopen(requests, 'rb'), os.fdopen(replies, 'wb'))
+
+
+def become_nobody(folder):
+    """Give the folder to the user nobody, and become that user (called as root)."""
+    for path, _, names in os.walk(folder):
+        for name in ['', *names]:
+            os.chown(os.path.join(path, name), NOBODY, NOBODY, follow_symlinks=False)
+    os.setgroups([])
+    os.setgid(NOBODY)
+    os.setuid(NOBODY)
+    prctl(DEATH_SIGNAL, signal.SIGKILL)  # the change of user has cleared it
+
+
+def limit(limits):
+    """Set what the system allows this process, as far as it can; memory and processes come on top of what is in use."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+    try:
+        with open('/proc/self/statm') as file:
+            in_use = {'RLIMIT_AS': int(file.read().split()[0]) * resource.getpagesize(), 'RLIMIT_NPROC': tasks_of_user()}
+    except OSError:  # without /proc nobody knows what is in use
+        in_use, limits = {}, {name: value for name, value in limits.items() if name not in ('RLIMIT_AS', 'RLIMIT_NPROC')}
+    for name, value in limits.items():
+        kind, value = getattr(resource, name), value + in_use.get(name, 0)
+        hard = resource.getrlimit(kind)[1]
+        value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(kind, (value, value))
+
+
+def tasks_of_user():
+    tasks = 0
+    for entry in os.listdir('/proc'):
+        try:
+            if entry.isdigit() and os.stat(f'/proc/{entry}').st_uid == os.getuid():
+                tasks += len(os.listdir(f'/proc/{entry}/task'))
+        except OSError:  # it has ended meanwhile
+            pass
+    return tasks
+
+
+def old_names(np):
+    """What NumPy had when some of the solutions were written."""
+    return {
+        'float': float, 'int': int, 'bool': bool, 'object': object, 'float_': np.float64, 'Inf': np.inf, 'NaN': np.nan,
+        'product': np.prod, 'cumproduct': np.cumprod, 'alltrue': np.all, 'sometrue': np.any, 'row_stack': np.vstack,
+        'asscalar': lambda array: np.asarray(array).item(), 'in1d': np.isin,
+    }

@@ -1,0 +1,81 @@
+"""What is handed in: which folder is graded, and what is said if there is none or if it cannot be told."""
+
+import io
+import stat
+import zipfile
+
+import pytest
+
+from grading import submissions
+
+
+def hand_in(folder, names):
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(name)
+
+
+def zipped(names, **attributes):
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, 'w', zipfile.ZIP_DEFLATED) as archive:
+        for name in names:
+            member = zipfile.ZipInfo(name)
+            member.external_attr = attributes.get('mode', stat.S_IFREG | 0o644) << 16
+            archive.writestr(member, attributes.get('text', name))
+    return content.getvalue()
+
+
+@pytest.mark.parametrize('names, found', [
+    (['modules.py', 'a/modules.py'], '.'), (['mlp_numpy.py'], '.'), (['a/modules.py'], 'a'), (['a/mlp_numpy.py'], 'a'),
+    (['a/b/c/d/modules.py'], 'a/b/c/d'), (['a/modules.py', 'a/old/modules.py'], 'a'), ([], '.'), (['readme.txt'], '.'),
+    (['a/modules.py', '.git/modules.py', '__MACOSX/a/modules.py', 'venv/modules.py'], 'a'),
+    (['a/modules.py', 'mine/pyvenv.cfg', 'mine/lib/modules.py'], 'a')])
+def test_the_only_folder_with_the_files_is_graded(tmp_path, names, found):
+    hand_in(tmp_path, names)
+    with submissions.opened(tmp_path) as folder:
+        assert folder == tmp_path / found
+
+
+@pytest.mark.parametrize('names, words', [
+    (['assignment1/modules.py', 'assignment2/modules.py'], 'there are 2 solutions (assignment1, assignment2): which one is it?'),
+    *(([f'a/{name}'], f'no modules.py; found {name}: is it that?') for name in (
+        'modules-1.py', 'modules (1).py', 'Modules.py', 'modules.py.txt', 'Untitled.ipynb'))])
+def test_what_can_not_be_told_is_said(tmp_path, names, words):
+    hand_in(tmp_path, names)
+    with pytest.raises(submissions.NotFound) as reason, submissions.opened(tmp_path):
+        pass
+    assert str(reason.value) == words
+
+
+@pytest.mark.parametrize('place', ['anna.zip', 'Anna/handed in/mlp.ZIP'])
+def test_a_zip_is_unpacked_for_as_long_as_it_is_graded(tmp_path, place):
+    archive = tmp_path / place
+    archive.parent.mkdir(parents=True, exist_ok=True)
+    archive.write_bytes(zipped(['mlp/modules.py', 'mlp/mlp_numpy.py', '__MACOSX/mlp/modules.py']))
+    with submissions.opened(tmp_path if '/' in place else archive) as folder:
+        assert (folder / 'modules.py').read_text() == 'mlp/modules.py'
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize('content, words', [
+    (b'no zip', 'anna.zip cannot be unpacked: File is not a zip file'),
+    (zipped(['../modules.py']), 'a name leads out of it'), (zipped(['/modules.py']), 'a name leads out of it'),
+    (zipped(['a\\..\\..\\modules.py']), 'a name leads out of it'), (zipped(['C:/modules.py']), 'a name leads out of it'),
+    (zipped(['modules.py'], text=bytes(submissions.MOST_BYTES + 1)), 'it holds more than 2000 files or 64 MB'),
+    (zipped(map(str, range(2001))), 'it holds more than 2000 files or 64 MB')])
+def test_a_zip_that_is_damaged_or_hostile_is_refused(tmp_path, content, words):
+    (tmp_path / 'anna.zip').write_bytes(content)
+    with pytest.raises(submissions.NotFound, match=words), submissions.opened(tmp_path / 'anna.zip'):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ['anna.zip']
+
+
+def test_a_link_in_a_zip_is_no_file(tmp_path):
+    (tmp_path / 'anna.zip').write_bytes(zipped(['modules.py'], mode=stat.S_IFLNK | 0o777, text='/etc/passwd'))
+    with submissions.opened(tmp_path / 'anna.zip') as folder:
+        assert list(folder.iterdir()) == []
+
+
+def test_of_a_class_folders_and_zips_are_submissions(tmp_path):
+    hand_in(tmp_path, ['anna/modules.py', 'ben.zip', 'index.html', 'grades.csv'])
+    assert [path.name for path in sorted(tmp_path.iterdir()) if submissions.is_submission(path)] == ['anna', 'ben.zip']
