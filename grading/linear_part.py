@@ -347,4 +347,4 @@ def _input_layer_changes_nothing_else(context, maker):
     if not same:
         context.incorrect(PART, 'With input_layer=True more than the initialization changes: forward or backward '
                                 'differ.',
-                          cause='input_layer')
+                          cause='input_layer', place=context.modules.place('LinearModule', 'forward', 'if|return'))

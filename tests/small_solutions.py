@@ -200,13 +200,19 @@ WHOLE = {**NUMPY_HALF, 'mlp_pytorch.py': MLP_PYTORCH, 'train_mlp_numpy.py': TRAI
          'train_mlp_pytorch.py': TRAIN_MLP_PYTORCH}
 
 
-def write(folder, files=None, changes=()):
-    """Write a solution; changes: (text that stands in one of its files, what takes its place) → the folder."""
+def write(folder, files=None, changes=(), spread=False):
+    """Write a solution → the folder. changes: (text in one of its files, what replaces it).
+
+    spread: the classes of modules.py begin at fixed lines, whatever the changes in the others are.
+    """
     files = dict(NUMPY_HALF if files is None else files)
     for old, new in changes:
         names = [name for name, text in files.items() if old in text]
         assert names, f'no file has {old!r}'
         files[names[0]] = files[names[0]].replace(old, new)
+    if spread:
+        classes = files['modules.py'].split('\nclass ')
+        files['modules.py'] = '\nclass '.join(text + '\n' * (40 - text.count('\n')) for text in classes)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in files.items():

@@ -294,7 +294,7 @@ def test_each_mistake_is_called_by_its_name_and_told_as_approved(tmp_path, monke
     with Server(timeout=20) as server:
         for number, mistakes in enumerate(itertools.zip_longest(*CATALOGUE.values())):
             changes = [change for mistake in mistakes if mistake for change in (mistake[1:3], *mistake[3:])]
-            judgement = judging.judge(server, small_solutions.write(tmp_path / str(number), changes=changes))
+            judgement = judging.judge(server, small_solutions.write(tmp_path / str(number), changes=changes, spread=True))
             for part, mistake in zip(CATALOGUE, mistakes):
                 if mistake:
                     texts[part].append(told(judgement, part, seen[part], *mistake))
