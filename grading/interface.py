@@ -62,7 +62,7 @@ class Session:
         self.be_there()
         if module not in self.imported:
             try:
-                self.ask('import_module', name=module, timeout=max(60, self.server.timeout))
+                self.ask('import_module', name=module)
                 self.imported[module] = None
             except (SolutionError, NotGradable) as failed:
                 self.imported[module] = failed

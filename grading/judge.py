@@ -82,8 +82,9 @@ def judge(server, folder, given=None, tell=lambda part, findings: None):
 
 
 def _quote(place, folder):
-    """The line at a place, as it is in the file."""
-    return Source(folder / place.file).line(place.line) if place else ''
+    """The line at a place, as it is in the file, which the process of the solution may have made up."""
+    path = (folder / place.file).resolve()
+    return Source(path).line(place.line) if place and path.is_relative_to(folder.resolve()) else ''
 
 
 def _beside(context, sources, has_torch):

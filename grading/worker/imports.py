@@ -4,12 +4,21 @@ import importlib
 import importlib.abc
 import importlib.machinery
 import importlib.util
+import inspect
 import os
 import sys
 import types
 
 NOT_HERE = 'was not handed in and is not installed here'
+PLOTS_AND_LOGS = {'comet_ml', 'matplotlib', 'mlflow', 'plotly', 'sacred', 'seaborn', 'tensorboard', 'tensorboardX', 'torchsummary',
+                  'torchviz', 'visdom', 'wandb'}  # without which every verdict is the same
 PACKAGE = 'submission'  # what the files of the solution take for their package, for relative imports
+
+
+def own_file(path, folder):
+    """The name of a file of the solution, in its folder: layers/core.py. None for any other file."""
+    front = os.path.join(folder, '')
+    return path[len(front):].replace(os.sep, '/') if path.startswith(front) else None
 
 
 class Absent(type):
@@ -30,6 +39,24 @@ def absent(name):
     return Absent(name.rpartition('.')[2], (), {'_absent': name})
 
 
+class Nothing:
+    """Does nothing, whatever it is asked to plot or to log. As a decorator it leaves the function as it is."""
+
+    def __call__(self, *args, **kwargs):
+        return args[0] if len(args) == 1 and inspect.isfunction(args[0]) else self
+
+    def __getattr__(self, name):
+        if name.startswith('__'):
+            raise AttributeError(name)
+        return self
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc_info):
+        pass
+
+
 class StandIn(types.ModuleType):
     """A module in the place of one that isn't there; the solution's own files are in it, as in any package."""
 
@@ -42,7 +69,13 @@ class StandIn(types.ModuleType):
             raise AttributeError(name)
         if os.path.isfile(os.path.join(self._folder, f'{name}.py')):
             return importlib.import_module(name)
+        if is_plot_or_log(self.__name__):
+            return Nothing()
         return absent(f'{self.__name__}.{name}')
+
+
+def is_plot_or_log(fullname):
+    return fullname.partition('.')[0] in PLOTS_AND_LOGS or fullname == 'torch.utils.tensorboard'
 
 
 class Finder(importlib.abc.MetaPathFinder):
@@ -61,6 +94,8 @@ class Finder(importlib.abc.MetaPathFinder):
         if self.first:
             if fullname == last and os.path.isfile(own) and last not in sys.builtin_module_names:
                 return importlib.util.spec_from_file_location(fullname, own, loader=Loader(fullname, own))
+            if fullname == 'torch.utils.tensorboard' and not importlib.machinery.PathFinder.find_spec('tensorboard'):
+                return self._stand_in(fullname)  # PyTorch has the module, which fails without the other package
             return None
         if not self._asked_by_the_solution():  # a library tries what it may have; that is to fail
             return None
@@ -69,6 +104,9 @@ class Finder(importlib.abc.MetaPathFinder):
         root = fullname.partition('.')[0]
         if fullname != root and not isinstance(sys.modules.get(root), StandIn):
             return None
+        return self._stand_in(fullname)
+
+    def _stand_in(self, fullname):
         return importlib.machinery.ModuleSpec(fullname, Alias(lambda: StandIn(fullname, self.folder)), is_package=True)
 
     def _asked_by_the_solution(self):
@@ -76,7 +114,7 @@ class Finder(importlib.abc.MetaPathFinder):
         while frame and (frame.f_code.co_filename.startswith('<frozen importlib')
                          or frame.f_code.co_filename in (__file__, importlib.__file__)):
             frame = frame.f_back
-        return frame is not None and os.path.dirname(frame.f_code.co_filename) == self.folder
+        return frame is not None and own_file(frame.f_code.co_filename, self.folder) is not None
 
 
 class Loader(importlib.machinery.SourceFileLoader):

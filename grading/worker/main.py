@@ -10,7 +10,6 @@ import signal
 import sys
 import threading
 import time
-import warnings
 
 SUBREAPER, DEATH_SIGNAL, DUMPABLE = 36, 1, 4  # of prctl (Linux)
 NOBODY = 65534
@@ -107,7 +106,7 @@ def serve(folder, options, requests, replies):
     import numpy as np
 
     from .imports import prepare_imports
-    from .operations import Solution, answer
+    from .operations import Operations, answer
 
     for name in options['preload']:
         try:
@@ -119,13 +118,15 @@ def serve(folder, options, requests, replies):
     os.chdir(folder)
     limit(options['limits'])
     sys.argv[:] = ['solution']
-    warnings.simplefilter('ignore')
-    np.seterr(all='ignore')
     for name, value in old_names(np).items():
         if not hasattr(np, name):
             setattr(np, name, value)
+    for module in ('matplotlib', 'matplotlib.pyplot'):
+        for name in ('use', 'switch_backend'):  # to a window, which nobody sees here
+            if hasattr(sys.modules.get(module), name):
+                setattr(sys.modules[module], name, lambda *args, **kwargs: None)
     prepare_imports(folder)
-    answer(Solution(folder), os.fdopen(requests, 'rb'), os.fdopen(replies, 'wb'))
+    answer(Operations(folder), os.fdopen(requests, 'rb'), os.fdopen(replies, 'wb'))
 
 
 def become_nobody(folder):

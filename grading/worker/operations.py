@@ -7,16 +7,17 @@ import random
 import sys
 import traceback
 import types
+import warnings
 
 import numpy as np
 
 from . import training
-from .imports import Absent
+from .imports import Absent, own_file
 from .messages import Ref, pack, unpack
 
 
-class Solution:
-    """The operations: each method is one, with the arguments that the message has."""
+class Operations:
+    """What a solution can be asked: each method is one question, with the arguments that the message has."""
 
     def __init__(self, folder):
         self.folder, self.objects = folder, []
@@ -57,7 +58,7 @@ class Solution:
 
     def _is_own(self, cls):
         file = getattr(sys.modules.get(cls.__module__), '__file__', None) or ''
-        return os.path.dirname(file) == self.folder
+        return own_file(file, self.folder) is not None
 
     def new(self, module, name, args, kwargs=None):
         """Make an object → its number, and which of the arguments were changed."""
@@ -186,14 +187,14 @@ def _reach(value, wanted, seen, found):
 
 def describe(error, folder):
     """An exception as its type, its message and the places in the solution that it passed, outermost first."""
-    places = [[os.path.basename(frame.filename), frame.lineno] for frame in traceback.extract_tb(error.__traceback__)
-              if os.path.dirname(frame.filename) == folder]
+    passed = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
     if isinstance(error, SyntaxError) and error.filename:
-        places.append([os.path.basename(error.filename), error.lineno])
+        passed.append((error.filename, error.lineno))
+    places = [[name, line] for path, line in passed if (name := own_file(path, folder))]
     return {'type': type(error).__name__, 'message': str(error)[:500], 'places': places[-5:]}
 
 
-def answer(solution, requests, replies):
+def answer(operations, requests, replies):
     """Answer until the grader closes the pipe."""
     def read(count):
         data = requests.read(count)
@@ -203,18 +204,20 @@ def answer(solution, requests, replies):
 
     while True:
         try:
-            request = unpack(read, lambda ref: solution.objects[ref.number])
+            request = unpack(read, lambda ref: operations.objects[ref.number])
         except EOFError:
             return
         try:
-            operation = request.pop('op')
-            if hasattr(training, operation):
-                value = getattr(training, operation)(*request['args'])
+            np.seterr(all='ignore')  # whatever an import of the solution has set
+            warnings.simplefilter('ignore')
+            name = request.pop('op')
+            if hasattr(training, name):
+                value = getattr(training, name)(*request['args'])
             else:
-                value = getattr(solution, operation)(**request)
-            reply = pack({'value': value}, solution.keep)
+                value = getattr(operations, name)(**request)
+            reply = pack({'value': value}, operations.keep)
         except BaseException as error:  # whatever the solution raises, SystemExit too, is its answer
-            reply = pack({'error': describe(error, solution.folder)}, solution.keep)
+            reply = pack({'error': describe(error, operations.folder)}, operations.keep)
         try:
             sys.stdout.flush()
         except Exception:  # the solution has put something else there
