@@ -1,13 +1,13 @@
 """Many solutions: several at a time, each with its page and its JSON as it is done; an interrupted run resumes."""
 
 import concurrent.futures
+import contextlib
 import functools
 import hashlib
 import importlib.metadata
 import json
 import os
 import platform
-import threading
 import time
 from pathlib import Path
 
@@ -18,7 +18,6 @@ from grading.findings import NOT_GRADED, PARTS
 from grading.judge import Judgement, judge, not_found
 from grading.records import Records, names_for
 from grading.remote import NoServer, Server
-from grading.source import LARGEST
 from training.process import say
 
 UNPROTECTED = ('warning: a malicious solution could read your files, use the network and change this report, also the '
@@ -45,8 +44,6 @@ def run(folders, options, folder=None, show=say):
 
 def grade(students, options, records, show):
     """Grade students' folders, {student: (absolute path, as given)}; what still holds in `records` is left."""
-    local, servers = threading.local(), []
-
     def one(student):
         place, given = students[student]
         fingerprint = ''
@@ -55,10 +52,7 @@ def grade(students, options, records, show):
                 fingerprint = fingerprint_of(folder, options)
                 if records.earlier(student, fingerprint):
                     return student
-                if not hasattr(local, 'server'):
-                    local.server = Server(timeout=options.timeout)
-                    servers.append(local.server)
-                judgement = judge(local.server, folder, given=given)
+                judgement = judge(server, folder, given=given)
                 judgement.code = similar.digests(folder)
         except submissions.NotFound as error:
             judgement = not_found(given, str(error))
@@ -70,22 +64,23 @@ def grade(students, options, records, show):
         records.take(student, report.record_of(judgement))
         return student
 
-    executor, written = concurrent.futures.ThreadPoolExecutor(options.jobs), time.monotonic()
-    try:
-        futures = [executor.submit(one, student) for student in students]
-        with tqdm(total=len(students), desc='solutions', unit='solution', disable=None) as bar:
-            for future in concurrent.futures.as_completed(futures):
-                entry = records.entry(future.result())
-                bar.clear()
-                show(report.one_line(entry))
-                bar.update()
-                if time.monotonic() - written > SUMMARY_SECONDS:
-                    records.write_summary()
-                    written = time.monotonic()
-    finally:
-        executor.shutdown(cancel_futures=True)
-        for server in servers:
-            server.__exit__()
+    with Server(timeout=options.timeout) as server:
+        executor, written = concurrent.futures.ThreadPoolExecutor(options.jobs), time.monotonic()
+        try:
+            futures = [executor.submit(one, student) for student in students]
+            with tqdm(total=len(students), desc='solutions', unit='solution', disable=None) as bar:
+                for future in concurrent.futures.as_completed(futures):
+                    entry = records.entry(future.result())
+                    bar.clear()
+                    show(report.one_line(entry))
+                    bar.update()
+                    if time.monotonic() - written > SUMMARY_SECONDS:
+                        records.write_summary()
+                        written = time.monotonic()
+        finally:
+            executor.shutdown(wait=False, cancel_futures=True)
+            server.stop()  # after Ctrl-C or an error, nobody waits for a solution
+            executor.shutdown()
 
 
 def not_graded(folder, error):
@@ -120,11 +115,8 @@ def _grader(folder):
 def fingerprint_of(folder, options):
     """What the judgement depends on: the solution's Python files, this package, versions and the time limit."""
     digest = hashlib.sha256(json.dumps([options.timeout, versions(), _grader(Path(__file__).parent)]).encode())
-    for path in sorted(folder.rglob('*.py')):
-        try:
-            if not path.is_file() or path.stat().st_size > LARGEST:
-                continue
-            digest.update(os.fsencode(path.relative_to(folder)) + b'\0' + path.read_bytes())
-        except OSError:  # a dangling link, or no permission: the judgement will say so
-            pass
+    for name in submissions.files(folder):
+        if name.suffix == '.py':
+            with contextlib.suppress(OSError):  # no permission: the judgement will say so
+                digest.update(os.fsencode(name) + b'\0' + (folder / name).read_bytes())
     return digest.hexdigest()[:16]

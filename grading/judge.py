@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from grading import (activation_part, chain_part, consequences, cross_entropy_part, linear_part, many_calls, mlp_part,
-                     pytorch_part, sandbox, softmax_part, training_part)
+                     pytorch_part, sandbox, softmax_part, submissions, training_part)
 from grading.findings import BESIDE, CORE, INCORRECT, MISSING, NOT_GRADED, PARTS, Findings
 from grading.interface import Malformed, Session
 from grading.remote import NoServer, NotGradable, SolutionEnded, SolutionError
@@ -74,6 +74,9 @@ def judge(server, folder, given=None, tell=lambda part, findings: None):
             tell(part, findings)
     finally:
         session.close()
+    for part, name in (('mlp', 'mlp_numpy.py'), ('pytorch', 'mlp_pytorch.py')):
+        if findings.verdict(part) == MISSING and (words := submissions.instead_of(name, folder)):
+            findings.reasons[part] = words
     for finding in findings.found:
         finding.quote = _quote(finding.place, folder)
     judgement.interface = session.interface

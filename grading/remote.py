@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
-from grading import sandbox
+from grading import sandbox, submissions
 from grading.findings import Place
 from grading.worker.messages import Ref, Unreadable, pack, unpack
 
@@ -31,8 +31,7 @@ LIFE_SECONDS = 3600  # of the process of a solution that has lost its grader
 STOP_SECONDS = 2
 LOOK_SECONDS = 0.5  # how often the clock and the folder are looked at
 KEPT_OUTPUT = 2000
-LARGEST_COPIED = 2 * sandbox.MEBIBYTE  # larger files are data and weights
-NOT_COPIED = {'.git', '__pycache__', 'data', 'venv', '.venv', 'env', 'node_modules', 'lightning_logs'}
+STOPPED = 'the grading was stopped'
 WORKER = Path(__file__).with_name('worker')
 SIGNALS = {11: ' (a crash)', 24: ' (processor time)', 25: ' (file size)'}
 
@@ -107,12 +106,12 @@ ANSWERS = {  # operation → is its value of the form that worker/operations.py 
 
 
 class Server:
-    """A temporary folder in which solutions run, each in a folder and a process of its own."""
+    """A temporary folder in which solutions run, each in a folder and a process of its own. Threads may share it."""
 
     def __init__(self, bubblewrap=None, timeout=20):
         self.bubblewrap = sandbox.has_bubblewrap() if bubblewrap is None else bubblewrap
         self.user = not self.bubblewrap and sandbox.can_be_nobody()
-        self.timeout = timeout
+        self.timeout, self.stopped, self.running = timeout, False, set()
         _remove_leftovers()
         with _not_a_verdict():
             self.work = Path(tempfile.mkdtemp(prefix=f'grading-{os.getpid()}-')).resolve()
@@ -122,39 +121,39 @@ class Server:
         return self
 
     def __exit__(self, *exc_info):
+        self.stop()
         shutil.rmtree(self.work, ignore_errors=True)
+
+    def stop(self):
+        """End all solutions at once; from now on, none is opened."""
+        self.stopped = True
+        for solution in list(self.running):
+            solution.close()
 
     def open(self, folder, preload=()):
         """The folder, copied, and a process for it that has imported the libraries `preload` → Solution."""
         with _not_a_verdict():
             room = Path(tempfile.mkdtemp(prefix='solution-', dir=self.work))
             room.chmod(0o711)
-            shutil.copytree(WORKER, room / 'grading_worker', ignore=_not_copied)
-            copy_solution(folder, room / 'solution')
-        return Solution(self, room, preload)
-
-
-def _not_copied(folder, names):
-    return [name for name in names if name in NOT_COPIED]
+            shutil.copytree(WORKER, room / 'grading_worker', ignore=shutil.ignore_patterns('__pycache__'))
+            copy_solution(Path(folder), room / 'solution')
+        solution = Solution(self, room, preload)
+        if self.stopped:
+            solution.close()
+            raise NoServer(STOPPED)
+        return solution
 
 
 def copy_solution(folder, target):
-    """Copy the files that can be imported; a link is followed if it stays in the folder. What cannot be read is left."""
-    inside = Path(folder).resolve()
+    """Copy the files that an import may need. What cannot be read is left; what cannot be written is an OSError."""
     target.mkdir()
-    for path, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if name not in NOT_COPIED and not os.path.islink(os.path.join(path, name))]
-        place = target / os.path.relpath(path, folder)
-        place.mkdir(exist_ok=True)
-        for name in names:
-            source = Path(path, name)
-            try:
-                if not source.is_file() or source.stat().st_size > LARGEST_COPIED or not source.resolve().is_relative_to(inside):
-                    continue
-                content = source.read_bytes()
-            except (OSError, RuntimeError):  # not to be read, or links in a circle
-                continue
-            (place / name).write_bytes(content)
+    for name in submissions.files(folder):
+        try:
+            content = (folder / name).read_bytes()
+        except OSError:
+            continue
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        (target / name).write_bytes(content)
 
 
 @contextlib.contextmanager
@@ -192,7 +191,7 @@ class Solution:
     """One solution in its process. ask() is the only way to it."""
 
     def __init__(self, server, room, preload=()):
-        self.room, self.folder, self.timeout = room, room / 'solution', server.timeout
+        self.server, self.room, self.folder, self.timeout = server, room, room / 'solution', server.timeout
         self.output, self.printed, self.ended = b'', 0, None
         self._deadline, self._closed, self._replies, self._rest = None, threading.Event(), queue.Queue(), b''
         options = {'limits': sandbox.LIMITS, 'preload': list(preload), 'user': server.user, 'seconds': LIFE_SECONDS}
@@ -205,6 +204,7 @@ class Solution:
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0, **flags)
         except OSError as error:
             raise NoServer(f'{sys.executable} cannot be started: {error}') from error
+        server.running.add(self)
         self._threads = [threading.Thread(target=target, daemon=True)
                          for target in (self._read_replies, self._read_output, self._watch)]
         for thread in self._threads:
@@ -279,6 +279,7 @@ class Solution:
                 with contextlib.suppress(OSError):
                     pipe.close()
             shutil.rmtree(self.room, ignore_errors=True)
+            self.server.running.discard(self)
 
     def ask(self, op, timeout=None, **arguments):
         """One question of worker/operations.py → its value. Raises SolutionError, SolutionEnded or NotGradable."""
@@ -287,6 +288,8 @@ class Solution:
         try:
             reply = self._exchange({'op': op, **arguments}, timeout or self.timeout)
         except (SolutionEnded, NotGradable) as ended:
+            if self.server.stopped:
+                raise NoServer(STOPPED) from ended
             self.ended = str(ended)
             raise
         if 'error' in reply:
@@ -317,9 +320,12 @@ class Solution:
         parts = [self._rest]
         missing = count - len(self._rest)
         while missing > 0:
+            left = deadline - time.monotonic()
             try:
-                part = self._replies.get(timeout=max(deadline - time.monotonic(), 0))
+                part = self._replies.get(timeout=min(max(left, 0), LOOK_SECONDS))  # Windows notices Ctrl-C in between
             except queue.Empty:
+                if left > LOOK_SECONDS:
+                    continue
                 self._end(f'no answer within {timeout:g} s: an endless loop?')
                 part = b''
             if not part:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import shutil
 import stat
 import tempfile
@@ -10,9 +11,10 @@ from pathlib import Path, PurePosixPath
 
 WANTED = ('modules.py', 'mlp_numpy.py')
 DEEPEST = 6  # levels of folders that are looked through
-MOST_FILES = 2000  # in a .zip
-MOST_BYTES = 64 << 20  # unpacked
-NOT_SOLUTIONS = {'venv', 'env', 'site-packages', 'node_modules', '__pycache__', '__MACOSX'}
+MOST_FILES = 2000  # of a .zip, and of what a solution may import
+MOST_BYTES = 64 << 20  # of a .zip, unpacked
+LARGEST = 2 << 20  # bytes: larger files are data and weights
+NOT_SOLUTIONS = {'venv', 'env', 'site-packages', 'node_modules', '__pycache__', '__MACOSX', 'lightning_logs'}
 
 
 class NotFound(Exception):
@@ -23,14 +25,14 @@ class NotFound(Exception):
 def opened(path):
     """The folder to grade, of a submission that is a folder or a .zip. Raises NotFound.
 
-    A .zip is unpacked into a temporary folder, which is removed at the end.
+    A .zip is unpacked into a temporary folder, which is removed at the end (see remote.remove_leftovers).
     """
     with contextlib.ExitStack() as stack:
         for _ in range(2):  # a .zip, or a folder with one in it
             path = locate(Path(path))
             if path.suffix.lower() != '.zip' or path.is_dir():
                 break
-            path = unpack(path, Path(stack.enter_context(tempfile.TemporaryDirectory(prefix='submission-'))))
+            path = unpack(path, Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=f'grading-{os.getpid()}-'))))
         yield path
 
 
@@ -48,22 +50,24 @@ def locate(path):
         if path.suffix.lower() == '.zip':
             return path
         raise NotFound(f'{path.name} is neither a folder nor a .zip')
-    folders, archives, similar = [], [], []
+    folders, archives, notebooks, names_found = {}, [], set(), set()
     for folder, names, files in _walk(path):
-        if any(name in files for name in WANTED):
-            folders.append(folder)
+        if wanted := sum(name in files for name in WANTED):
+            folders[folder] = wanted
             names.clear()  # the solution is found: nothing in it is another one
         archives += [folder / name for name in files if name.lower().endswith('.zip')]
-        similar += [name for name in files if _resembles(name)]
-    found = folders or archives
-    if len(found) == 1:
-        return found[0]
-    if found:
-        names = ', '.join(sorted(str(folder.relative_to(path)) for folder in found)[:5])
+        names_found.update(files)
+        notebooks.update(name for name in files if name.lower().endswith('.ipynb'))
+    most = max(folders.values(), default=0)
+    found = [folder for folder, wanted in folders.items() if wanted == most] or archives
+    if len(found) > 1:
+        names = ', '.join(sorted(folder.relative_to(path).as_posix() for folder in found)[:5])
         raise NotFound(f'there are {len(found)} solutions ({names}): which one is it?')
-    if similar:
-        raise NotFound(f'no modules.py; found {", ".join(sorted(set(similar))[:3])}: is it that?')
-    return path  # each part is missing
+    if found and (most == 0 or (found[0] / WANTED[0]).is_file()):
+        return found[0]
+    if instead := similar(WANTED[0], names_found) or notebooks:
+        raise NotFound(f'no {WANTED[0]}; found {", ".join(sorted(instead)[:3])}: is it that?')
+    return found[0] if found else path  # each part is missing
 
 
 def _walk(path):
@@ -77,10 +81,31 @@ def _walk(path):
         yield folder, names, files
 
 
-def _resembles(name):
-    """modules-1.py, modules (1).py, Modules.py, modules.py.txt, modules.ipynb, any notebook."""
-    name = name.lower()
-    return name.endswith('.ipynb') or name.startswith(('modules', 'mlp_numpy')) and name.endswith(('.py', '.txt', '.py~'))
+def similar(wanted, names):
+    """The names that may be those of a wanted file: modules-1.py, modules (1).py, Modules.py or modules.py.txt."""
+    stem = wanted.removesuffix('.py')
+    return {name for name in names if name != wanted and re.fullmatch(
+        rf'(copy of )?{stem}([-_ .]?\W*(\d+|copy|final|new)\W*)*(\.py)?(\.txt|\.py|~)', name.lower())}
+
+
+def instead_of(wanted, folder):
+    """What is told of a file that a solution lacks: what there is in its place, or ''."""
+    found = similar(wanted, [path.name for path in folder.iterdir()]) if folder.is_dir() else set()
+    return f'no {wanted}; found {", ".join(sorted(found)[:3])}: is it that?' if found else ''
+
+
+def files(folder):
+    """The files that an import of the solution may need, as paths in its folder: no data, no link that leads outside."""
+    inside, found = Path(folder).resolve(), []
+    for path, _, names in _walk(Path(folder)):
+        front = path.relative_to(folder)
+        for name in names:
+            file = path / name
+            with contextlib.suppress(OSError, RuntimeError):  # not to be read, or links in a circle
+                if (file.is_file() and file.stat().st_size <= LARGEST and file.resolve().is_relative_to(inside)
+                        and ('data' not in front.parts or file.suffix == '.py')):
+                    found.append(front / name)
+    return sorted(found, key=lambda path: (path.suffix != '.py', path))[:MOST_FILES]
 
 
 def unpack(archive, target):

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from conftest import LINUX, ROOT
-from grading import remote, sandbox
+from grading import remote, sandbox, submissions
 from grading.findings import Place
 from grading.remote import NoServer, NotGradable, Server, SolutionEnded, SolutionError
 from grading.worker.messages import Ref
@@ -287,9 +287,9 @@ def test_a_full_temporary_folder_is_no_verdict(server, tmp_path, monkeypatch):
 
 
 def test_a_solution_runs_on_a_copy_without_data_large_files_and_links_that_lead_outside(server, tmp_path, monkeypatch):
-    monkeypatch.setattr(remote, 'LARGEST_COPIED', 10)
+    monkeypatch.setattr(submissions, 'LARGEST', 10)
     folder = tmp_path / 'student'
-    for name in ('code.py', 'deep/deeper.py', 'data/batch.py', '.git/config', 'deep/__pycache__/x.pyc', 'database/a.py'):
+    for name in ('code.py', 'deep/deeper.py', 'data/a.py', 'data/b.npy', '.git/config', 'deep/__pycache__/x.pyc'):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(name[:10])
     (tmp_path / 'secret').write_text('secret')
@@ -301,7 +301,7 @@ def test_a_solution_runs_on_a_copy_without_data_large_files_and_links_that_lead_
     with server.open(folder) as solution:
         copied = {path.relative_to(solution.folder).as_posix(): path.read_text()
                   for path in solution.folder.rglob('*') if path.is_file()}
-    assert copied == {'code.py': 'code.py', 'deep/deeper.py': 'deep/deepe', 'database/a.py': 'database/a', 'link.py': 'code.py'}
+    assert copied == {'code.py': 'code.py', 'deep/deeper.py': 'deep/deepe', 'data/a.py': 'data/a.py', 'link.py': 'code.py'}
 
 
 def test_nothing_of_a_solution_is_there_for_the_next_one(server, tmp_path):

@@ -10,6 +10,7 @@ import signal
 import sys
 import threading
 import time
+import warnings
 
 SUBREAPER, DEATH_SIGNAL, DUMPABLE = 36, 1, 4  # of prctl (Linux)
 NOBODY = 65534
@@ -114,10 +115,11 @@ def serve(folder, options, requests, replies):
         except Exception:  # not installed, or broken: the solution will see for itself
             pass
     if options['user']:
-        become_nobody(folder)
+        become_nobody(os.path.dirname(folder))
     os.chdir(folder)
     limit(options['limits'])
     sys.argv[:] = ['solution']
+    warnings.simplefilter('ignore')
     for name, value in old_names(np).items():
         if not hasattr(np, name):
             setattr(np, name, value)
