@@ -131,6 +131,15 @@ threading.Thread(target=lambda: [time.sleep(3600)]).start()
     assert time.monotonic() - start < 30
 
 
+def test_no_line_of_the_teachers_files_is_quoted(attack, tmp_path):
+    (tmp_path / 'secret.py').write_text('SECRET')
+    judgement = attack("""
+import os
+exec(compile('raise ValueError', os.path.join(os.path.dirname(__file__), '..', 'secret.py'), 'exec'))
+""")
+    assert is_wrong(judgement) and [finding.quote for finding in judgement.findings.found] == ['']
+
+
 def test_its_folder_can_be_deleted_and_the_original_stays(attack, tmp_path):
     judgement = attack('''
 import os, shutil

@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from grading import sandbox
-from grading.remote import NotGradable, Server
+from grading.remote import NotGradable, Server, SolutionError
 
 ASKS = '''
 import importlib, sys
@@ -28,6 +28,16 @@ def tries():
         import not_there_either
     except ImportError as error:
         return str(error)
+'''
+DEEP = '''
+class Deep:
+    def fails(self):
+        raise ValueError
+'''
+TENSORBOARD = 'import tensorboard'
+WINDOWS = '''
+def use(name):
+    raise ImportError('no window')
 '''
 SPELT = "parts is sys.modules['parts'] and parts.Linear.__module__ == 'parts'"
 OUTCOMES = [  # (what the solution does, what it looks at then, what it sees)
@@ -66,29 +76,47 @@ OUTCOMES = [  # (what the solution does, what it looks at then, what it sees)
     ('import deep_library.parts as parts', SPELT, True),
     ('import xxsubtype', 'hasattr(xxsubtype, "MINE")', 'xxsubtype' not in sys.builtin_module_names),
     ("import os; names = os.listdir(os.path.dirname(__file__))", 'sorted(names)',
-     ['asks.py', 'folder.py', 'parts.py', 'xxsubtype.py']),
+     ['asks.py', 'data', 'folder.py', 'layers', 'parts.py', 'xxsubtype.py']),
+    ('from layers.core import Deep', 'Deep.__module__', 'layers.core'),
+    ('from layers.core import Deep; Deep().fails()', 'None', 'ValueError: '),
+    ('from data.helper import MINE', 'MINE', 1),
+    ("import wandb; wandb.init(project='mine').config.update(1)\n@wandb.each.run\ndef f():\n    return 3", 'f()', 3),
+    ('from torch.utils.tensorboard import SummaryWriter\nwith SummaryWriter("runs") as w: w.add_scalar("loss", 1.0, 0)', '1', 1),
+    ("import matplotlib; matplotlib.use('TkAgg')", '1', 1),
+    ("import numpy, warnings; numpy.seterr(all='raise'); warnings.simplefilter('error')", '1', 1),
+    ('import numpy, warnings', '[sorted(numpy.geterr().values()), warnings.warn("x")]', [['ignore'] * 4, None]),
     ("import os; os.chdir('/')\nfrom assignment_3 import parts", SPELT, True),
 ]
 
 
 def test_what_an_import_gives(tmp_path, monkeypatch):
-    for name, text in {'asks.py': ASKS, 'parts.py': PARTS, 'xxsubtype.py': 'MINE = 1\n'}.items():
-        (tmp_path / name).write_text(text)
+    def write(folder, texts):
+        for name, text in texts.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(text)
+
+    write(tmp_path, {'asks.py': ASKS, 'parts.py': PARTS, 'xxsubtype.py': 'MINE = 1\n', 'layers/core.py': DEEP,
+                     'data/helper.py': 'MINE = 1\n'})
     (tmp_path / 'folder.py').mkdir()
     (tmp_path / 'folder.py' / 'x').touch()
     libraries = tmp_path.parent / f'{tmp_path.name}-libraries'
-    libraries.mkdir()
-    (libraries / 'library.py').write_text(LIBRARY)
+    write(libraries, {'library.py': LIBRARY, 'matplotlib/__init__.py': WINDOWS, 'torch/__init__.py': '',
+                      'torch/utils/__init__.py': '', 'torch/utils/tensorboard/__init__.py': TENSORBOARD})
     packages = sandbox.packages()
-    monkeypatch.setattr(sandbox, 'packages', lambda: [*packages, str(libraries)])
+    monkeypatch.setattr(sandbox, 'packages', lambda: [str(libraries), *packages])
     with Server(bubblewrap=False) as server:
-        with server.open(tmp_path, ['library']) as solution:
+        with server.open(tmp_path, ['library', 'matplotlib']) as solution:
             for statement, expression, seen in OUTCOMES:
                 assert solution.ask('function', module='asks', name='outcome', args=[statement, expression]) == seen, \
                     statement
             for statement in ('', 'import not_there; sys.modules["torch"] = not_there'):
                 assert solution.ask('function', module='asks', name='outcome', args=[statement]) is None
                 assert solution.ask('seed', number=1) is None, 'with no PyTorch, or what stands in for it'
+            assert solution.ask('classes', module='layers.core') == [['Deep', ['fails'], []]]
+            deep = solution.ask('new', module='layers.core', name='Deep', args=[])['made']
+            with pytest.raises(SolutionError) as failed:
+                solution.ask('call', target=deep, method='fails', args=[])
+            assert failed.value.place == ('layers/core.py', 4)
         with server.open(tmp_path) as solution, pytest.raises(NotGradable) as failed:
             solution.ask('import_module', name='not_there')  # by the judge, and so it fails
         assert str(failed.value) == "ModuleNotFoundError: No module named 'not_there'"

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 import numpy as np
@@ -315,6 +316,26 @@ def test_nothing_of_a_solution_is_there_for_the_next_one(server, tmp_path):
         solution.ask('import_module', name='modules')
     with server.open(tmp_path / 'two', ['pandas']) as solution:
         assert ask(solution, 'modules', 'stolen') is False
+
+
+def test_a_server_that_is_stopped_ends_what_runs_and_opens_no_more(tmp_path):
+    (tmp_path / 'modules.py').write_text('while True: pass')
+    told = []
+
+    def ask(solution):
+        try:
+            solution.ask('import_module', timeout=600, name='modules')
+        except Exception as error:
+            told.append(type(error))
+
+    with Server(bubblewrap=False) as server:
+        thread = threading.Thread(target=ask, args=[server.open(tmp_path)])
+        thread.start()
+        server.stop()
+        thread.join(60)
+        assert told == [NoServer] and not list(server.work.iterdir())
+        with pytest.raises(NoServer, match='stopped'):
+            server.open(tmp_path)
 
 
 @linux

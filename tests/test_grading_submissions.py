@@ -29,17 +29,20 @@ def zipped(names, **attributes):
     (['modules.py', 'a/modules.py'], '.'), (['mlp_numpy.py'], '.'), (['a/modules.py'], 'a'), (['a/mlp_numpy.py'], 'a'),
     (['a/b/c/d/modules.py'], 'a/b/c/d'), (['a/modules.py', 'a/old/modules.py'], 'a'), ([], '.'), (['readme.txt'], '.'),
     (['a/modules.py', '.git/modules.py', '__MACOSX/a/modules.py', 'venv/modules.py'], 'a'),
-    (['a/modules.py', 'mine/pyvenv.cfg', 'mine/lib/modules.py'], 'a')])
+    (['a/modules.py', 'mine/pyvenv.cfg', 'mine/lib/modules.py'], 'a'), ([f'{"a/" * 400}modules.py'], '.'),
+    (['a/modules.py', 'a/mlp_numpy.py', 'assignment2/modules.py'], 'a')])
 def test_the_only_folder_with_the_files_is_graded(tmp_path, names, found):
     hand_in(tmp_path, names)
     with submissions.opened(tmp_path) as folder:
         assert folder == tmp_path / found
+        assert len(submissions.files(folder)) <= len(names)
 
 
 @pytest.mark.parametrize('names, words', [
     (['assignment1/modules.py', 'assignment2/modules.py'], 'there are 2 solutions (assignment1, assignment2): which one is it?'),
     *(([f'a/{name}'], f'no modules.py; found {name}: is it that?') for name in (
-        'modules-1.py', 'modules (1).py', 'Modules.py', 'modules.py.txt', 'Untitled.ipynb'))])
+        'modules-1.py', 'modules (1).py', 'Modules.py', 'modules.py.txt', 'Copy of modules.py', 'Untitled.ipynb')),
+    (['mlp_numpy.py', 'modules (1).py', 'my_modules.py'], 'no modules.py; found modules (1).py: is it that?')])
 def test_what_can_not_be_told_is_said(tmp_path, names, words):
     hand_in(tmp_path, names)
     with pytest.raises(submissions.NotFound) as reason, submissions.opened(tmp_path):
@@ -79,3 +82,9 @@ def test_a_link_in_a_zip_is_no_file(tmp_path):
 def test_of_a_class_folders_and_zips_are_submissions(tmp_path):
     hand_in(tmp_path, ['anna/modules.py', 'ben.zip', 'index.html', 'grades.csv'])
     assert [path.name for path in sorted(tmp_path.iterdir()) if submissions.is_submission(path)] == ['anna', 'ben.zip']
+
+
+def test_of_a_file_that_is_missing_what_resembles_it_is_told(tmp_path):
+    hand_in(tmp_path, ['modules.py', 'mlp_numpy-2.py'])
+    assert submissions.instead_of('mlp_numpy.py', tmp_path) == 'no mlp_numpy.py; found mlp_numpy-2.py: is it that?'
+    assert submissions.instead_of('mlp_pytorch.py', tmp_path) == ''
