@@ -32,9 +32,10 @@ def run(folders, options, folder=None, show=say):
     options: points, strict, decided (the teacher's overrides), timeout, jobs. show: called with each line.
     """
     places = [os.path.abspath(path) for path in folders]
-    hidden = sandbox.has_bubblewrap()
+    bubblewrap = sandbox.has_bubblewrap()
+    hidden = bubblewrap or sandbox.can_change_user()
     with Records(folder, options, hidden).open() as records:
-        show(f'sandbox: {sandbox.protection(True)}' if hidden else UNPROTECTED)
+        show(f'sandbox: {sandbox.protection(bubblewrap)}' if hidden else UNPROTECTED)
         for note in records.about:
             show(note)
         students = names_for(places, {student: record['folder'] for student, record in records.records.items()})

@@ -9,6 +9,7 @@ process. An exception of the solution is a SolutionError here, its end or silenc
 """
 
 import contextlib
+import itertools
 import os
 import queue
 import shutil
@@ -110,12 +111,12 @@ class Server:
 
     def __init__(self, bubblewrap=None, timeout=20):
         self.bubblewrap = sandbox.has_bubblewrap() if bubblewrap is None else bubblewrap
-        self.user = not self.bubblewrap and sandbox.can_be_nobody()
+        self.users = None if self.bubblewrap or not sandbox.can_change_user() else itertools.count(os.getpid())
         self.timeout, self.stopped, self.running = timeout, False, set()
         _remove_leftovers()
         with _not_a_verdict():
             self.work = Path(tempfile.mkdtemp(prefix=f'grading-{os.getpid()}-')).resolve()
-            self.work.chmod(0o711)  # the user nobody passes through it
+            self.work.chmod(0o711)  # other users pass through it, but see no names
 
     def __enter__(self):
         return self
@@ -194,7 +195,8 @@ class Solution:
         self.server, self.room, self.folder, self.timeout = server, room, room / 'solution', server.timeout
         self.output, self.printed, self.ended = b'', 0, None
         self._deadline, self._closed, self._replies, self._rest = None, threading.Event(), queue.Queue(), b''
-        options = {'limits': sandbox.LIMITS, 'preload': list(preload), 'user': server.user, 'seconds': LIFE_SECONDS}
+        options = {'limits': sandbox.LIMITS, 'preload': list(preload), 'seconds': LIFE_SECONDS}
+        options['user'] = sandbox.USERS[next(server.users) % len(sandbox.USERS)] if server.users else 0
         start = (f'import sys; sys.path = [{str(room)!r}, *sys.path, *{sandbox.packages()!r}]; '
                  f'from grading_worker.main import main; main({str(self.folder)!r}, {options!r})')
         flags = {'creationflags': subprocess.CREATE_NEW_PROCESS_GROUP} if os.name == 'nt' else {'start_new_session': True}

@@ -14,6 +14,7 @@ LIMITS = {  # of one solution's process and of each process that it starts
     'RLIMIT_NPROC': 64,  # on top of what the user has
     'RLIMIT_CORE': 0,
 }
+USERS = range(61184, 65184)  # the numbers that systemd, too, gives to users for the time of a process
 MAX_FOLDER_BYTES = 256 * MEBIBYTE  # what a solution may write in all
 MAX_OUTPUT_BYTES = 4 * MEBIBYTE  # what it may print in all
 
@@ -45,7 +46,7 @@ def has_bubblewrap():
 
 def command(work, arguments, bubblewrap):
     """The command that runs Python with `arguments`, and what it may see and write: the folder `work`."""
-    python = [sys.executable, '-I', '-B', *arguments]
+    python = [sys.executable, '-I', '-B', '-X', 'utf8', *arguments]  # utf8: on Windows as elsewhere
     if not bubblewrap:
         return python
     visible = [path for path in SYSTEM if os.path.exists(path)]
@@ -65,8 +66,8 @@ def packages():
             and not Path(path).is_relative_to(here)]
 
 
-def can_be_nobody():
-    """Can solutions run as the user nobody: are we root, and may nobody read Python and its packages?"""
+def can_change_user():
+    """Can solutions run as other users: are we root, and may everybody read Python and its packages?"""
     if not hasattr(os, 'getuid') or os.getuid():
         return False
     places = {Path(path).resolve() for path in (sys.prefix, sys.base_prefix, os.__file__, *packages())}
@@ -81,8 +82,9 @@ def protection(bubblewrap):
     always = f'a process and a copy of the folder for each solution; limits on {limits}'
     if bubblewrap:
         return f'{always}; bubblewrap: no network, no view of other files'
-    user = '; it runs as the user nobody' if can_be_nobody() else ''
-    return f'{always}{user}; network and files are accessible (no bubblewrap)'
+    if can_change_user():
+        return f'{always}; a user of its own: the network and what every user may read are accessible (no bubblewrap)'
+    return f'{always}; network and files are accessible (no bubblewrap)'
 
 
 def bytes_in(folder, enough):

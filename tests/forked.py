@@ -17,7 +17,7 @@ from grading.worker import main
 class Server(remote.Server):
     def __init__(self, timeout=20):
         super().__init__(bubblewrap=False, timeout=timeout)
-        self.user = False
+        self.users = None
 
     def open(self, folder, preload=()):
         if not hasattr(os, 'fork'):
@@ -44,7 +44,7 @@ class Fork:
                 os.dup2(output, 1)
                 os.dup2(output, 2)
                 become_a_new_python(cwd)
-                main.serve(str(cwd / 'solution'), {'preload': (), 'user': False, 'limits': sandbox.LIMITS}, requests, replies)
+                main.serve(str(cwd / 'solution'), {'preload': (), 'user': 0, 'limits': sandbox.LIMITS}, requests, replies)
             finally:
                 os._exit(0)
         for descriptor in (requests, replies, output):

@@ -5,6 +5,7 @@ import sys
 import pytest
 
 from grading import sandbox
+from grading.findings import Place
 from grading.remote import NotGradable, Server, SolutionError
 
 ASKS = '''
@@ -116,7 +117,7 @@ def test_what_an_import_gives(tmp_path, monkeypatch):
             deep = solution.ask('new', module='layers.core', name='Deep', args=[])['made']
             with pytest.raises(SolutionError) as failed:
                 solution.ask('call', target=deep, method='fails', args=[])
-            assert failed.value.place == ('layers/core.py', 4)
+            assert failed.value.place == Place('layers/core.py', 4)
         with server.open(tmp_path) as solution, pytest.raises(NotGradable) as failed:
             solution.ask('import_module', name='not_there')  # by the judge, and so it fails
         assert str(failed.value) == "ModuleNotFoundError: No module named 'not_there'"

@@ -19,7 +19,7 @@ def test_a_solution_has_these_environment_variables_and_no_others():
 
 
 def test_the_command_without_bubblewrap_is_python_by_itself():
-    assert sandbox.command('/work', ['-c', 'pass'], False) == [sys.executable, '-I', '-B', '-c', 'pass']
+    assert sandbox.command('/work', ['-c', 'pass'], False) == [sys.executable, '-I', '-B', '-X', 'utf8', '-c', 'pass']
 
 
 def program(folder, text):
@@ -44,7 +44,7 @@ def test_behind_bubblewrap_python_sees_the_system_its_packages_and_the_folder(tm
         '--size', '67108864', '--tmpfs', '/tmp',
         *(word for path in (tmp_path / 'a', tmp_path / 'bin', '/opt/python', site)
           for word in ('--ro-bind', str(path), str(path))),
-        '--bind', '/work', '/work', '--chdir', '/work', sys.executable, '-I', '-B', '-c', 'pass']
+        '--bind', '/work', '/work', '--chdir', '/work', sys.executable, '-I', '-B', '-X', 'utf8', '-c', 'pass']
 
 
 def test_packages_are_the_folders_for_them_outside_of_the_project(tmp_path, monkeypatch):
@@ -74,14 +74,14 @@ def test_bubblewrap_is_tried(tmp_path, monkeypatch, capfd, text, there):
 
 
 def test_the_report_says_what_a_solution_is_kept_from(monkeypatch):
-    monkeypatch.setattr(sandbox, 'can_be_nobody', lambda: False)
+    monkeypatch.setattr(sandbox, 'can_change_user', lambda: False)
     for system, limits in (('linux', 'time, memory, processes, files and output'), ('darwin', 'time, files and output')):
         monkeypatch.setattr(sys, 'platform', system)
         always = f'a process and a copy of the folder for each solution; limits on {limits}; '
         assert sandbox.protection(True) == always + 'bubblewrap: no network, no view of other files'
         assert sandbox.protection(False) == always + 'network and files are accessible (no bubblewrap)'
-    monkeypatch.setattr(sandbox, 'can_be_nobody', lambda: True)
-    assert 'runs as the user nobody; network' in sandbox.protection(False)
+    monkeypatch.setattr(sandbox, 'can_change_user', lambda: True)
+    assert 'a user of its own: the network' in sandbox.protection(False)
 
 
 def test_what_a_folder_takes_is_counted_until_it_is_enough(tmp_path):

@@ -13,14 +13,13 @@ import time
 import warnings
 
 SUBREAPER, DEATH_SIGNAL, DUMPABLE = 36, 1, 4  # of prctl (Linux)
-NOBODY = 65534
 
 
 def main(folder, options):
     """Answer the requests on standard input, on standard output; whatever is printed goes to standard error.
 
     options: 'limits' {name in the module resource: value}, 'preload' (libraries to import before the limits hold),
-    'user' (whether to become the user nobody), 'seconds' (the longest life of this process).
+    'user' (the number of the user to become, or 0), 'seconds' (the longest life of this process).
     """
     requests, replies = os.dup(0), os.dup(1)
     if os.name == 'nt':
@@ -115,7 +114,7 @@ def serve(folder, options, requests, replies):
         except Exception:  # not installed, or broken: the solution will see for itself
             pass
     if options['user']:
-        become_nobody(os.path.dirname(folder))
+        become(options['user'], os.path.dirname(folder))
     os.chdir(folder)
     limit(options['limits'])
     sys.argv[:] = ['solution']
@@ -131,14 +130,14 @@ def serve(folder, options, requests, replies):
     answer(Operations(folder), os.fdopen(requests, 'rb'), os.fdopen(replies, 'wb'))
 
 
-def become_nobody(folder):
-    """Give the folder to the user nobody, and become that user (called as root)."""
+def become(user, folder):
+    """Give the folder to a user, and become that user (called as root)."""
     for path, _, names in os.walk(folder):
         for name in ['', *names]:
-            os.chown(os.path.join(path, name), NOBODY, NOBODY, follow_symlinks=False)
+            os.chown(os.path.join(path, name), user, user, follow_symlinks=False)
     os.setgroups([])
-    os.setgid(NOBODY)
-    os.setuid(NOBODY)
+    os.setgid(user)
+    os.setuid(user)
     prctl(DEATH_SIGNAL, signal.SIGKILL)  # the change of user has cleared it
 
 
