@@ -36,6 +36,11 @@ class Deep:
         raise ValueError
 '''
 TENSORBOARD = 'import tensorboard'
+BACKEND = '''
+def switch_backend(name):
+    global backend
+    backend = name
+'''
 WINDOWS = '''
 def use(name):
     raise ImportError('no window')
@@ -84,6 +89,7 @@ OUTCOMES = [  # (what the solution does, what it looks at then, what it sees)
     ("import wandb; wandb.init(project='mine').config.update(1)\n@wandb.each.run\ndef f():\n    return 3", 'f()', 3),
     ('from torch.utils.tensorboard import SummaryWriter\nwith SummaryWriter("runs") as w: w.add_scalar("loss", 1.0, 0)', '1', 1),
     ("import matplotlib; matplotlib.use('TkAgg')", '1', 1),
+    ("import matplotlib.pyplot as plt; plt.switch_backend('TkAgg')", 'plt.backend', 'agg'),
     ("import numpy, warnings; numpy.seterr(all='raise'); warnings.simplefilter('error')", '1', 1),
     ('import numpy, warnings', '[sorted(numpy.geterr().values()), warnings.warn("x")]', [['ignore'] * 4, None]),
     ("import os; os.chdir('/')\nfrom assignment_3 import parts", SPELT, True),
@@ -101,12 +107,12 @@ def test_what_an_import_gives(tmp_path, monkeypatch):
     (tmp_path / 'folder.py').mkdir()
     (tmp_path / 'folder.py' / 'x').touch()
     libraries = tmp_path.parent / f'{tmp_path.name}-libraries'
-    write(libraries, {'library.py': LIBRARY, 'matplotlib/__init__.py': WINDOWS, 'torch/__init__.py': '',
+    write(libraries, {'library.py': LIBRARY, 'matplotlib/__init__.py': WINDOWS, 'matplotlib/pyplot.py': BACKEND, 'torch/__init__.py': '',
                       'torch/utils/__init__.py': '', 'torch/utils/tensorboard/__init__.py': TENSORBOARD})
     packages = sandbox.packages()
     monkeypatch.setattr(sandbox, 'packages', lambda: [str(libraries), *packages])
     with Server(bubblewrap=False) as server:
-        with server.open(tmp_path, ['library', 'matplotlib']) as solution:
+        with server.open(tmp_path, ['library', 'matplotlib.pyplot']) as solution:
             for statement, expression, seen in OUTCOMES:
                 assert solution.ask('function', module='asks', name='outcome', args=[statement, expression]) == seen, \
                     statement
