@@ -109,8 +109,9 @@ def test_what_an_import_gives(tmp_path, monkeypatch):
     libraries = tmp_path.parent / f'{tmp_path.name}-libraries'
     write(libraries, {'library.py': LIBRARY, 'matplotlib/__init__.py': WINDOWS, 'matplotlib/pyplot.py': BACKEND, 'torch/__init__.py': '',
                       'torch/utils/__init__.py': '', 'torch/utils/tensorboard/__init__.py': TENSORBOARD})
-    packages = sandbox.packages()
-    monkeypatch.setattr(sandbox, 'packages', lambda: [str(libraries), *packages])
+    command = sandbox.command
+    monkeypatch.setattr(sandbox, 'command', lambda room, arguments, bubblewrap: command(
+        room, ['-c', arguments[1].replace('sys.path = [', f'sys.path = [{str(libraries)!r}, ', 1)], bubblewrap))
     with Server(bubblewrap=False) as server:
         with server.open(tmp_path, ['library', 'matplotlib.pyplot']) as solution:
             for statement, expression, seen in OUTCOMES:
