@@ -35,7 +35,7 @@ def cache(context, part, cls, make, x, dout):
                                           'works.', cause='clear_cache')
         return True
     except (SolutionError, Malformed):
-        pass  # told where forward is judged
+        pass  # reported with forward
 
 
 def _needs_forward(make, x, dout):

@@ -1,4 +1,4 @@
-"""Cross-entropy, on labels or on one-hot rows, with whatever epsilon stands in its logarithm."""
+"""Cross-entropy, on labels or on one-hot rows, with the epsilon that is in it."""
 
 import numpy as np
 

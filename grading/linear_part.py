@@ -284,7 +284,7 @@ def _start(context, maker):
             context.deviates(PART, f'The gradient of the bias has shape {after.shape}, the bias {bias.shape}: an '
                                    'update in place may fail or spread it.', cause='shape of the bias gradient')
     except (SolutionError, Malformed):
-        pass  # a fault of backward, told there
+        pass  # a fault of backward, which is reported there
     _initialization(context, maker)
 
 

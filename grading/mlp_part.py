@@ -1,7 +1,7 @@
 """The NumPy MLP: what its modules are, how they are assembled, and which module is at fault if it is incorrect.
 
-The net gets weights of ours, so that it computes something whatever its start. It is compared with the formulas;
-where it differs, also with its own modules assembled rightly: equal to these, it is wrong only since they are.
+The network gets weights of ours, so that its initialization does not matter. It is compared with the formulas. If it
+differs, it is also compared with its own modules, assembled correctly: if it equals these, only they are incorrect.
 """
 
 import numpy as np
@@ -88,7 +88,7 @@ def _judge_more(context):
             try:
                 more(context)
             except (SolutionError, Malformed):
-                pass  # nets of other sizes cannot be built
+                pass  # networks of other sizes cannot be built
 
 
 def _judge_depth(context, hidden):
@@ -144,7 +144,7 @@ def _report_changed(context, net, after, words):
     attempt(lambda: net.thing.call('backward', after.inputs['D']))
     again = attempt(lambda: net.forward(after.inputs['x']))
     if Comparison(after.inputs, again, after.expected).failed:
-        context.incorrect(PART, f'{text}.', cause='backward changes the net',
+        context.incorrect(PART, f'{text}.', cause='backward changes the network',
                           place=context.mlp.place('MLP', 'backward', 'layer'))
     else:
         context.incorrect(PART, f'{text}, its layers in reverse order.', cause='layers left reversed',
@@ -159,7 +159,7 @@ def _steps(context, net, reference):
     for samples in (2, 1, 7):
         if samples == 7:
             reference = reference_for(context, net)
-        for _ in range(50):  # gradients that are all zero, behind dead ReLUs, show nothing
+        for _ in range(50):  # gradients that are all zero, because of dead ReLUs, show nothing
             x, D = (rng.normal(size=(samples, size)).round(1) for size in (INPUTS, CLASSES))  # a student can read these
             far = all(np.abs(out).min() > 1e-3 for out in reference.forward(x)[1])  # from the kink of ReLU
             if far and all(np.abs(grad).max() > 1e-3 for pair in reference.gradients(x, D) for grad in pair):
@@ -182,7 +182,7 @@ def _steps(context, net, reference):
             again = attempt(lambda: net.forward(x))
             after = Comparison(data, again, forward[0].expected)
             if after.failed and not forward[0].failed:
-                break  # the net is another one now
+                break  # the network is another one now
     return {'y': forward, 'grads': backward}, after
 
 
@@ -283,7 +283,7 @@ def _own_modules(context, net, case):
 
 
 def _put_together(context, net, reference):
-    """Linear modules with the weights of a reference, the activations of the net between them, and a softmax."""
+    """Linear modules with the weights of a reference, the activations of the network between them, and a softmax."""
     session, modules = context.session, []
     for layer, (W, b) in enumerate(zip(reference.weights, reference.biases)):
         if layer and net.activations:

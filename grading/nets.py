@@ -1,4 +1,4 @@
-"""An MLP of the solution, what it is made of, and what a net with the same weights should compute."""
+"""An MLP of the solution, what it is made of, and what a network with the same weights should compute."""
 
 from dataclasses import dataclass
 
@@ -26,7 +26,7 @@ class Net:
 
 @dataclass
 class Reference:
-    """What the net should compute: weights (N, M) and biases (N,) by layer, h and h′ of the hidden layers."""
+    """What the network should compute: weights (N, M) and biases (N,) by layer, h and h′ of the hidden layers."""
 
     weights: list
     biases: list
@@ -60,7 +60,7 @@ class Reference:
         return found
 
     def variant(self, x, activation=True, last=False, softmaxes=1, first=False, function=None):
-        """The probabilities of a net that is assembled in another way, with another activation perhaps."""
+        """The probabilities of a network that is assembled in another way, with another activation perhaps."""
         function = function or self.function
         for layer, (W, b) in enumerate(zip(self.weights, self.biases)):
             is_last = layer == len(self.weights) - 1
@@ -117,7 +117,7 @@ def _in_words(shapes):
 
 
 def _in_order(linears, expected):
-    """The linear modules in the order of the net; found in another where their sizes say so."""
+    """The linear modules in the order of the network, if their sizes tell it."""
     if sorted(linear.shape for linear in linears) == sorted(expected):
         return sorted(linears, key=lambda linear: expected.index(linear.shape))
     return linears

@@ -52,7 +52,7 @@ def judge(context, source, has_torch):
     right_layers, linear = _layers(context, trace), False
     if right_layers:
         linear = _between(context, trace)
-        _behind_the_last(context, source, trace)
+        _after_the_last(context, source, trace)
     if getattr(trace['out'], 'shape', None) == (len(x), CLASSES):
         _gradients(context, model, x)
     has_norm = any(NORM in kind for kind, *_ in trace['passed'])
@@ -102,7 +102,7 @@ def _between(context, trace):
     return bool(missing)
 
 
-def _behind_the_last(context, source, trace):
+def _after_the_last(context, source, trace):
     out, last = trace['out'], _linears(trace)[-1][1]
     if getattr(out, 'shape', None) != last.shape:
         shown = (f'a tensor of shape {out.shape}' if isinstance(out, np.ndarray) else
@@ -122,9 +122,9 @@ def _behind_the_last(context, source, trace):
         context.deviates(PART, 'Forward gives log-probabilities instead of logits; nn.CrossEntropyLoss gives the same '
                                'for both.', cause='log-probabilities', place=_softmax(source))
     else:
-        behind = [kind for kind, into, _ in trace['passed'] if _close(into, last)]
+        after = [kind for kind, into, _ in trace['passed'] if _close(into, last)]
         context.incorrect(PART, 'Something follows the last linear layer'
-                          + (f' ({", ".join(behind)})' if behind else '') + ': forward should give its output, the '
+                          + (f' ({", ".join(after)})' if after else '') + ': forward should give its output, the '
                                                                             'logits.',
                           cause='activation after the last layer',
                           place=_at(context, 'forward', r'return'))
