@@ -6,64 +6,48 @@ from pathlib import Path
 from approval import assert_approved
 from grading import agreement, report
 from grading.findings import (BESIDE, CORE, CORRECT, DEVIATES, INCORRECT, KINDS, MISSING, NOT_GRADED, NOT_IMPLEMENTED,
-                              NOTE, PARTS)
+                              INHERITED, NOTE, PARTS, Place)
 from grading.judge import Judgement
 from grading.points import BLOCKED, award
 
 POINTS = dict(zip(PARTS, [3, 1, 2.5, 2, 0, 1, 1, 4]))
 
 
-def judgement(*found, folder='submissions/anna', interface=(), protection='a process of its own', **status):
-    """found: the arguments of Findings.add; status: part → why it is not judged, the first word being its status."""
-    made = Judgement(folder, interface=list(interface), protection=protection, fingerprint='0123456789abcdef',
-                     seconds=2.3456,
-                     versions={'Python': '3.11.7', 'NumPy': '2.4.6', 'PyTorch': '2.13.0'})
+def judgement(*found, folder='submissions/anna', interface=(), **status):
+    """found: the arguments of Findings.add; status: part → its verdict, and why."""
+    made = Judgement(folder, interface=list(interface), protection='a process', fingerprint='0123456789abcdef',
+                     seconds=2.3456, versions={'Python': '3.11.7', 'NumPy': '2.4.6', 'PyTorch': '2.13.0'})
     for part, kind, text, *more in found:
         made.findings.add(part, kind, text, **(more[0] if more else {}))
-    for part, (word, reason) in status.items():
-        made.findings.status[part] = word
-        if reason:
-            made.findings.reasons[part] = reason
+    made.findings.status = {part: verdict for part, (verdict, _) in status.items()}
+    made.findings.reasons = {part: reason for part, (_, reason) in status.items() if reason}
     return made
 
 
-RIGHT = judgement()
-BESIDE_WRONG = judgement(
+TRAINING_WRONG = judgement(
     ('training', INCORRECT, 'train_mlp_numpy.train returns the last model.', {'cause': 'not the best model'}),
     ('pytorch', DEVIATES, 'the property device is missing.', {'cause': 'device'}), folder='ben')
 MANY = judgement(
-    ('linear', INCORRECT, '∂L/∂b, the gradient of the bias, is the mean over the batch in place of the sum: 1/S too '
-     'small, which is a sentence that goes on.',
-     {'cause': 'mean in place of sum', 'place': 'modules.py, line 16',
-      'quote': "self.grads['bias'] = dout.mean(axis=0)",
-      'example': 'came out = [[-1],\n            [1]]\nshould be = [-2, -2]',
-      'hint': '∂L/∂b = Σ_s ∂L/∂Y_s: each sample adds to the loss, so the gradients add up; the 1/S of the mean loss is '
-              'in ∂L/∂Y already'}),
+    ('linear', INCORRECT, '∂L/∂b, the gradient of the bias, is averaged over the batch instead of summed, which is a '
+     'sentence that takes more than a line.',
+     {'cause': 'mean instead of sum', 'place': Place('modules.py', 16), 'example': 'got = [[-1],\n       [1]]',
+      'quote': "self.grads['bias'] = dout.mean(axis=0)", 'hint': '∂L/∂b = Σ_s ∂L/∂Y_s'}),
     ('linear', INCORRECT, 'forward raises KeyError (modules.py, line 12).',
-     {'cause': 'raises KeyError', 'place': 'modules.py, line 12'}),
-    ('linear', INCORRECT, 'forward raises KeyError (modules.py, line 12).', {'cause': 'told twice'}),
-    ('linear', DEVIATES, 'the weights start with 2/√M, and this is a sentence that is so long that it has to be '
-                          'wrapped at the end of the line.',
-     {'cause': 'initialization', 'place': 'modules.py, line 7'}),
+     {'cause': 'raises KeyError', 'place': Place('modules.py', 12)}),
+    ('linear', DEVIATES, 'the weights start with 2/√M.', {'place': Place('modules.py', 7)}),
     ('softmax', INCORRECT, 'forward has the wrong sign.', {'cause': 'sign'}),
-    ('softmax', NOTE, 'αβγ is changed in place (modules.py, line 20).', {'place': 'modules.py, line 20'}),
+    ('softmax', NOTE, 'αβγ is changed in place (modules.py, line 20).', {'place': Place('modules.py', 20)}),
     ('softmax', NOTE, 'clear_cache prints 7 characters.'),
-    ('cross_entropy', INCORRECT, 'The gradient has the wrong sign.', {'cause': 'sign', 'place': 'modules.py, line 60'}),
-    ('cross_entropy', INCORRECT, 'The loss has the wrong sign.', {'cause': 'sign', 'place': 'modules.py, line 55'}),
-    ('softmax_cross_entropy', INCORRECT, 'Wrong only since softmax is (see there).', {'cause': 'inherited'}),
-    ('mlp', INCORRECT, 'Wrong only since LinearModule is (see there).', {'cause': 'inherited'}),
-    ('pytorch', INCORRECT, 'MLP is no nn.Module.', {'cause': 'no nn.Module'}),
-    ('training', INCORRECT, 'accuracy gives 2.', {'cause': 'accuracy'}),
-    folder='submissions/cleo', interface=['weight (out, in)', 'bias (N,)', 'LinearModule(…, lr=0.1)', 'no input_layer',
-                                          'activation ELUModule', 'cross-entropy on labels'],
-    protection='a process of its own on a copy of the folder; no environment variables; limits on memory',
-    activation=(NOT_IMPLEMENTED, ''))
-DEPARTS = judgement(('mlp', DEVIATES, 'an empty n_hidden fails.', {'place': 'mlp_numpy.py, line 3'}),
-                    ('linear', DEVIATES, 'LinearModule takes no input_layer.'), folder='dora',
-                    pytorch=(MISSING, 'no mlp_pytorch.py'), training=(NOT_GRADED, 'it takes other arguments, ' * 8))
-EMPTY = judgement(folder='emil', **dict.fromkeys(CORE, (MISSING, '')), pytorch=(MISSING, 'no mlp_pytorch.py'),
-                    training=(MISSING, 'no training script'))
-CLASS = [RIGHT, BESIDE_WRONG, MANY, DEPARTS, EMPTY]
+    ('softmax_cross_entropy', INCORRECT, 'Incorrect only because softmax is (see there).', {'cause': INHERITED}),
+    ('mlp', INCORRECT, 'Incorrect only because LinearModule is (see there).', {'cause': INHERITED}),
+    ('training', INCORRECT, 'accuracy gives 2.', {'cause': 'accuracy'}), folder='submissions/cleo',
+    interface=['weight (out, in)', 'bias (N,)', 'LinearModule(…, lr=0.1)', 'no input_layer', 'activation ELUModule',
+               'cross-entropy on labels'], activation=(NOT_IMPLEMENTED, ''))
+DEVIATING = judgement(
+    ('mlp', DEVIATES, 'an empty n_hidden fails.', {'place': Place('mlp_numpy.py', 3)}), folder='dora',
+    pytorch=(MISSING, 'no mlp_pytorch.py'), training=(NOT_GRADED, 'it takes other arguments, ' * 8))
+EMPTY = judgement(folder='emil', **dict.fromkeys(CORE, (MISSING, 'no modules.py')))
+CLASS = [judgement(), TRAINING_WRONG, MANY, DEVIATING, EMPTY]
 
 
 def entry(solution, strict=False, decided=None, points=POINTS):
@@ -79,13 +63,13 @@ def test_the_pages_are_as_approved():
 
 
 def test_the_json_is_as_approved():
-    assert_approved('grading_json', json.dumps(entry(DEPARTS), indent=1, ensure_ascii=False) + '\n')
+    assert_approved('grading_json', json.dumps(entry(DEVIATING), indent=1, ensure_ascii=False) + '\n')
 
 
 def test_a_strict_teacher_gives_no_points_for_a_deviation():
     assert [(made['score'], made['max_score']) for made in ENTRIES] == [
-        (14.5, 14.5), (10.5, 14.5), (1, 14.5), (9.5, 14.5), (0, 14.5)]
-    assert [entry(solution, strict=True)['score'] for solution in CLASS] == [14.5, 9.5, 1, 5.5, 0]
+        (14.5, 14.5), (10.5, 14.5), (4, 14.5), (9.5, 14.5), (5, 14.5)]
+    assert [entry(solution, strict=True)['score'] for solution in CLASS] == [14.5, 9.5, 4, 8.5, 5]
 
 
 def points_of(*found, decided=None, **status):
