@@ -6,12 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from cifar10 import description, sources
-from cifar10.description import CIFAR10
 from cifar10.sources import DataUnavailable  # noqa: F401 (what get_cifar10 raises)
 
 # In the shape of an image, over which NumPy runs a third faster than over (3, 1, 1).
-MEAN, STD = (np.broadcast_to(np.reshape(values, (-1, 1, 1)), CIFAR10.image_shape).copy()
-             for values in (CIFAR10.mean, CIFAR10.std))
+MEAN, STD = (np.broadcast_to(np.reshape(values, (-1, 1, 1)), description.CIFAR10.image_shape).copy()
+             for values in (description.CIFAR10.mean, description.CIFAR10.std))
 # (x / 255 − MEAN) / STD as one product and one difference.
 SCALE = (1 / (255 * STD)).astype(np.float32)
 SHIFT = (MEAN / STD).astype(np.float32)
@@ -27,7 +26,7 @@ class Dataset:
         return len(self.labels)
 
 
-def get_cifar10(data_dir=sources.DATA_DIR, validation_size=CIFAR10.validation_size):
+def get_cifar10(data_dir=sources.DATA_DIR, validation_size=description.CIFAR10.validation_size):
     """CIFAR-10 as {'train': Dataset, 'validation': Dataset, 'test': Dataset}.
 
     It is downloaded into data_dir (default: data/ next to this file) if it is missing, and verified
@@ -39,7 +38,7 @@ def get_cifar10(data_dir=sources.DATA_DIR, validation_size=CIFAR10.validation_si
     if not 0 <= validation_size <= train_size:
         raise ValueError(f'validation_size is {validation_size}: must be an integer from 0 to {train_size}')
     train_images, train_labels, test_images, test_labels = sources.load_content(data_dir)
-    order = torch_randperm(train_size, CIFAR10.split_seed)
+    order = torch_randperm(train_size, description.CIFAR10.split_seed)
     train, validation = np.split(order, [train_size - validation_size])
     return {
         'train': Dataset(train_images[train], train_labels[train].astype(np.int64)),

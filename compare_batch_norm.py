@@ -11,11 +11,12 @@ from pathlib import Path
 
 import cifar10_utils
 from cifar10.sources import DATA_DIR
+from console.arguments import COUNT, SEED, ArgumentParser, add_folders
+from console.errors import user_errors
+from console.process import say
 from experiments import batch_norm_report, batch_norm_runs, study
 from experiments.batch_norm_runs import KINDS, SETTINGS, load_results
-from training.command_line import ArgumentParser, add_folders, user_errors
-from training.process import say
-from training.settings import ALLOWED, COUNT, SEED
+from training.settings import add_setting
 from training.threads import processors
 
 RESULTS_NAME = 'batch_norm.json'
@@ -91,15 +92,15 @@ def main():
                              'statistics of parts of the batch, other learning rates; always with seed 42')
     parser.add_argument('--jobs', type=COUNT, metavar='N',
                         default=processors(), help='runs at a time; they share the cores')
-    for name, text in (('lr', 'learning rate'), ('batch_size', 'samples per step'), ('epochs', 'epochs of each run')):
-        parser.add_argument(f'--{name}', type=ALLOWED[name], default=SETTINGS[name], help=text)
+    for name, default in SETTINGS.items():
+        add_setting(parser, name, default=default)
     parser.add_argument('--plot_only', action='store_true', help='train nothing, draw what is in the results file')
-    add_folders(parser)
+    add_folders(parser, DATA_DIR)
     arguments = parser.parse_args()
     check_batch_size(parser, arguments)
     results_filename = Path(arguments.results_dir) / RESULTS_NAME
     settings = {name: getattr(arguments, name) for name in SETTINGS}
-    with (user_errors(parser, study.ResultsError, when_interrupted='finished runs are kept'),
+    with (user_errors(parser, when_interrupted='finished runs are kept'),
           study.interruptible(parser, results_filename, KINDS)):
         if arguments.plot_only:
             if not load_results(results_filename)['runs']:
@@ -116,9 +117,9 @@ def check_batch_size(parser, arguments):
     """Refuse a batch of which no statistics can be taken."""
     size, groups = arguments.batch_size, max(batch_norm_runs.GROUPS)
     if size == 1:
-        parser.error("argument --batch_size: '1' is not allowed: give at least 2, a single sample has no variance")
+        parser.refuse("argument --batch_size: '1' is not allowed: give at least 2, a single sample has no variance")
     if arguments.extended and (size % groups or size == groups):
-        parser.error(f"argument --batch_size: '{size}' is not allowed with --extended, which cuts each batch into up "
+        parser.refuse(f"argument --batch_size: '{size}' is not allowed with --extended, which cuts each batch into up "
                      f'to {groups} groups: give a multiple of {groups}, at least {2 * groups}')
 
 

@@ -6,14 +6,16 @@ from modules import BatchNormModule, LinearModule, ReLUModule, SoftMaxModule
 
 
 class MLP:
-    """Linear layers with a ReLU behind each, a last linear layer, softmax.
+    """[Linear → (BatchNorm) → ReLU] × len(n_hidden) → Linear → Softmax.
 
-    n_inputs features, n_hidden a list of the hidden layers' sizes, n_classes classes. An empty
-    list makes a multinomial logistic regression. With use_batch_norm a batch normalization stands
-    between each hidden linear layer and its ReLU. Parameters are of type `dtype`.
+    n_inputs features, n_hidden a list of the hidden layers' sizes, n_classes classes. An empty list makes a multinomial
+    logistic regression. use_batch_norm puts a batch normalization between each hidden linear layer and its ReLU.
+    Parameters are of type `dtype`. `arguments` are those that make the same network again: a saved model keeps them.
     """
 
     def __init__(self, n_inputs, n_hidden, n_classes, use_batch_norm=False, dtype=np.float64):
+        self.arguments = {'n_inputs': n_inputs, 'n_hidden': [*n_hidden], 'n_classes': n_classes,
+                          'use_batch_norm': use_batch_norm}
         self.layers = []
         in_features = n_inputs
         for out_features in n_hidden:
@@ -46,7 +48,7 @@ class MLP:
             layer.clear_cache()
 
     def train(self, mode=True):
-        """Batch normalization takes the statistics of the batch (mode=True) or its running estimates."""
+        """Set training mode (batch statistics) or evaluation mode (running estimates) for batch normalization."""
         self.training = mode
         for layer in self.layers:
             if hasattr(layer, 'training'):

@@ -7,18 +7,20 @@ from modules import kaiming_normal
 
 
 class MLP(nn.Module):
-    """Linear layers with a ReLU behind each, a last linear layer.
+    """[Linear → (BatchNorm) → ReLU] × len(n_hidden) → Linear.
 
-    n_inputs features, n_hidden a list of the hidden layers' sizes, n_classes classes. An empty
-    list makes a multinomial logistic regression. With use_batch_norm a batch normalization stands
-    between each hidden linear layer and its ReLU.
+    n_inputs features, n_hidden a list of the hidden layers' sizes, n_classes classes. An empty list makes a multinomial
+    logistic regression. use_batch_norm puts a batch normalization between each hidden linear layer and its ReLU.
+    `arguments` are those that make the same network again: a saved model keeps them.
 
-    The softmax is left to the loss (`torch.nn.functional.cross_entropy` takes logits). Weights are
-    drawn as in mlp_numpy.MLP, from NumPy's global random state: the same seed, the same start.
+    The softmax is part of the loss (`torch.nn.functional.cross_entropy` takes logits). Weights are drawn as in
+    mlp_numpy.MLP, from NumPy's global random state: the same seed gives the same initial weights.
     """
 
     def __init__(self, n_inputs, n_hidden, n_classes, use_batch_norm=False):
         super().__init__()
+        self.arguments = {'n_inputs': n_inputs, 'n_hidden': [*n_hidden], 'n_classes': n_classes,
+                          'use_batch_norm': use_batch_norm}
         layers = []
         in_features = n_inputs
         for out_features in n_hidden:

@@ -1,4 +1,12 @@
-"""Train the NumPy MLP on CIFAR-10 with mini-batch SGD (Q1.2); its twin is train_mlp_pytorch.py."""
+"""Train the NumPy MLP on CIFAR-10 with mini-batch SGD (Q1.2; PyTorch counterpart: train_mlp_pytorch.py).
+
+examples:
+  python train_mlp_numpy.py
+  python train_mlp_numpy.py --hidden_dims 512 256 128 --use_batch_norm --epochs 20
+
+A run writes mlp_numpy….json (every number), .png (the curves) and .npz (the best model) to --results_dir.
+Every setting that differs from its default is part of the file name.
+"""
 
 import copy
 import math
@@ -6,89 +14,58 @@ import math
 import numpy as np
 
 import cifar10_utils
-from cifar10.description import CIFAR10
+from cifar10 import description
 from mlp_numpy import MLP
-from modules import CrossEntropyModule, ReLUModule
+from modules import CrossEntropyModule
 from training import command_line
 from training.log import TrainingLog
-from training.models import named_layers
 from training.results import environment
 from training.settings import check_settings
 from training.threads import numpy_threads
 
 
 def accuracy(predictions, targets):
-    """Share of the rows of predictions (S, C) that are largest at the target (S,): a float in [0, 1]."""
+    """Fraction of samples whose largest prediction (S, C) is at the target class (S,), a float in [0, 1]."""
+    if targets.shape != predictions.shape[:1]:
+        raise ValueError(f'targets have shape {targets.shape}: it must be {predictions.shape[:1]}')
     return float((predictions.argmax(axis=1) == targets).mean())
 
 
-def evaluate_model(model, data_loader, forward=None):
-    """Average accuracy of the model over all samples of the loader; NaN where a prediction is not finite.
+def predict(model, data_loader):
+    """The predictions (S, C) and labels (S,) for all samples of the loader, in evaluation mode.
 
-    model: anything whose forward turns images into rows of scores; where it has modes, as with batch
-    normalization, it is evaluated in evaluation mode and left in the one it was in.
-    forward: called in place of the model's own, for those who watch what happens inside (`observe`).
-    Raises ValueError where the loader has no sample.
+    model: any object with a method `forward` that turns images into rows of scores.
     """
     was_training = getattr(model, 'training', None)
     if was_training is not None:
         model.eval()
-    correct = samples = 0
-    for images, labels in data_loader:
-        predictions = (forward or model.forward)(images)
-        correct += accuracy(predictions, labels) * len(labels) if np.isfinite(predictions).all() else math.nan
-        samples += len(labels)
+    pairs = [(model.forward(images), labels) for images, labels in data_loader]
     if hasattr(model, 'clear_cache'):
         model.clear_cache()
     if was_training is not None:
         model.train(was_training)
-    if not samples:
-        raise ValueError('there is no sample to evaluate on: give a data set that is not empty')
-    return correct / samples
+    if not pairs:
+        raise ValueError('there is no sample to evaluate on: the data set must not be empty')
+    predictions, labels = zip(*pairs)
+    return np.concatenate(predictions), np.concatenate(labels)
 
 
-def observe(model, loaders):
-    """What TrainingLog.end_epoch takes note of, as arguments; the model stays as it is, and nothing random is drawn."""
-    predictions, active = [], {}
-
-    def forward(images):
-        out = images.reshape(len(images), -1)
-        for name, layer in named_layers(model):
-            out = layer.forward(out)
-            if isinstance(layer, ReLUModule):
-                active[name] = active.get(name, False) | (out > 0).any(axis=0)
-        predictions.append(out)
-        return out
-
-    val_accuracy = evaluate_model(model, loaders['validation'], forward)
-    return {
-        'val_accuracy': val_accuracy,
-        'val_loss': CrossEntropyModule().forward(np.concatenate(predictions), loaders['validation'].labels),
-        'gradient_norm': gradient_norms(model, *cifar10_utils.first_batch(loaders['train'])),
-        'dead_relus': {name: float((~units).mean()) for name, units in active.items()},
-    }
-
-
-def gradient_norms(model, images, labels):
-    """√Σ (∂L/∂θ)² over the parameters θ of each layer that has any, for one batch as it is trained on."""
-    model = copy.deepcopy(model)  # whose gradients and running statistics may change
-    model.train()
-    predictions = model.forward(images)
-    model.backward(CrossEntropyModule().backward(predictions, labels))
-    return {name: math.sqrt(sum(np.square(grad, dtype=np.float64).sum() for grad in layer.grads.values()))
-            for name, layer in named_layers(model) if hasattr(layer, 'grads')}
+def evaluate_model(model, data_loader):
+    """Average accuracy of the model over all samples of the loader; NaN if a prediction is not finite."""
+    predictions, labels = predict(model, data_loader)
+    return accuracy(predictions, labels) if np.isfinite(predictions).all() else math.nan
 
 
 def sgd_step(model, lr):
     """θ ← θ − lr · ∂L/∂θ for every parameter θ of the model. Leaves lr · ∂L/∂θ in `grads`."""
     for layer in model.layers:
         for name, grad in getattr(layer, 'grads', {}).items():
-            grad *= lr  # in place: another array of the size of the weights costs twice the time of the update
+            grad *= lr  # in place: a temporary array would double the time of the update
             layer.params[name] -= grad
 
 
 def train_epoch(model, data_loader, lr, log):
-    """One pass over the training data, noted in the log (training.log.TrainingLog)."""
+    """One pass over the training data."""
     loss_module = CrossEntropyModule()
     for images, labels in log.track(data_loader):
         predictions = model.forward(images)
@@ -98,40 +75,40 @@ def train_epoch(model, data_loader, lr, log):
         log.step(loss, accuracy(predictions, labels))
 
 
-@np.errstate(over='ignore', invalid='ignore')  # where a run diverges, the log stops it and says so
+@np.errstate(over='ignore', invalid='ignore')  # if a run diverges, the log says so
 def train(hidden_dims, lr, batch_size, epochs, seed, data_dir, use_batch_norm=False, verbose=True):
     """Train an MLP and keep the model of the epoch with the best validation accuracy.
 
-    Returns: that model, the validation accuracies per epoch, its test accuracy, and a dict with
-    the course of training (training.log.TrainingLog.as_dict).
-    Raises ValueError for settings that make no sense, training.log.Diverged,
-    cifar10_utils.DataUnavailable.
+    Returns that model, the validation accuracies per epoch, its test accuracy, and a dict with the course of the
+    training (TrainingLog.as_dict). Raises SettingsError, Diverged, DataUnavailable.
     """
     check_settings(hidden_dims=hidden_dims, lr=lr, batch_size=batch_size, epochs=epochs, seed=seed)
     np.random.seed(seed)
-    cifar10 = cifar10_utils.get_cifar10(data_dir)
-    loaders = cifar10_utils.get_dataloader(cifar10, batch_size, return_numpy=True)
 
-    model = MLP(CIFAR10.n_inputs, hidden_dims, CIFAR10.n_classes, use_batch_norm=use_batch_norm, dtype=np.float32)
+    loaders = cifar10_utils.get_dataloader(cifar10_utils.get_cifar10(data_dir), batch_size, return_numpy=True)
+    model = MLP(description.CIFAR10.n_inputs, hidden_dims, description.CIFAR10.n_classes, use_batch_norm,
+                dtype=np.float32)
 
     log = TrainingLog(epochs, lr, verbose=verbose, threads=numpy_threads())
-    log.start(**observe(model, loaders))
+    log.start(CrossEntropyModule().forward(*predict(model, loaders['validation'])))
+    best_accuracy = -1
     for _ in range(epochs):
         train_epoch(model, loaders['train'], lr, log)
-        if log.end_epoch(**observe(model, loaders)):
-            best_model = copy.deepcopy(model)
+        predictions, labels = predict(model, loaders['validation'])
+        val_loss, val_accuracy = CrossEntropyModule().forward(predictions, labels), accuracy(predictions, labels)
+        log.end_epoch(val_loss, val_accuracy)
+        if val_accuracy > best_accuracy:
+            best_accuracy, best_model = val_accuracy, copy.deepcopy(model)
 
     best_model.eval()
     test_accuracy = evaluate_model(best_model, loaders['test'])
-    last_test_accuracy = evaluate_model(model, loaders['test'])  # to compare with; it chooses nothing
-    info = {**log.as_dict(), 'last_test_accuracy': last_test_accuracy,
+    info = {**log.as_dict(), 'last_test_accuracy': evaluate_model(model, loaders['test']),  # to compare with
             'environment': environment(['numpy'], log.threads, device='cpu')}
     return best_model, log.val_accuracies, test_accuracy, info
 
 
 def main():
-    parser = command_line.make_parser(__doc__)
-    command_line.main('mlp_numpy', train, parser)
+    command_line.main('mlp_numpy', train, __doc__)
 
 
 if __name__ == '__main__':

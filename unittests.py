@@ -17,9 +17,9 @@ from checks.mlp_checks import MLPChecks  # noqa: F401 (unittest finds the checks
 from checks.module_checks import (ActivationChecks, BatchNormModuleChecks, CrossEntropyModuleChecks,  # noqa: F401
                                   LinearModuleChecks, ModuleChecks, ReLUModuleChecks, SoftMaxModuleChecks,
                                   SoftMaxWithCrossEntropyChecks)
+from console.arguments import ArgumentParser
+from console.process import warn
 from grading import command_line as grading
-from training.command_line import ArgumentParser
-from training.process import say
 
 
 class Report(unittest.TextTestResult):
@@ -47,7 +47,7 @@ def main():
         sys.exit(grading.main(arguments, parser))
     os.environ['NO_COLOR'] = '1'  # newer Pythons color the report, also in a file if FORCE_COLOR is set
     # `say` does not fail if the reader of the report ends first, as with `2>&1 | head -1`.
-    stream = types.SimpleNamespace(write=lambda text: say(text, sys.stderr, end=''), flush=lambda: None)
+    stream = types.SimpleNamespace(write=lambda text: warn(text, end=''), flush=lambda: None)
     unittest.main(__name__, argv=sys.argv[:1],
                   testRunner=unittest.TextTestRunner(stream, resultclass=Report, verbosity=2))
 

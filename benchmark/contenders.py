@@ -17,14 +17,14 @@ from torch.nn.functional import cross_entropy
 import cifar10_utils
 import train_mlp_numpy
 import train_mlp_pytorch
-from cifar10.description import CIFAR10
+from cifar10 import description
 from mlp_numpy import MLP as NumpyMLP
 from mlp_pytorch import MLP as TorchMLP
 from training.log import TrainingLog
 
 LR = 0.1
 PAUSE_SECONDS = 0.1  # before a measurement: threads of the one before wait in a busy loop for a while; let them sleep
-N_INPUTS, N_CLASSES = CIFAR10.n_inputs, CIFAR10.n_classes
+N_INPUTS, N_CLASSES = description.CIFAR10.n_inputs, description.CIFAR10.n_classes
 
 
 class Data(NamedTuple):
@@ -124,7 +124,7 @@ def data_loader(data, hidden_dims, use_batch_norm, batch_size):
 class PerSample(torch.utils.data.Dataset):
     """Does to each sample what torchvision's CIFAR10 with ToTensor and Normalize does, operation by operation."""
 
-    mean, std = CIFAR10.mean, CIFAR10.std
+    mean, std = description.CIFAR10.mean, description.CIFAR10.std
 
     def __init__(self, dataset):
         self.images, self.labels = np.ascontiguousarray(dataset.images.transpose(0, 2, 3, 1)), dataset.labels

@@ -13,7 +13,7 @@ import train_mlp_numpy
 import train_mlp_pytorch
 from benchmark import contenders
 from benchmark.contenders import COURSE, Data
-from cifar10.description import CIFAR10
+from cifar10 import description
 from training.settings import DEFAULTS, net_name as words_of
 
 NETS = [[128], [512, 256, 128]]
@@ -61,7 +61,7 @@ def number_of_steps(rounds, batch_norm=(False, True), names=None):
 
 def measure_evaluation(dataset, rounds, advance):
     """Time of a default run's evaluations (each epoch's validation, one test) over that of its training."""
-    ratios, sizes = {}, (CIFAR10.n_inputs, NETS[0], CIFAR10.n_classes)
+    ratios, sizes = {}, (description.CIFAR10.n_inputs, NETS[0], description.CIFAR10.n_classes)
     for name, train_module, model in [
             ('NumPy', train_mlp_numpy, train_mlp_numpy.MLP(*sizes, dtype=np.float32)),
             ('PyTorch', train_mlp_pytorch, train_mlp_pytorch.MLP(*sizes))]:

@@ -25,12 +25,12 @@ from tqdm import tqdm
 import cifar10_utils
 from benchmark import busy, contenders, epochs, report, scaling, startup
 from cifar10 import description
-from cifar10.sources import CACHE_NAME
+from cifar10.sources import CACHE_NAME, DATA_DIR
+from console.arguments import COUNT, ArgumentParser, add_folders
+from console.errors import UserError, user_errors
+from console.process import say
 from storage.files import json_bytes, write_together
-from training.command_line import ArgumentParser, add_folders, user_errors
-from training.process import say
 from training.results import environment
-from training.settings import COUNT
 from training.threads import processors
 
 # Package and module names of what is optional.
@@ -41,7 +41,7 @@ QUICK_SHARE, QUICK_ROUNDS = 1 / 2, 3
 QUICK = [*contenders.FLOORS, *contenders.OURS, contenders.COURSE]
 
 
-class BenchmarkError(Exception):
+class BenchmarkError(UserError):
     """A results file that holds no benchmark."""
 
 
@@ -132,10 +132,10 @@ def main():
     parser.add_argument('--parts', nargs='+', choices=PARTS, default=PARTS, metavar='PART',
                         help=f'what to measure, of {", ".join(PARTS)}')
     parser.add_argument('--quick', action='store_true', help='only the main ratios, in a minute; nothing is written')
-    add_folders(parser)
+    add_folders(parser, DATA_DIR)
     arguments = parser.parse_args()
     path = Path(arguments.results_dir) / 'benchmark.json'
-    with user_errors(parser, BenchmarkError, when_interrupted=f'finished parts are in {path}; --parts measures the others'):
+    with user_errors(parser, when_interrupted=f'finished parts are in {path}; --parts measures the others'):
         if arguments.quick:
             record = quick(arguments.data_dir)
             say(textwrap.fill(report.summary(record), 79))

@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from cifar10.description import CIFAR10
+from cifar10 import description
 
 BATCHES_FOLDER = 'cifar-10-batches-py'
 TRAIN_BATCHES = 5
@@ -108,7 +108,7 @@ def _read_batches(read, sizes):
 def _parse_batch(data):
     batch = _BatchUnpickler(io.BytesIO(data), encoding='bytes').load()
     batch = {key.decode() if isinstance(key, bytes) else key: value for key, value in batch.items()}
-    return batch['data'].to_numpy().reshape(-1, *CIFAR10.image_shape), _labels(batch['labels'])
+    return batch['data'].to_numpy().reshape(-1, *description.CIFAR10.image_shape), _labels(batch['labels'])
 
 
 def _png_images(name, data):
@@ -124,7 +124,7 @@ def _png_images(name, data):
                 if image.width != PIXELS or image.height > LARGEST_ROWS:
                     raise ValueError(f'{image.width} × {image.height} pixels are not a list of images')
                 pixels = np.asarray(image.convert('RGB'))  # (n, 1024, 3)
-        return pixels.transpose(0, 2, 1).reshape(-1, *CIFAR10.image_shape)
+        return pixels.transpose(0, 2, 1).reshape(-1, *description.CIFAR10.image_shape)
 
     return _parsed(name, data, parse)
 
@@ -138,8 +138,8 @@ def _parsed(name, data, parse):
 
 def _labels(values):
     labels = np.array(values, dtype=np.int64)
-    if labels.ndim != 1 or labels.min(initial=0) < 0 or labels.max(initial=0) >= CIFAR10.n_classes:
-        raise ValueError(f'the labels are not a list of numbers from 0 to {CIFAR10.n_classes - 1}')
+    if labels.ndim != 1 or labels.min(initial=0) < 0 or labels.max(initial=0) >= description.CIFAR10.n_classes:
+        raise ValueError(f'the labels are not a list of numbers from 0 to {description.CIFAR10.n_classes - 1}')
     return labels.astype(np.uint8)
 
 

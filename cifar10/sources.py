@@ -14,6 +14,7 @@ import numpy as np
 
 from cifar10 import description, fetching, formats
 from cifar10.fetching import CACHE_NAME, NPM_PACKAGE, RouteFailed, TooSlow
+from console.errors import UserError
 from storage.files import atomic_write, exclusive_lock, set_aside
 
 DATA_DIR = str(Path(__file__).parent.parent / 'data')  # one and the same from every working directory
@@ -29,7 +30,7 @@ ADDRESSES = [
 MINIMUM_SPEED = 200_000  # bytes per second; a slower address is used only if no faster one works
 
 
-class DataUnavailable(Exception):
+class DataUnavailable(UserError):
     """No source of the data worked; the message says what was tried and what the user can do."""
 
 

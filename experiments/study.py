@@ -14,12 +14,13 @@ import signal
 import threading
 from pathlib import Path
 
+from console.errors import UserError
+from console.process import exit_code
 from storage.files import exclusive_lock, json_bytes, write_together
-from training.process import exit_code
 from training.threads import processors
 
 
-class ResultsError(Exception):
+class ResultsError(UserError):
     """A results file that is damaged or belongs to other settings, and is left as it is; or a study cut short."""
 
 

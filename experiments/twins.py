@@ -18,11 +18,13 @@ import numpy as np
 
 import train_mlp_numpy
 import train_mlp_pytorch
+from cifar10.sources import DATA_DIR
+from console.arguments import SEED, ArgumentParser, add_folders
+from console.errors import user_errors
+from console.process import say
 from experiments import study
 from storage.files import png_bytes, write_together
-from training.command_line import ArgumentParser, add_folders, user_errors
-from training.process import say
-from training.settings import DEFAULTS, SEED
+from training.settings import DEFAULTS
 
 TWINS = {'NumPy': train_mlp_numpy.train,
          'PyTorch': lambda **settings: train_mlp_pytorch.train(**settings, device='cpu')}
@@ -139,11 +141,11 @@ def main():
     parser = ArgumentParser(__doc__, 'experiments.twins')
     parser.add_argument('--seeds', type=SEED, nargs='+', metavar='N', default=[42, 43, 44, 45, 46],
                         help='seeds to compare the twins with')
-    add_folders(parser)
+    add_folders(parser, DATA_DIR)
     arguments = parser.parse_args()
     results_dir = Path(arguments.results_dir)
     results_filename = results_dir / 'twins.json'
-    with (user_errors(parser, study.ResultsError, when_interrupted='finished runs are kept'),
+    with (user_errors(parser, when_interrupted='finished runs are kept'),
           study.interruptible(parser, results_filename, ['runs'])):
         pairs = compare(train_twins(results_filename, list(dict.fromkeys(arguments.seeds)), arguments.data_dir))
         say('\n'.join(terminal_table(pairs)))

@@ -13,12 +13,12 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from console.process import say
 from grading import report, sandbox, similar, submissions
 from grading.findings import NOT_GRADED, PARTS
 from grading.judge import Judgement, judge, not_found
 from grading.records import Records, names_for
 from grading.remote import NoServer, Server
-from training.process import say
 
 UNPROTECTED = ('warning: a malicious solution could read your files, use the network and change this report, also the '
                'results of others: install bubblewrap (apt install bubblewrap), or grade in a container or an account of '

@@ -4,13 +4,13 @@ import os
 import sys
 from pathlib import Path
 
+from console.arguments import COUNT, POSITIVE
+from console.process import exit_code, say, signals_as_ctrl_c
 from grading import class_run, report, submissions
 from grading.findings import DEVIATES, INCORRECT, OK, PARTS
 from grading.judge import Judgement, judge, not_found
 from grading.points import award, read_overrides, read_points
 from grading.remote import NoServer, Server
-from training.process import exit_code, say, signals_as_ctrl_c
-from training.settings import COUNT, POSITIVE
 
 
 def add_arguments(parser):
@@ -34,23 +34,23 @@ def main(arguments, parser):
     """→ exit code: 0 if nothing is incorrect, 1 otherwise. Ends with 2 for arguments that make no sense."""
     if not arguments.solution:
         given = next(name for name, value in vars(arguments).items() if value != parser.get_default(name))
-        parser.error(f'--{given} requires --solution DIR')
+        parser.refuse(f'--{given} requires --solution DIR')
     for path in arguments.solution:
         if not submissions.is_submission(path) and (len(arguments.solution) == 1 or not os.path.exists(path)):
-            parser.error(f'argument --solution: {path!r} is not a folder: use the folder, or the .zip, that has modules.py '
-                         'and mlp_numpy.py')
+            parser.refuse(f'argument --solution: {path!r} is not a folder: use the folder, or the .zip, that has modules.py '
+                          'and mlp_numpy.py')
     arguments.solution = [path for path in arguments.solution if submissions.is_submission(path)]  # no index.html
     if not arguments.solution:
-        parser.error('argument --solution: there is no folder and no .zip among these paths')
+        parser.refuse('argument --solution: there is no folder and no .zip among these paths')
     if arguments.report and Path(arguments.report).exists() and not Path(arguments.report).is_dir():
-        parser.error(f'argument --report: {arguments.report!r} is a file: it must be a folder, which may be new')
+        parser.refuse(f'argument --report: {arguments.report!r} is a file: it must be a folder, which may be new')
     try:
         flag = 'points'
         arguments.points = read_points(arguments.points)
         flag = 'report'
         arguments.decided = read_overrides(arguments.report)
     except ValueError as error:
-        parser.error(f'argument --{flag}: {error}')
+        parser.refuse(f'argument --{flag}: {error}')
     try:
         with signals_as_ctrl_c():
             if len(arguments.solution) == 1 and not arguments.report:
@@ -61,10 +61,10 @@ def main(arguments, parser):
               file=sys.stderr)
         return exit_code(interrupt)
     except NoServer as error:
-        parser.error(str(error))
+        parser.refuse(str(error))
     except OSError as error:
         if arguments.report:
-            parser.error(f'argument --report: cannot write {error.filename or arguments.report!r}: {error.strerror}')
+            parser.refuse(f'argument --report: cannot write {error.filename or arguments.report!r}: {error.strerror}')
         parser.exit(1, f'{parser.prog}: error: {error}\n')
 
 

@@ -9,9 +9,12 @@ file, and a figure of what the net sees of the first 50.
 from pathlib import Path
 
 from cifar10 import description
+from cifar10.sources import DATA_DIR
+from console.arguments import ArgumentParser, add_folders
+from console.errors import user_errors
+from console.process import say
 from storage.files import json_bytes, png_bytes, write_together
 from training import models
-from training.command_line import ArgumentParser, add_folders, say, user_errors
 
 
 def main():
@@ -19,12 +22,10 @@ def main():
     parser.add_argument('model', help='the .npz file that a training run of either twin wrote')
     parser.add_argument('--images', nargs='+', metavar='FILE', default=[],
                         help='your own images, in any format that Pillow reads; their center is shrunk to 32×32')
-    add_folders(parser)
+    add_folders(parser, DATA_DIR)
     arguments = parser.parse_args()
 
-    from inspection.own_images import ImageError
-
-    with user_errors(parser, models.ModelError, ImageError, when_interrupted='nothing was written'):
+    with user_errors(parser, when_interrupted='nothing was written'):
         model, training = load(arguments.model)
         name = Path(arguments.model).stem
         stem = Path(arguments.results_dir) / name

@@ -4,13 +4,14 @@ import warnings
 
 import numpy as np
 
-from cifar10.description import CIFAR10
+from cifar10 import description
+from console.errors import UserError
 
 BACKGROUND = 'white'
-_, HEIGHT, WIDTH = CIFAR10.image_shape
+_, HEIGHT, WIDTH = description.CIFAR10.image_shape
 
 
-class ImageError(Exception):
+class ImageError(UserError):
     """The file is not an image that can be read; the message names it and says why."""
 
 

@@ -152,7 +152,7 @@ def test_what_is_no_longer_finite_ends_a_run_with_the_reason(expect_trainable, m
     """The loss, or what is measured after an epoch."""
     run = {'hidden_dims': [6], 'use_batch_norm': True, 'seed': 5, 'lr': 1e30, 'batch_size': 100, 'epochs': 2}
     assert training.train_one(run, expect_trainable) == {
-        **run, 'diverged': 'the loss is nan in epoch 1, step 2, with learning rate 1e+30'}
+        **run, 'diverged': 'training diverged: loss is nan at epoch 1, step 2 (learning rate 1e+30)'}
     run['lr'] = 0.02
     monkeypatch.setattr(training, 'activation_spread', lambda model, images, given=[[1.0], [math.inf]]: given.pop(0))
     assert training.train_one(run, expect_trainable) == {

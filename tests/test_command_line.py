@@ -16,17 +16,17 @@ FAST = ['--epochs', '2', '--hidden_dims', '8', '--lr', '0.05', '--batch_size', '
 FAST_STEM = 'mlp_numpy_hidden_dims8_lr0.05_batch_size200_epochs2'
 
 # The assignment's own numbers, and ours.
-OF_A_RUN = {'--hidden_dims': '[128]', '--lr': '0.1', '--batch_size': '128', '--epochs': '10', '--seed': '42',
-            '--use_batch_norm': 'False', '--results_dir': 'results/'}
+OF_A_RUN = {'--hidden_dims': '128', '--lr': '0.1', '--batch_size': '128', '--epochs': '10', '--seed': '42',
+            '--results_dir': 'results/'}
 DEFAULTS = {
     'train_mlp_numpy.py': OF_A_RUN,
     'train_mlp_pytorch.py': {**OF_A_RUN, '--device': 'auto'},
-    'compare_batch_norm.py': {'--seeds': '[42]', '--lr': '0.1', '--batch_size': '128', '--epochs': '20',
-                              '--plot_only': 'False', '--results_dir': 'results/'},
-    'experiments.twins': {'--seeds': '[42, 43, 44, 45, 46]', '--results_dir': 'results/'},
-    'unittests.py': {'--solution': 'None', '--timeout': '20'},
+    'compare_batch_norm.py': {'--seeds': '42', '--lr': '0.1', '--batch_size': '128', '--epochs': '20',
+                              '--results_dir': 'results/'},
+    'experiments.twins': {'--seeds': '42 43 44 45 46', '--results_dir': 'results/'},
+    'unittests.py': {'--timeout': '20'},
     'benchmark': {'--rounds': '5', '--results_dir': 'results/'},
-    'inspection': {'--images': '[]', '--results_dir': 'results/'},
+    'inspection': {'--results_dir': 'results/'},
 }
 
 FOLDERS = [['--data_dir', 'a file'], ['--data_dir', ''], ['--results_dir', 'a file'],
@@ -35,7 +35,7 @@ TRAINING = [
     *(['--epochs', value] for value in ('0', '-3', '2.5', 'ten', '', '1\n2')), ['--threads', '0'],
     *(['--lr', value] for value in ('nan', '-1', '0', 'inf', '-inf', '-.5', '-1e5', '1e-999', '0,1', '3.5e38', 'é')),
     *(['--batch_size', value] for value in ('0', '45001', '-128', '1e3')),
-    *(['--hidden_dims', *values.split()] for values in ('0', '128 -3', '65537', '12.5', '[128]', '128,64', '9' * 30)),
+    *(['--hidden_dims', *values.split()] for values in ('0', '128 -3', '65537', '12.5', '128', '128,64', '9' * 30)),
     *(['--seed', value] for value in ('-1', '4294967296', 'x')), ['--use_batch_norm', '--batch_size', '1'],
     ['--lr'], ['--seed', '--lr', '1'], ['--epoch', '3'], ['--use_batchnorm'], ['3'], ['-1'], ['--lr=-1', '-2'],
     ['--epochs=2', '-3'], *FOLDERS]
@@ -62,7 +62,7 @@ def test_help_shows_each_default(run_in_process, monkeypatch, script, columns):
     assert len(options) >= 2
     defaults = {}
     for option in options:
-        flag, shown = re.match(r'(--\w+).*\(default: (.*)\)$', ' '.join(option.split())).groups()
+        flag, shown = re.match(r'(--\w+)(?:.*\(default: ([^)]*)\))?', ' '.join(option.split())).groups()
         defaults[flag] = shown
     assert defaults.items() >= DEFAULTS[script].items()
 
@@ -101,7 +101,7 @@ def test_a_run_writes_complete_results_and_a_summary(run_script, tmp_path, scrip
     assert [line.split('  ')[0] for line in epochs] == ['epoch 1/2', 'epoch 2/2']
     assert summary.startswith(f'best epoch {record["best_epoch"]} of 2: validation accuracy ')
     assert summary.endswith(f'test accuracy {record["test_accuracy"]:.4f} '
-                            f'(of the last epoch: {record["last_test_accuracy"]:.4f})')
+                            f'(last epoch: test accuracy {record["last_test_accuracy"]:.4f})')
     assert all(f'{stem}.{kind}' in written for kind in ('json', 'png', 'npz'))
 
 
@@ -117,7 +117,7 @@ def test_two_processes_with_the_same_seed_write_the_same_numbers(run_script, tmp
         processes = [start('first'), start('second'), start('second', stdout=full)]
     errors = [process.communicate(timeout=60)[1] for process in processes]
     assert [process.returncode for process in processes] == [0, 0, 0]
-    assert errors == ['', '', 'standard output can not be written ([Errno 28] No space left on device); the work goes on\n']
+    assert errors == ['', '', 'cannot write to standard output ([Errno 28] No space left on device); the work continues\n']
     records = []
     for name in ('first', 'second'):
         record = json.loads((tmp_path / name / f'{FAST_STEM}.json').read_text())
@@ -140,7 +140,7 @@ def test_a_run_that_diverges_writes_nothing(expect_trainable, tmp_path, script, 
     arguments = ['--lr', '1e30', '--data_dir', expect_trainable, '--results_dir', str(tmp_path / 'new')]
     code, _, err = run_in_process(script, arguments)
     assert code == 1
-    assert err.startswith(f'{script}: error: the loss is nan in epoch 1, step ')
+    assert err.startswith(f'{script}: error: training diverged: loss is nan at epoch 1, step ')
     assert err.count('\n') == 1 and not (tmp_path / 'new').exists()
 
 
@@ -181,8 +181,8 @@ def test_a_net_too_large_for_the_memory_is_refused_in_one_line(run_script, tmp_p
     run = run_script('train_mlp_numpy.py', '--hidden_dims', '65536', '--results_dir', tmp_path,
                      LIMITS=json.dumps({'RLIMIT_AS': 1500 * 10**6}))
     assert run.returncode == 1 and run.stderr.count('\n') == 1 and not list(tmp_path.iterdir())
-    assert run.stderr.startswith('train_mlp_numpy.py: error: the memory does not suffice (')
-    assert run.stderr.endswith('give a smaller net or batch\n')
+    assert run.stderr.startswith('train_mlp_numpy.py: error: out of memory (')
+    assert run.stderr.endswith('use smaller --hidden_dims or --batch_size\n')
 
 
 def test_unittests_ends_with_0_where_no_check_fails(run_in_process):

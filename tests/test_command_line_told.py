@@ -16,16 +16,17 @@ import train_mlp_pytorch
 from approval import assert_approved
 from cifar10.sources import DataUnavailable
 from conftest import ROOT
+from console import arguments, errors
+from console.errors import SettingsError
+from console.process import Ended
 from test_command_line import BAD_INVOCATIONS
 from training import command_line, models, results
 from training.log import Diverged
-from training.process import Ended
-from training.settings import SettingsError
 
 SCRIPTS = ['train_mlp_numpy.py', 'train_mlp_pytorch.py', 'inspection']
 
 
-class Parsed(Exception):
+class Parsed(errors.UserError):
     """In place of a run: its argument is the parser."""
 
 
@@ -51,7 +52,6 @@ def test_the_options_are_those_approved_with_their_defaults_and_help(run_in_proc
         with pytest.raises(Parsed) as stopped:
             run_in_process(script, [])
         parser = stopped.value.args[0]
-        assert parser.formatter_class is argparse.ArgumentDefaultsHelpFormatter
         told += [f'{parser.prog}: {parser.description}', *map(option_text, parser._actions[1:]), '']
     assert_approved('options', '\n'.join(told))
 
@@ -72,27 +72,11 @@ def test_what_is_allowed_is_taken_as_approved(run_in_process, monkeypatch, scrip
     assert_approved('flags', '\n'.join(told) + '\n')
 
 
-def test_what_makes_no_sense_is_refused_in_one_line_as_approved(run_in_process, tmp_path, monkeypatch):
-    monkeypatch.setattr(train_mlp_pytorch.torch.cuda, 'is_available', lambda: False)
-    (tmp_path / 'a file').write_text('untouched')
-    told = {}  # the scripts that say the same of the same arguments
-    for script, arguments in BAD_INVOCATIONS:
-        code, out, err = run_in_process(script, arguments)
-        assert (code, out) == (2, '') and err.startswith(f'{script}: error: ') and err.count('\n') == 1, arguments
-        message = err.rstrip().partition(': error: ')[2].replace(f' {script} --help', ' … --help')
-        told.setdefault(f'{" ".join(map(repr, arguments)) or "nothing"}\n    {message}', []).append(script)
-    assert [path.name for path in tmp_path.iterdir()] == ['a file'], 'no file was touched'
-    assert (tmp_path / 'a file').read_text() == 'untouched'
-    text = '\n'.join(f'{", ".join(scripts)}: {words}' for words, scripts in told.items()) + '\n'
-    # Whoever may write anywhere is told another reason.
-    assert_approved('refusals', re.sub(r"(?<='/proc/results' can not be written to \().*(?=\):)", '…', text))
-
-
 def ended(capsys, monkeypatch, error):
     """The exit code and the line with which a script ends for an error; '' where it is passed on."""
     monkeypatch.setattr(sys, 'argv', ['script.py'])
     with pytest.raises((SystemExit, type(error))) as caught:
-        with command_line.user_errors(command_line.ArgumentParser('A script.'), Parsed, when_interrupted='all is well'):
+        with errors.user_errors(arguments.ArgumentParser('A script.'), when_interrupted='all is well'):
             raise error
     out, err = capsys.readouterr()
     assert not out
@@ -115,23 +99,13 @@ def test_a_letter_that_a_stream_does_not_have_ends_no_script(monkeypatch):
     streams = [io.TextIOWrapper(io.BytesIO(), 'ascii') for _ in range(2)]
     monkeypatch.setattr(sys, 'stdout', streams[0])
     monkeypatch.setattr(sys, 'stderr', streams[1])
-    command_line.ArgumentParser('A script.').parse_args([])
+    arguments.ArgumentParser('A script.').parse_args([])
     for stream in streams:
         stream.write('32×32')
         stream.flush()
         assert stream.buffer.getvalue() == b'32?32'
     monkeypatch.setattr(sys, 'stdout', io.StringIO())  # which has no bytes behind it
-    command_line.ArgumentParser(None).parse_args([])
-
-
-def test_what_python_m_runs_goes_by_its_own_name(capsys, monkeypatch):
-    monkeypatch.setattr(sys, 'argv', ['somewhere/inspection/__main__.py', '--nonsense'])
-    parser = command_line.ArgumentParser('Shows it.\nIn all its beauty.', 'inspection')
-    assert (parser.prog, parser.description) == ('inspection', 'Shows it.')
-    with pytest.raises(SystemExit, match='2'):
-        parser.parse_args()
-    assert capsys.readouterr().err == ('inspection: error: unrecognized arguments: --nonsense; '
-                                       'python -m inspection --help shows what can be given\n')
+    arguments.ArgumentParser(None).parse_args([])
 
 
 INFO = {'train_loss': [2.5, 1.5, 1.25], 'train_accuracy': [0.25, 0.5, 0.5], 'val_accuracy': [0.375, 0.625, 0.5],
@@ -165,7 +139,7 @@ def trained(monkeypatch, capsys, tmp_path):
         with monkeypatch.context() as patch, contextlib.suppress(SystemExit):
             if fails:
                 patch.setattr(results, *fails)
-            command_line.main('mlp', train, command_line.make_parser('A training.'), **options)
+            command_line.main('mlp', train, 'A training.', **options)
         out, err = capsys.readouterr()
         told.extend(text.rstrip() for text in (err, out) if text)
         for path in sorted(path for path in tmp_path.rglob('*.*') if path.parent.name != 'reference'):

@@ -257,7 +257,7 @@ def test_only_training_needs_torch(study, run_script, tmp_path):
     run = run_script('compare_batch_norm.py', *FLAGS, '--seeds', '7', '--results_dir', tmp_path, PATCHES=PATCHES,
                      WITHOUT='torch')
     assert (run.returncode, run.stderr) == (1, 'compare_batch_norm.py: error: torch is not installed: '
-                                               'python -m pip install -r requirements.txt\n')
+                                               'run python -m pip install -r requirements.txt\n')
 
 
 @pytest.mark.skipif(not LINUX, reason='needs Linux: a limit on the size of files')
@@ -319,5 +319,5 @@ def test_a_learning_rate_at_which_nets_diverge_gives_a_whole_study(command_line,
     results = read(tmp_path)
     assert len(results['runs']) == 6
     diverged = [run for run in results['runs'] if 'diverged' in run]
-    assert {run['diverged'] for run in diverged} >= {'the loss is nan in epoch 1, step 2, with learning rate 1e+30'}
+    assert {run['diverged'] for run in diverged} >= {'training diverged: loss is nan at epoch 1, step 2 (learning rate 1e+30)'}
     assert out.count('loss not finite in 1 of 1') == len(diverged)

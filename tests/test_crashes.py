@@ -92,8 +92,8 @@ def test_on_a_full_disk_the_message_says_so_and_what_was_there_stays(run_script,
     # Room for the numbers, but not for the picture.
     run = run_script('train_mlp_numpy.py', *FAST, '--results_dir', tmp_path, LIMITS=files_of_at_most(10_000))
     assert run.returncode == 1
-    assert run.stderr == (f"train_mlp_numpy.py: error: [Errno 27] File too large: '{tmp_path / names[1]}'; "
-                          'what was there before is unchanged\n')
+    assert run.stderr == (f'train_mlp_numpy.py: error: {tmp_path / names[1]}: File too large '
+                          '(existing files are unchanged)\n')
     assert 'test accuracy' in run.stdout.splitlines()[-1], 'what the run has reached is said all the same'
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names)
     assert all((tmp_path / name).read_text() == 'from before' for name in names)

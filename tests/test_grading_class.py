@@ -22,6 +22,7 @@ import pytest
 import small_solutions
 import unittests
 from approval import assert_approved
+from console.arguments import ArgumentParser
 from grading import class_run, command_line, records, sandbox
 from grading.findings import BESIDE, CORE, CORRECT, DEVIATES, INCORRECT, MISSING, NOT_GRADED, NOT_IMPLEMENTED, PARTS
 from grading.judge import Judgement

@@ -25,9 +25,9 @@ def test_a_default_run_is_compared_with_the_committed_one_and_another_run_is_not
     record = json.loads((results.REFERENCE_DIR / 'mlp_pytorch.json').read_text())
     threads = record['environment']['threads']
     line = results.reference_line('mlp_pytorch', threads)
-    assert line.startswith(f'reference: test accuracy {record["test_accuracy"]:.4f} on ')
-    assert f'PyTorch {record["environment"]["torch"]}' in line and line.endswith(f'{threads} threads')
-    assert results.reference_line('mlp_pytorch', threads + 5) == f'{line} (here: {threads + 5})'
+    assert line.startswith(f'reference result: test accuracy {record["test_accuracy"]:.4f} (')
+    assert f'PyTorch {record["environment"]["torch"]}' in line and line.endswith(f'{threads} threads)')
+    assert results.reference_line('mlp_pytorch', threads + 5) == f'{line[:-1]}; this run: {threads + 5})'
     assert results.reference_line('mlp_pytorch_epochs1', threads) is None
 
 

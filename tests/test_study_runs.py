@@ -13,10 +13,10 @@ import cifar10_utils
 import compare_batch_norm
 import known_runs
 from approval import assert_approved
+from console.arguments import ArgumentParser
 from conftest import ROOT
 from experiments import batch_norm_runs, study, twins
 from figures_in_words import described
-from training.command_line import ArgumentParser
 
 SETTINGS = {'hidden_dims': [8], 'lr': 0.05, 'batch_size': 100, 'epochs': 2}
 

@@ -51,7 +51,7 @@ def test_without_matplotlib_and_standard_output_the_numbers_are_written(run_scri
     run = run_script('train_mlp_numpy.py', *FAST, '--results_dir', tmp_path, WITHOUT='matplotlib', stdout=None,
                      before=lambda: os.close(1))
     assert run.returncode == 0
-    assert run.stderr.startswith('the curves could not be drawn (') and run.stderr.count('\n') == 1
+    assert run.stderr.startswith('could not plot the curves (') and run.stderr.count('\n') == 1
     assert run.stderr.endswith('python -m pip install matplotlib\n')
     assert sorted(path.name for path in tmp_path.iterdir()) == [f'{FAST_STEM}.json', f'{FAST_STEM}.npz'], (
         'no picture beside the numbers of another run')
@@ -70,7 +70,7 @@ def test_without_tqdm_one_line_says_what_to_install(command_line, monkeypatch):
     monkeypatch.setitem(sys.modules, 'tqdm', None)
     for script in ('train_mlp_numpy.py', 'experiments.twins'):
         code, out, err = command_line(script=script)
-        assert (code, out, err) == (1, '', f'{script}: error: tqdm is not installed: python -m pip install tqdm\n')
+        assert (code, out, err) == (1, '', f'{script}: error: tqdm is not installed: run python -m pip install tqdm\n')
 
 
 def never(*_, **__):
@@ -83,8 +83,8 @@ def test_names_that_can_not_be_written_are_refused_before_the_training(command_l
     (tmp_path / 'nowhere').symlink_to('not there')
     (tmp_path / 'circle').symlink_to('circle')
     for folder, code, complaint in (('.', 1, 'Is a directory'), ('n' * 300, 1, 'File name too long'),
-                                    ('nowhere', 2, 'give a folder that can be'), ('circle', 2, 'give a folder that can be'),
-                                    ('nowhere/inside', 2, 'give a folder that can be')):
+                                    ('nowhere', 2, 'is not writable'), ('circle', 2, 'is not writable'),
+                                    ('nowhere/inside', 2, 'is not writable')):
         ended, out, err = command_line(*FAST, '--results_dir', folder)
         assert (ended, out, err.count('\n')) == (code, '', 1) and complaint in err, folder
 

@@ -67,14 +67,3 @@ def test_who_has_chosen_a_number_of_threads_keeps_it(monkeypatch, environment, r
     monkeypatch.setattr(threads, 'busy_processors', lambda: 2)
     threads.leave_room()
     assert not restarts
-
-
-def test_a_script_looks_for_other_work_where_no_number_is_given(run_script, tmp_path):
-    fast = ['--epochs', '1', '--hidden_dims', '8', '--batch_size', '200', '--results_dir', tmp_path]
-    unset = dict.fromkeys(threads.VARIABLES)
-    run = run_script('train_mlp_numpy.py', *fast, LOOK='1.6 2', **unset)
-    assert run.returncode == 0 and 'other work keeps 1.6 of 2 processors busy: 1 thread will compute' in run.stderr
-    assert list(tmp_path.glob('mlp_numpy_*.json')), 'it goes on to the end, under the name of the defaults'
-    assert not list(tmp_path.glob('*threads*'))
-    run = run_script('train_mlp_numpy.py', *fast, '--threads', '2', LOOK='1.6 2', **unset)
-    assert run.returncode == 0 and 'other work' not in run.stderr

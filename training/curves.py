@@ -1,8 +1,7 @@
 """The curves of a training run: loss over batches and epochs, accuracy over the epochs, in training and validation."""
 
-from training.settings import DEFAULTS, net_name
+from training.settings import SETTINGS, net_name
 
-TOLD_OTHERWISE = {'hidden_dims', 'use_batch_norm', 'epochs', 'data_dir', 'results_dir'}
 FIRST_STEPS = 100  # with a learning rate of 0.1 their updates overshoot, to several times the loss of an untrained net
 
 
@@ -12,9 +11,8 @@ def title(name, record):
     parts = [f'{"PyTorch" if "pytorch" in name else "NumPy"} MLP {net_name(config["hidden_dims"])}']
     if config.get('use_batch_norm'):
         parts.append('batch normalization')
-    words = {'lr': 'learning rate', 'batch_size': 'batches of', 'seed': 'seed', 'threads': 'threads', 'device': 'on'}
-    parts += [f'{words.get(key, key)} {value}' for key, value in config.items()
-              if value is not None and value != DEFAULTS.get(key) and key not in TOLD_OTHERWISE]
+    parts += [f'{setting.words} {config[name]}' for name, setting in SETTINGS.items()
+              if setting.words and config.get(name, setting.default) != setting.default]
     return f'{", ".join(parts)}: test accuracy {record["test_accuracy"]:.3f}'
 
 

@@ -1,4 +1,4 @@
-"""Data-parallel training in the processes that torchrun starts; without torchrun, one process and nothing to do.
+"""Data-parallel training in the processes that torchrun starts; without torchrun, there is one process.
 
     torchrun --nproc_per_node=2 train_mlp_pytorch.py
 
@@ -11,6 +11,8 @@ import os
 
 import torch
 from torch import distributed, nn
+
+from console.errors import SettingsError
 
 
 @contextlib.contextmanager
@@ -36,6 +38,17 @@ def local_rank_and_world_size():
     if not distributed.is_initialized():
         return 0, 1
     return int(os.environ['LOCAL_RANK']), int(os.environ['LOCAL_WORLD_SIZE'])
+
+
+def check_batch_size(batch_size, normalizes, device):
+    """Raise SettingsError if the processes cannot share a batch, or cannot normalize their shares of it."""
+    _, processes = rank_and_world_size()
+    if batch_size % processes:
+        raise SettingsError(f'batch_size is {batch_size}: it must be a multiple of {processes}, '
+                            'so that the processes share it equally')
+    if normalizes and batch_size == processes > 1 and device.type == 'cpu':
+        raise SettingsError(f'batch_size is {batch_size}: it must be at least {2 * processes} for {processes} processes '
+                            'with batch normalization, because a single sample has no variance')
 
 
 def replica(model):

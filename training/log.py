@@ -1,46 +1,51 @@
-"""The log of a training run: loss and accuracy of each step and epoch, shown as they come."""
+"""The log of a training run: the losses and accuracies of each batch and epoch, shown as they come."""
 
 import math
-import sys
 import time
 
-from cifar10.description import CIFAR10
+from cifar10 import description
+from console.errors import UserError
+from console.process import on_terminal, say, warn
 from training import threads
-from training.process import say
 
-# Short enough that loss and accuracy stand whole beside it on 80 columns.
+# Short enough that loss and accuracy fit next to it in 80 columns.
 BAR = '{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}, {remaining} left{postfix}'
 
 
-class Diverged(Exception):
-    """The loss or the predictions are no longer finite; the message says since when."""
+class Diverged(UserError):
+    """A loss is no longer finite; the message says which one, and since when."""
 
 
 class TrainingLog:
-    """Keeps loss and accuracy of each step and epoch, shows them, and stops a run that diverged.
+    """Keeps and shows the loss and accuracy of each batch and epoch.
 
-    Losses and accuracies are looked at in each step. With fetch, a function that turns a list of
-    them to floats, they are only collected until the end of the epoch: a GPU is waited for once.
-    threads: how many compute; where they are kept waiting by other work, one line says so.
+    Each loss is checked at once. With fetch, a function that turns a list of tensors into floats, losses and
+    accuracies are collected until the end of the epoch instead: a GPU is synchronized once.
+    threads: the number of compute threads; one line warns if other processes slow them down.
     """
 
     def __init__(self, epochs, lr, fetch=None, verbose=True, threads=1):
         self.epochs, self.lr, self.fetch, self.verbose, self.threads = epochs, lr, fetch, verbose, threads
-        self.advised = False
+        self.warned = False
         self.epoch = 0
-        self.batch_losses, self.train_losses, self.train_accuracies, self.val_accuracies = [], [], [], []
-        self.val_losses, self.gradient_norms, self.dead_relus = [], {}, {}
+        self.batch_losses, self.train_losses, self.train_accuracies = [], [], []
+        self.val_losses, self.val_accuracies = [], []
         self.seconds = []
 
+    def start(self, val_loss):
+        """Record the validation loss before the first step."""
+        self._check(val_loss, 0, 'validation loss')
+        self.val_losses.append(val_loss)
+
     def track(self, loader):
-        """Iterate over the batches of one epoch, behind a progress bar."""
+        """Iterate over the batches of one epoch, with a progress bar on a terminal."""
         from tqdm import tqdm
 
         self.epoch += 1
         self._losses, self._accuracies = [], []
         start, processor_start = time.perf_counter(), time.process_time()
         with tqdm(loader, f'epoch {self.epoch}/{self.epochs}', leave=False, dynamic_ncols=True, bar_format=BAR,
-                  disable=None if self.verbose else True) as self._bar:
+                  disable=not (self.verbose and on_terminal())) as self._bar:
             yield from self._bar
         if self.fetch:
             values = self.fetch(self._losses + self._accuracies)
@@ -48,13 +53,13 @@ class TrainingLog:
             for step, loss in enumerate(self._losses, start=1):
                 self._check(loss, step)
         self.seconds.append(time.perf_counter() - start)
-        self._advise(time.process_time() - processor_start)
+        self._warn_if_slowed_down(time.process_time() - processor_start)
         self.batch_losses += self._losses
         self.train_losses.append(_mean(self._losses))
         self.train_accuracies.append(_mean(self._accuracies))
 
     def step(self, loss, accuracy):
-        """Take note of one batch. Raises Diverged."""
+        """Record one batch. Raises Diverged."""
         if not self.fetch:
             loss, accuracy = float(loss), float(accuracy)
             self._check(loss, len(self._losses) + 1)
@@ -64,67 +69,38 @@ class TrainingLog:
             self._bar.set_postfix_str(f'loss {_mean(self._losses):.4f}, accuracy {_mean(self._accuracies):.4f}',
                                       refresh=False)
 
-    def start(self, val_loss, gradient_norm, dead_relus, val_accuracy=None):
-        """Take note of the model before the first step, as end_epoch does; its accuracy is that of guessing."""
-        self._watch(val_loss, gradient_norm, dead_relus)
-
-    def end_epoch(self, val_accuracy, val_loss, gradient_norm, dead_relus):
-        """Take note of the model after an epoch; True where its validation accuracy is the best so far.
-
-        val_loss: the mean loss over the validation set. gradient_norm: {layer: √Σ (∂L/∂θ)² over its
-        parameters θ}, for the first batch_size training images, always the same, as a batch is trained
-        on. dead_relus: {layer: the share of its units that are 0 for every validation image}. Both
-        are measured in each epoch on the same images, so that what changes is the model.
-        Raises Diverged.
-        """
-        self._check(val_accuracy, len(self._losses), 'validation accuracy')
+    def end_epoch(self, val_loss, val_accuracy):
+        """Record the validation loss and accuracy after an epoch. Raises Diverged."""
+        self._check(val_loss, len(self._losses), 'validation loss')
+        self.val_losses.append(val_loss)
         self.val_accuracies.append(val_accuracy)
-        self._watch(val_loss, gradient_norm, dead_relus)
         if self.verbose:
             say(f'epoch {self.epoch:{len(str(self.epochs))}}/{self.epochs}'
                 f'  train loss {self.train_losses[-1]:.4f}  train accuracy {self.train_accuracies[-1]:.4f}'
                 f'  validation accuracy {val_accuracy:.4f}  {self.seconds[-1]:.2f} s')
-        return self.best_epoch == self.epoch
 
-    def _watch(self, val_loss, gradient_norm, dead_relus):
-        steps = len(self.batch_losses) // max(self.epoch, 1)
-        self._check(val_loss, steps, 'validation loss')
-        self.val_losses.append(val_loss)
-        for name, norm in gradient_norm.items():
-            self._check(norm, steps, f'norm of the gradient of {name}')
-            self.gradient_norms.setdefault(name, []).append(norm)
-        for name, share in dead_relus.items():
-            self.dead_relus.setdefault(name, []).append(share)
-
-    def _advise(self, processor_seconds):
-        # Several processes and a GPU, where losses are fetched, wait for other things than processors.
+    def _warn_if_slowed_down(self, processor_seconds):
+        # Several processes and a GPU (which fetch their losses) wait for other things than processors.
         line = threads.advice(self.epoch, self.seconds[-1], processor_seconds, self.threads)
-        if line and self.verbose and not self.fetch and not self.advised:
-            self.advised = True
-            print(line, file=sys.stderr)
-
-    @property
-    def best_epoch(self):
-        """The epoch, counted from 1, with the best validation accuracy; the first where several have it."""
-        return 1 + self.val_accuracies.index(max(self.val_accuracies))
+        if line and self.verbose and not self.fetch and not self.warned:
+            self.warned = True
+            warn(line)
 
     def _check(self, value, step, name='loss'):
         if not math.isfinite(value):
-            raise Diverged(f'the {name} is {value} in epoch {self.epoch}, step {step}, with learning rate {self.lr}; '
-                           'no result was written, a smaller learning rate may help')
+            when = f'at epoch {self.epoch}, step {step}' if self.epoch else 'before the first step'
+            raise Diverged(f'training diverged: {name} is {value} {when} (learning rate {self.lr}); '
+                           'nothing was written, try a smaller --lr')
 
     def as_dict(self):
         """What `train` returns as logging_info."""
         return {
-            'dataset': {'name': CIFAR10.name, 'sha256': CIFAR10.sha256},
+            'dataset': {'name': description.CIFAR10.name, 'sha256': description.CIFAR10.sha256},
             'train_loss': self.train_losses,
             'train_accuracy': self.train_accuracies,
             'val_accuracy': self.val_accuracies,
-            # One number more than there are epochs: the first is from before the first step.
-            'val_loss': self.val_losses,
-            'gradient_norm': self.gradient_norms,
-            'dead_relus': self.dead_relus,
-            'best_epoch': self.best_epoch,
+            'val_loss': self.val_losses,  # one number more than epochs: the first is from before the first step
+            'best_epoch': 1 + self.val_accuracies.index(max(self.val_accuracies)),  # the first of equal ones
             'seconds_per_epoch': _mean(self.seconds),
             'batch_loss': self.batch_losses,
         }

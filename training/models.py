@@ -1,70 +1,82 @@
-"""Trained models as files: one format, written by both twins and read into either.
+"""Trained models as files: one format, written by both implementations and read into either.
 
 A file is an .npz archive, not compressed: the array `header` holds JSON as bytes, every other array a
 parameter or running statistic by layer and name, `linear1.weight`, `batch_norm1.running_mean`. np.load
 reads it too; nothing in it is pickled, and reading it executes nothing.
+
+The header has the arguments that made the model and the name of each of its layers. A model that these arguments
+do not make again, layer by layer, is rejected.
 """
 
 import contextlib
 import io
-import itertools
 import json
 import math
+import os
+import stat
 import zipfile
 
 import numpy as np
 
+from console.errors import UserError
 from storage.files import write_together
 
-VERSION = 1
+VERSION = 2
 DTYPES = ('float32', 'float64')
 LARGEST_HEADER = 2**20  # bytes; nothing larger is read into memory
 STATISTICS = ('running_mean', 'running_var')
+HEADER = {'version', 'arguments', 'layers', 'dtype', 'batch_norm', 'training'}
 
 
-class ModelError(Exception):
-    """The file is not a model that can be used; the message names it, says why and what to give."""
+class ModelError(UserError):
+    """The file is not a model that can be used; the message names it, says why and what to pass."""
 
 
 def named_layers(model):
-    """(name, layer) of each layer of either twin: linear1, batch_norm1, relu1, linear2, …; the linear ones count."""
+    """(name, layer) of each layer of either implementation: linear1, batch_norm1, relu1, linear2, …
+
+    A softmax, which PyTorch leaves to the loss, is left out.
+    """
     number = 0
     for layer in model.layers:
         kind = type(layer).__name__.removesuffix('Module').lower()
         kind = 'batch_norm' if 'batchnorm' in kind else kind  # PyTorch has several
         number += kind == 'linear'
-        yield f'{kind}{number}', layer
+        if kind != 'softmax':
+            yield f'{kind}{number}', layer
 
 
 def save(path, model, training):
-    """Write either twin; training: a dict for JSON with what led to the model, which load gives back."""
+    """Write a model; training: a dict for JSON with what led to it, which the functions that load it return."""
     write_together({path: model_bytes(model, training)})
 
 
 def model_bytes(model, training):
     """The content of the file; the same model gives the same bytes."""
-    arrays = {f'{name}.{key}': np.ascontiguousarray(array)
-              for name, layer in named_layers(model) for key, array in _arrays_of(layer).items()}
-    outputs, inputs = zip(*(array.shape for array in arrays.values() if array.ndim == 2))
+    arrays = _arrays_of(model)
     batch_norm = [layer for name, layer in named_layers(model) if name.startswith('batch_norm')]
     header = {
         'version': VERSION,
-        'n_inputs': inputs[0],
-        'hidden_dims': outputs[:-1],
-        'n_classes': outputs[-1],
+        'arguments': model.arguments,
+        'layers': [name for name, _ in named_layers(model)],
         'dtype': arrays['linear1.weight'].dtype.name,
         'batch_norm': {'eps': batch_norm[0].eps, 'momentum': batch_norm[0].momentum} if batch_norm else None,
         'training': training,
     }
     content = io.BytesIO()
-    np.savez(content, header=np.frombuffer(json.dumps(header, allow_nan=False).encode(), np.uint8), **arrays)
+    np.savez(content, header=np.frombuffer(json.dumps(header, allow_nan=False).encode(), np.uint8),
+             **{name: np.ascontiguousarray(array) for name, array in arrays.items()})
     return content.getvalue()
 
 
-def _arrays_of(layer):
-    """Parameters and running statistics of a layer of either twin: name → array."""
+def _arrays_of(model):
+    """Parameters and running statistics of a model of either implementation: name → array."""
+    return {f'{name}.{key}': array for name, layer in named_layers(model) for key, array in _of_layer(layer).items()}
+
+
+def _of_layer(layer):
     if hasattr(layer, 'state_dict'):
-        # With a constant momentum PyTorch only counts the batches of batch normalization, and never asks how many.
+        # With a constant momentum PyTorch only counts the batches of batch normalization, and never uses the count.
         return {name: tensor.cpu().numpy() for name, tensor in layer.state_dict().items()
                 if name != 'num_batches_tracked'}
     statistics = {name: getattr(layer, name) for name in STATISTICS if hasattr(layer, name)}
@@ -75,12 +87,7 @@ def load_numpy(path):
     """(mlp_numpy.MLP in evaluation mode, the dict `training` that was saved with it). Raises ModelError."""
     from mlp_numpy import MLP
 
-    with _refusing(path), _random_state_kept():
-        arrays, header = read(path)
-        model = MLP(header['n_inputs'], header['hidden_dims'], header['n_classes'],
-                    use_batch_norm=bool(header['batch_norm']), dtype=np.dtype(header['dtype']))
-        _fill(model, arrays, header)
-    return model, header['training']
+    return _load(path, lambda arguments, dtype: MLP(**arguments, dtype=np.dtype(dtype)))
 
 
 def load_pytorch(path):
@@ -89,19 +96,34 @@ def load_pytorch(path):
 
     from mlp_pytorch import MLP
 
-    with _refusing(path), _random_state_kept(), torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]):
+        return _load(path, lambda arguments, dtype: MLP(**arguments).to(getattr(torch, dtype)))
+
+
+def _load(path, make):
+    """The model that make(arguments, dtype) makes, with the arrays of the file. Raises ModelError."""
+    state = np.random.get_state()  # a network draws its first weights; reading one leaves no trace there
+    try:
         arrays, header = read(path)
-        model = MLP(header['n_inputs'], header['hidden_dims'], header['n_classes'],
-                    use_batch_norm=bool(header['batch_norm'])).to(getattr(torch, header['dtype']))
+        model = make(header['arguments'], header['dtype'])
         _fill(model, arrays, header)
-    return model, header['training']
+        return model, header['training']
+    except Exception as error:  # whatever damaged bytes can cause in a parser becomes one line
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error) or type(error).__name__
+        raise ModelError(f'cannot load {path}: {" ".join(reason.split())}. '
+                         'Pass the .npz file written by a training script.') from error
+    finally:
+        np.random.set_state(state)
 
 
 def _fill(model, arrays, header):
-    """Put the arrays into the model of either twin, each into the place of its name and shape."""
-    places = {f'{name}.{key}': place for name, layer in named_layers(model) for key, place in _arrays_of(layer).items()}
-    if places.keys() != arrays.keys():
-        raise ValueError(f'the arrays are not those of the net: {min(places.keys() ^ arrays.keys())}')
+    """Put the arrays into the model, each into the place of its name and shape."""
+    layers = [name for name, _ in named_layers(model)]
+    if layers != header['layers']:
+        raise ValueError(f'the network has the layers {header["layers"]}, its arguments make {layers}')
+    places = _arrays_of(model)
+    for name in sorted(places.keys() ^ arrays.keys()):
+        raise ValueError(f'{"missing" if name in places else "unexpected"} array: {name}')
     for name, place in places.items():
         if place.shape != arrays[name].shape:
             raise ValueError(f'{name} has shape {arrays[name].shape}, not {place.shape}')
@@ -112,61 +134,47 @@ def _fill(model, arrays, header):
     model.eval()
 
 
-@contextlib.contextmanager
-def _random_state_kept():
-    """A net draws its first weights from NumPy's global state; one that is read from a file leaves no trace there."""
-    state = np.random.get_state()
-    try:
-        yield
-    finally:
-        np.random.set_state(state)
-
-
-@contextlib.contextmanager
-def _refusing(path):
-    """Whatever damaged bytes can cause in a parser becomes one line."""
-    try:
-        yield
-    except Exception as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error) or type(error).__name__
-        raise ModelError(f'{path} is not a model that can be used ({" ".join(reason.split())}): '
-                         'give the .npz file of a training run') from error
-
-
 def read(path):
-    """(arrays by name, header) of a model file: a net as its header tells, of numbers that are finite.
-
-    Raises whatever its bytes cause.
-    """
+    """(arrays by name, header) of a model file, whose numbers are finite. Raises whatever its bytes cause."""
+    if stat.S_ISCHR(os.stat(path).st_mode) or stat.S_ISFIFO(os.stat(path).st_mode):
+        raise ValueError('it is a device')  # it may never end
     with zipfile.ZipFile(path) as archive:
-        header = json.loads(_read_array(archive, 'header', np.uint8, LARGEST_HEADER).tobytes())
+        header = json.loads(_read_array(archive, 'header', np.uint8, LARGEST_HEADER).tobytes(), parse_constant=_refuse)
         _check_header(header)
         names = [name.removesuffix('.npy') for name in archive.namelist() if name != 'header.npy']
         arrays = {name: _read_array(archive, name, header['dtype']) for name in names}
     for name, array in arrays.items():
         if not np.isfinite(array).all() or name.endswith('running_var') and (array < 0).any():
-            raise ValueError(f'{name} holds numbers that no trained net has, such as NaN')
-    # So a net of the sizes in the header has room wherever the file had.
-    sizes = itertools.pairwise([header['n_inputs'], *header['hidden_dims'], header['n_classes']])
-    for number, (in_features, out_features) in enumerate(sizes, start=1):
-        shape = getattr(arrays.get(f'linear{number}.weight'), 'shape', None)
+            raise ValueError(f'{name} contains NaN, infinity or a negative variance')
+    # The arguments must not ask for more memory than the file has.
+    sizes = [header['arguments']['n_inputs'], *header['arguments']['n_hidden'], header['arguments']['n_classes']]
+    for number, (in_features, out_features) in enumerate(zip(sizes, sizes[1:]), start=1):
+        shape = getattr(arrays.get(f'linear{number}.weight'), 'shape', 'nothing')
         if shape != (out_features, in_features):
             raise ValueError(f'linear{number}.weight has shape {shape}, not {(out_features, in_features)}')
     return arrays, header
 
 
+def _refuse(constant):
+    raise ValueError(f'the header contains {constant}')
+
+
 def _check_header(header):
-    """Raise ValueError where the header describes no net."""
+    """Raise ValueError if the header does not describe a network."""
     if header.get('version') != VERSION:
-        raise ValueError(f'version {header.get("version")} of the format, where {VERSION} is known')
-    sizes = [header['n_inputs'], *header['hidden_dims'], header['n_classes']]
+        raise ValueError(f'it has version {header.get("version")} of the format, not {VERSION}')
+    if header.keys() != HEADER:
+        raise ValueError(f'the header has the keys {sorted(header)}, not {sorted(HEADER)}')
+    arguments = header['arguments']
+    sizes = [arguments['n_inputs'], *arguments['n_hidden'], arguments['n_classes']]
     if not all(type(size) is int and size >= 1 for size in sizes) or header['dtype'] not in DTYPES:
-        raise ValueError('the header describes no net')
+        raise ValueError('the header does not describe a network')
     batch_norm = header['batch_norm']
-    if batch_norm is not None and not (batch_norm.keys() == {'eps', 'momentum'}
+    # An ε of 0 divides 0 by 0 for a unit that is always the same.
+    if batch_norm is not None and not (batch_norm.keys() == {'eps', 'momentum'} and batch_norm['eps'] != 0
                                        and all(type(value) is float and 0 <= value < math.inf
                                                for value in batch_norm.values())):
-        raise ValueError('the header describes no batch normalization')
+        raise ValueError('the header does not describe a batch normalization')
 
 
 def _read_array(archive, name, dtype, largest=math.inf):
@@ -176,15 +184,11 @@ def _read_array(archive, name, dtype, largest=math.inf):
     """
     member = archive.getinfo(f'{name}.npy')
     if member.compress_type != zipfile.ZIP_STORED:
-        raise ValueError(f'{name} is compressed')  # so nothing can swell beyond the size of the file
+        raise ValueError(f'{name} is compressed')  # stored, an array is never larger than the file
     if member.file_size > largest:
         raise ValueError(f'{name} has {member.file_size} bytes, more than {largest}')
     with archive.open(member) as file:
-        if np.lib.format.read_magic(file) != (1, 0):
-            raise ValueError(f'{name} is in another version of the format of NumPy')
-        shape, fortran_order, found_dtype = np.lib.format.read_array_header_1_0(file)
-        if found_dtype != dtype or fortran_order:
-            order = 'column by column' if fortran_order else 'row by row'
-            raise ValueError(f'{name} has type {found_dtype} {order}, not {np.dtype(dtype)} row by row')
-        # A bytearray can be written to: what is loaded can be trained on.
-        return np.frombuffer(bytearray(file.read()), dtype).reshape(shape)
+        array = np.lib.format.read_array(io.BytesIO(file.read()), allow_pickle=False)
+    if array.dtype != dtype or not array.flags.c_contiguous:
+        raise ValueError(f'{name} has type {array.dtype}, not {np.dtype(dtype)} row by row')
+    return array

@@ -2,15 +2,17 @@
 
 import contextlib
 import errno
+import functools
 import hashlib
 import json
 import os
 import platform
 import stat
-import sys
+import subprocess
 from importlib.metadata import version
 from pathlib import Path
 
+from console.process import warn
 from storage.files import json_bytes, png_bytes, write_together
 from training import curves
 from training.models import model_bytes
@@ -35,14 +37,31 @@ def result_stem(model_name, changed):
 
 
 def environment(packages, threads, device):
-    """What a result may depend on beside its settings."""
+    """What a result may depend on, in addition to its settings."""
     return {
         'python': platform.python_version(),
         **{package: version(package) for package in packages},
         'platform': f'{platform.system()} {platform.machine()}',
         'threads': threads,
         'device': device,
+        'commit': commit(),
     }
+
+
+@functools.cache
+def commit():
+    """The commit of this code, with "(modified)" if a Python file differs from it; None if git does not tell."""
+    def git(*arguments):
+        return subprocess.run(['git', '--no-optional-locks', *arguments], cwd=ROOT, check=True, capture_output=True,
+                              stdin=subprocess.DEVNULL, timeout=2, encoding='utf-8').stdout.splitlines()
+
+    try:
+        top, head = git('rev-parse', '--show-toplevel', 'HEAD')
+        if not os.path.samefile(top, ROOT):  # a copy of the code in a checkout of something else
+            return None
+        return f'{head} (modified)' if git('status', '--porcelain', '--untracked-files=no', '*.py') else head
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return None
 
 
 def portable(folder):
@@ -58,9 +77,9 @@ def reference_line(name, threads):
         machine = record['environment']
         packages = ', '.join(f'{label} {machine[package]}' for package, label in
                              (('numpy', 'NumPy'), ('torch', 'PyTorch')) if package in machine)
-        here = '' if machine['threads'] == threads else f' (here: {threads})'
-        return (f'reference: test accuracy {record["test_accuracy"]:.4f} on {machine["platform"]} with {packages}, '
-                f'{machine["threads"]} threads{here}')
+        here = '' if machine['threads'] == threads else f'; this run: {threads}'
+        return (f'reference result: test accuracy {record["test_accuracy"]:.4f} ({machine["platform"]}, {packages}, '
+                f'{machine["threads"]} threads{here})')
     except (OSError, ValueError, KeyError, TypeError):  # the scripts may have been copied without it
         return None
 
@@ -75,8 +94,8 @@ def write_results(stem, record, model):
         contents[png_path] = png_bytes(curves.draw(stem.name, record))
     except Exception as error:  # whatever matplotlib may meet; what was asked for is the training
         missing = isinstance(error, ImportError)
-        remedy = 'python -m pip install matplotlib' if missing else 'the numbers are in the JSON file'
-        print(f'the curves could not be drawn ({type(error).__name__}: {error}): {remedy}', file=sys.stderr)
+        remedy = 'run python -m pip install matplotlib' if missing else 'all values are in the JSON file'
+        warn(f'could not plot the curves ({type(error).__name__}: {error}); {remedy}')
     contents[npz_path] = model_bytes(model, training)
     write_together(contents)
     if png_path not in contents:

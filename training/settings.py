@@ -1,62 +1,64 @@
-"""The settings of a training run: their defaults, and what is allowed for each."""
+"""The settings of a training run: one table with the default, the allowed values and the words for each."""
 
-import argparse
-import math
-from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from cifar10.description import CIFAR10
-
-DEFAULTS = {'hidden_dims': [128], 'lr': 0.1, 'batch_size': 128, 'epochs': 10, 'seed': 42, 'device': 'auto',
-            'threads': None}
+from cifar10 import description
+from console.arguments import COUNT, SEED, Allowed
+from console.errors import SettingsError
 
 LARGEST_LAYER = 65536  # its weights alone are 0.8 GB
-TRAIN_IMAGES = CIFAR10.train_size - CIFAR10.validation_size
+LARGEST_FLOAT32 = 3.4e38  # the networks are trained in float32
+TRAIN_IMAGES = description.CIFAR10.train_size - description.CIFAR10.validation_size
 
 
-class SettingsError(ValueError):
-    """A setting whose value makes no sense; the message names it, its value and what is allowed."""
+class Setting(NamedTuple):
+    """A setting, which is a flag too: a list takes several values, a switch has the default False.
+
+    allowed: the type of (each) value, None for a switch. words: the setting in the title of a figure, before its value.
+    """
+    default: Any
+    allowed: Any
+    help: str
+    words: str = ''
 
 
-class Allowed(NamedTuple):
-    """A type for argparse: reads a text, and refuses what is not allowed with the words that say what is."""
-    read: Callable
-    words: str
-    test: Callable
+SETTINGS = {
+    'hidden_dims': Setting([128], Allowed(int, f'an integer from 1 to {LARGEST_LAYER} for each hidden layer',
+                                          lambda value: 1 <= value <= LARGEST_LAYER),
+                           'hidden-layer sizes; without values: multinomial logistic regression'),
+    'use_batch_norm': Setting(False, None, 'batch normalization between each hidden linear layer and its ReLU'),
+    'lr': Setting(0.1, Allowed(float, f'a number > 0 (at most {LARGEST_FLOAT32:g})',
+                               lambda value: 0 < value <= LARGEST_FLOAT32), 'learning rate', 'learning rate'),
+    'batch_size': Setting(128, Allowed(int, f'an integer from 1 to {TRAIN_IMAGES} (the number of training images)',
+                                       lambda value: 1 <= value <= TRAIN_IMAGES), 'samples per step', 'batch size'),
+    'epochs': Setting(10, COUNT, 'passes over the training set'),
+    'seed': Setting(42, SEED, 'random seed for initialization and shuffling', 'seed'),
+    'threads': Setting(None, COUNT, 'number of compute threads (default: one per idle CPU)', 'threads'),
+    'device': Setting('auto', Allowed(str, 'auto, cpu or cuda', ('auto', 'cpu', 'cuda').__contains__),
+                      'auto, cpu or cuda; auto uses CUDA if PyTorch finds a GPU', 'device'),
+}
+DEFAULTS = {name: setting.default for name, setting in SETTINGS.items()}
 
-    def __call__(self, text):
-        try:
-            value = self.read(text)
-        except ValueError:
-            value = None
-        if value is None or not self.test(value):
-            raise argparse.ArgumentTypeError(f'{text!r} is not allowed: give {self.words}')
-        return value
 
-
-LARGEST_FLOAT32 = 3.4e38  # in which the nets are trained
-
-POSITIVE = Allowed(float, 'a finite number above 0', lambda value: 0 < value < math.inf)
-LEARNING_RATE = Allowed(float, f'a finite number above 0, of at most {LARGEST_FLOAT32:g}',
-                        lambda value: 0 < value <= LARGEST_FLOAT32)
-COUNT = Allowed(int, 'a whole number of at least 1', lambda value: value >= 1)
-SEED = Allowed(int, f'a whole number from 0 to {2**32 - 1}', lambda value: 0 <= value < 2**32)
-BATCH_SIZE = Allowed(int, f'a whole number from 1 to {TRAIN_IMAGES}, the training images',
-                     lambda value: 1 <= value <= TRAIN_IMAGES)
-WIDTH = Allowed(int, f'a whole number from 1 to {LARGEST_LAYER} for each hidden layer',
-                lambda value: 1 <= value <= LARGEST_LAYER)
-
-ALLOWED = {'hidden_dims': WIDTH, 'lr': LEARNING_RATE, 'batch_size': BATCH_SIZE, 'epochs': COUNT, 'seed': SEED}
+def add_setting(parser, name, **changes):
+    """Add the flag of a setting to a parser. changes: what is not as in the table."""
+    setting = SETTINGS[name]._replace(**changes)
+    if setting.default is False:
+        parser.add_argument(f'--{name}', action='store_true', help=setting.help)
+    else:
+        several = {'nargs': '*', 'metavar': 'N'} if isinstance(setting.default, list) else {}
+        parser.add_argument(f'--{name}', type=setting.allowed, default=setting.default, help=setting.help, **several)
 
 
 def check_settings(**settings):
     """Raise SettingsError for the first setting whose value makes no sense."""
     for name, value in settings.items():
-        for one in value if name == 'hidden_dims' else [value]:
-            if not ALLOWED[name].test(one):
-                raise SettingsError(f'{name} is {one}: give {ALLOWED[name].words}')
+        allowed = SETTINGS[name].allowed
+        for one in value if isinstance(SETTINGS[name].default, list) else [value]:
+            if allowed and not allowed.test(one):
+                raise SettingsError(f'{name} is {one}: it must be {allowed.words}')
 
 
 def net_name(hidden_dims):
-    """A net in words, as it is given on the command line: '512 256 128'."""
+    """The hidden layers in words, as they are typed on the command line: '512 256 128'."""
     return ' '.join(map(str, hidden_dims)) or 'no hidden layer'

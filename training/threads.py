@@ -6,6 +6,8 @@ import sys
 import time
 from pathlib import Path
 
+from console.process import warn
+
 # What the usual BLAS libraries and OpenMP read, once, when they are loaded.
 VARIABLES = ('OPENBLAS_NUM_THREADS', 'MKL_NUM_THREADS', 'VECLIB_MAXIMUM_THREADS', 'OMP_NUM_THREADS')
 PROCESSOR_TIMES = Path('/proc/stat')  # Linux; elsewhere nobody looks whether other work is going on
@@ -70,8 +72,8 @@ def leave_room():
     busy = busy_processors()
     count = threads_beside(busy, available)
     if count < available:
-        print(f'other work keeps {busy:.1f} of {available} processors busy: {count} thread{"s" * (count > 1)} will '
-              f'compute; --threads {available} takes all', file=sys.stderr, flush=True)
+        warn(f'note: other processes are using {busy:.1f} of {available} CPUs; training with {count} '
+             f'thread{"s" * (count > 1)} (override with --threads {available})')
         restart_with(count)
 
 

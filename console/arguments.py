@@ -1,0 +1,134 @@
+"""The command line that all commands share: one line for what cannot be accepted, and a --help to copy commands from."""
+
+import argparse
+import math
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from console.process import warn
+
+NEGATIVE_NUMBER = re.compile(r'-(\.?\d|inf|nan)', re.IGNORECASE)
+BATCHES_FOLDER = 'cifar-10-batches-py'  # as the official archive names it
+
+
+class Allowed(NamedTuple):
+    """A type for argparse: reads a text, and rejects what is not allowed with the words that say what is."""
+    read: Callable
+    words: str
+    test: Callable
+
+    def __call__(self, text):
+        try:
+            value = self.read(text)
+        except ValueError:
+            value = None
+        if value is None or not self.test(value):
+            raise argparse.ArgumentTypeError(f'invalid value {text!r}: must be {self.words}')
+        return value
+
+
+POSITIVE = Allowed(float, 'a number > 0', lambda value: 0 < value < math.inf)
+COUNT = Allowed(int, 'an integer of at least 1', lambda value: value >= 1)
+SEED = Allowed(int, f'an integer from 0 to {2**32 - 1}', lambda value: 0 <= value < 2**32)
+
+
+class Formatter(argparse.RawDescriptionHelpFormatter):
+    """Shows a default as it is typed on the command line, and none for a switch."""
+
+    def _get_help_string(self, action):
+        default = action.default
+        if default in (None, False, argparse.SUPPRESS, []):
+            return action.help
+        text = ' '.join(map(str, default)) if isinstance(default, list) else str(default)
+        return f'{action.help} (default: {text})'.replace('%', '%%')
+
+
+class ArgumentParser(argparse.ArgumentParser):
+    """Ends with exit code 2 and one line on standard error for what it cannot accept."""
+
+    def __init__(self, description, module=None):
+        """description: a docstring, of which the first line introduces --help and the others end it.
+
+        It is None if Python runs without docstrings (python -OO).
+        module: the name by which python -m runs the command, if it is not a script.
+        """
+        self.module = module
+        first, _, others = (description or '').partition('\n')
+        super().__init__(prog=module, description=first, epilog=others.strip('\n') or None, formatter_class=Formatter,
+                         allow_abbrev=False)
+
+    @property
+    def command(self):
+        return f'python -m {self.prog}' if self.module else f'python {self.prog}'
+
+    def _get_formatter(self):
+        formatter = super()._get_formatter()
+        formatter._prog = self.command  # so that the line "usage: …" can be pasted
+        return formatter
+
+    def parse_args(self, args=None):
+        """As argparse does, except that -inf or -1e5 after a flag is its value and not a flag of its own."""
+        for stream in (sys.stdout, sys.stderr):  # a redirect on Windows may lack letters such as ∂
+            if hasattr(stream, 'reconfigure'):
+                stream.reconfigure(errors='replace')
+        args = list(sys.argv[1:] if args is None else args)
+        for i in reversed(range(1, len(args))):
+            if args[i - 1].startswith('--') and '=' not in args[i - 1] and NEGATIVE_NUMBER.match(args[i]):
+                args[i - 1:i + 1] = [f'{args[i - 1]}={args[i]}']
+        return super().parse_args(args)
+
+    def error(self, message):
+        # A type of ours has said what is allowed; argparse itself ("expected one argument") has not.
+        explained = isinstance(getattr(sys.exc_info()[1], '__context__', None), argparse.ArgumentTypeError)
+        self.refuse(message if explained else f'{message}; run {self.command} --help to see the options')
+
+    def refuse(self, message):
+        """End the command for what was given to it."""
+        message = str(message).replace('\n', '\\n')  # it may quote what was given
+        self.exit(2, f'{self.prog}: error: {message}\n')
+
+    def exit(self, status=0, message=None):
+        """End the command; a message goes to standard error."""
+        if message:
+            warn(message, end='')
+        sys.exit(status)
+
+
+def add_folders(parser, data_dir):
+    """Add the flags for the two folders."""
+    parser.add_argument('--data_dir', type=_data_dir, default=data_dir,
+                        help='CIFAR-10 directory; the data is downloaded there if missing')
+    parser.add_argument('--results_dir', type=_results_dir, default='results/',
+                        help='output directory, relative to the current directory')
+
+
+def _folder(text):
+    path = os.path.expandvars(os.path.expanduser(text))  # a shell leaves them as they are in quotes and after "="
+    if not path or os.path.exists(path) and not os.path.isdir(path):
+        raise argparse.ArgumentTypeError(f'{text!r} is not a directory (it may be one that does not exist yet)')
+    return path
+
+
+def _data_dir(text):
+    path = _folder(text)
+    if os.path.basename(os.path.normpath(path)) == BATCHES_FOLDER:  # the data directory is the one that contains it
+        return os.path.dirname(os.path.normpath(path)) or '.'
+    return path
+
+
+def _results_dir(text):
+    """Reject a folder that no result can be written to before the training, not after it."""
+    path = _folder(text)
+    # A link that leads nowhere exists as well, and is in the way.
+    existing = next(folder for folder in [Path(path), *Path(path).absolute().parents] if os.path.lexists(folder))
+    try:
+        with tempfile.TemporaryFile(dir=existing):
+            pass
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f'{text!r} is not writable ({error.strerror})') from error
+    return path

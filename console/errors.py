@@ -1,0 +1,44 @@
+"""How a command ends for what is not a defect of the program: one line on standard error, no traceback."""
+
+import contextlib
+
+from console.process import exit_code, signals_as_ctrl_c
+
+PACKAGES = {'numpy': 'numpy', 'matplotlib': 'matplotlib', 'PIL': 'Pillow', 'tqdm': 'tqdm', 'torch': 'torch'}
+
+
+class UserError(Exception):
+    """An error of which the user needs the message only: what is wrong, and what to do."""
+
+
+class SettingsError(UserError, ValueError):
+    """A setting whose value makes no sense; the message names it, its value and what is allowed."""
+
+
+@contextlib.contextmanager
+def user_errors(parser, when_interrupted):
+    """End the command with one line for an error that is not a defect of the program.
+
+    when_interrupted: what Ctrl-C leaves, in words.
+    """
+    try:
+        with signals_as_ctrl_c():
+            yield
+    except SettingsError as error:
+        parser.refuse(error)
+    except UserError as error:
+        parser.exit(1, f'{parser.prog}: error: {error}\n')
+    except ModuleNotFoundError as error:
+        package = PACKAGES.get((error.name or '').partition('.')[0])
+        if not package:
+            raise
+        # The requirements pin the version of PyTorch: the newest one can be gigabytes.
+        wanted = '-r requirements.txt' if package == 'torch' else package
+        parser.exit(1, f'{parser.prog}: error: {package} is not installed: run python -m pip install {wanted}\n')
+    except MemoryError as error:
+        parser.exit(1, f'{parser.prog}: error: out of memory ({error}): use smaller --hidden_dims or --batch_size\n')
+    except OSError as error:
+        what = f'{error.filename}: {error.strerror}' if error.filename and error.strerror else error
+        parser.exit(1, f'{parser.prog}: error: {what} (existing files are unchanged)\n')
+    except KeyboardInterrupt as interrupt:
+        parser.exit(exit_code(interrupt), f'\n{parser.prog}: interrupted; {when_interrupted}\n')

@@ -1,0 +1,39 @@
+"""The device that PyTorch trains on: which one, its name, and its memory."""
+
+import contextlib
+
+import torch
+
+from console.errors import SettingsError
+from training import data_parallel
+
+
+def find_device(name):
+    """The torch device for 'auto', 'cpu' or 'cuda'. Raises SettingsError if it is not available."""
+    if name == 'cuda' and not torch.cuda.is_available():
+        raise SettingsError('device is cuda, but PyTorch finds no CUDA device: it must be auto or cpu here')
+    if name == 'cpu' or not torch.cuda.is_available():
+        return torch.device('cpu')
+    index, processes = data_parallel.local_rank_and_world_size()  # each takes a GPU of its own
+    if processes > torch.cuda.device_count():
+        raise SettingsError(f'device is {name}, but there are {torch.cuda.device_count()} GPUs for {processes} '
+                            'processes: start fewer processes or use --device cpu')
+    torch.cuda.set_device(index)  # nccl uses the current device
+    return torch.device('cuda', index)
+
+
+def device_name(device):
+    """The name of the device in a result."""
+    return torch.cuda.get_device_name(device) if device.type == 'cuda' else device.type
+
+
+@contextlib.contextmanager
+def memory_errors():
+    """Re-raise PyTorch's out-of-memory errors (CPU or GPU) as MemoryError, as NumPy does."""
+    try:
+        yield
+    except RuntimeError as error:
+        message = str(error).strip().partition('\n')[0]
+        if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in message:
+            raise MemoryError(message) from error
+        raise
