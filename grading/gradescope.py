@@ -133,14 +133,14 @@ def main(arguments=None):
     if arguments.grade:
         return grade(*arguments.grade)
     if not arguments.package or Path(arguments.package).suffix != '.zip':
-        parser.refuse(f'the package must be a file that ends in .zip, not {arguments.package!r}')
+        parser.error(f'the package must be a file that ends in .zip, not {arguments.package!r}')
     try:
         settings = {'points': read_points(arguments.points), 'strict': arguments.strict, 'timeout': arguments.timeout}
         write_package(Path(arguments.package), settings)
     except ValueError as error:
-        parser.refuse(f'argument --points: {error}')
+        parser.error(f'argument --points: {error}')
     except OSError as error:
-        parser.refuse(f'cannot write {arguments.package!r}: {error.strerror}')
+        parser.error(f'cannot write {arguments.package!r}: {error.strerror}')
     print(f'written: {arguments.package}; upload it on Gradescope under Configure Autograder')
 
 

@@ -53,8 +53,8 @@ class Session:
 
     def close(self):
         if self.process:
-            self.printed += self.process.printed
             self.process.close()
+            self.printed += self.process.printed
         self.process = None
 
     def require(self, module):

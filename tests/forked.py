@@ -14,6 +14,9 @@ from grading import remote, sandbox
 from grading.worker import main
 
 
+POPEN = subprocess.Popen
+
+
 class Server(remote.Server):
     def __init__(self, timeout=20):
         super().__init__(bubblewrap=False, timeout=timeout)
@@ -22,11 +25,11 @@ class Server(remote.Server):
     def open(self, folder, preload=()):
         if not hasattr(os, 'fork'):
             return super().open(folder, preload)
-        start, subprocess.Popen = subprocess.Popen, Fork
+        subprocess.Popen = Fork
         try:
             return super().open(folder)
         finally:
-            subprocess.Popen = start
+            subprocess.Popen = POPEN
 
 
 class Fork:
@@ -78,6 +81,7 @@ class Fork:
 def become_a_new_python(room):
     """Forget the modules of this project and its tests, the capture of pytest, and the environment."""
     os.setsid()
+    subprocess.Popen = POPEN
     os.environ.clear()
     os.environ.update(sandbox.environment(room))
     sys.stdout, sys.stderr = open(1, 'w', closefd=False), open(2, 'w', closefd=False)
