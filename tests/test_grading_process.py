@@ -283,7 +283,7 @@ def test_a_full_temporary_folder_is_no_verdict(server, tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, 'No space left on device')
 
     monkeypatch.setattr(remote.Path, 'write_bytes', full)
-    with pytest.raises(NoServer, match='No space left on device.*free space there'):
+    with pytest.raises(NoServer, match=r'\(No space left on device\): free space there'):
         server.open(tmp_path)
 
 
