@@ -40,18 +40,23 @@ def test_what_runs_write_is_ignored_by_git_and_the_reference_is_not():
     assert ignored == command[2:-1]
 
 
-def test_the_curves_show_training_and_validation_each_under_its_name():
-    loss, accuracy = curves.draw('mlp_numpy_batch_norm', RECORD).axes[:2]
-    lines = {line.get_label(): list(line.get_ydata()) for axes in (loss, accuracy) for line in axes.get_lines()}
-    assert lines['mean of the epoch'] == RECORD['train_loss'] and lines['each batch'] == RECORD['batch_loss']
-    assert lines['training (mean over the epoch)'] == RECORD['train_accuracy']
-    assert lines['validation (after the epoch)'] == RECORD['val_accuracy']
-    assert lines['best epoch: 1 (validation 0.500)'] == [0.5]
+def points(axes):
+    """{label: (x of the first points, y)} of the lines of a panel."""
+    return {line.get_label(): (list(line.get_xdata())[:2], list(line.get_ydata())) for line in axes.get_lines()}
+
+
+def test_the_curves_show_training_and_validation_each_at_its_time():
+    loss, accuracy = map(points, curves.draw('mlp_numpy_batch_norm', RECORD).axes[:2])
+    assert loss['training (per batch)'] == ([1 / 200, 2 / 200], RECORD['batch_loss'])  # in epochs
+    assert loss['training (epoch mean)'] == ([0.5, 1.5], RECORD['train_loss'])  # in the middle of the epoch
+    assert accuracy['training (epoch mean)'] == ([0.5, 1.5], RECORD['train_accuracy'])
+    assert accuracy['validation (end of epoch)'] == ([1, 2], RECORD['val_accuracy'])
+    assert accuracy['best epoch: 1 (validation 0.500)'] == ([1], [0.5])
 
 
 def test_the_validation_loss_stands_beside_the_training_loss_and_that_of_the_start_in_the_inset():
     loss = curves.draw('mlp_numpy', {**RECORD, 'val_loss': [2.6, 2.2, 2.3]}).axes[0]
-    line, = (line for line in loss.get_lines() if line.get_label() == 'validation (after the epoch)')
+    line, = (line for line in loss.get_lines() if line.get_label() == 'validation (end of epoch)')
     assert list(line.get_xdata()) == [0, 1, 2] and list(line.get_ydata()) == [2.6, 2.2, 2.3]
     assert loss.get_ylim()[0] < 1.8 and 2.3 < loss.get_ylim()[1]
     start = loss.child_axes[0].get_lines()[1]
@@ -73,4 +78,4 @@ def test_every_setting_that_differs_from_its_default_stands_in_the_name_a_new_on
 
 def test_the_title_is_in_words():
     assert curves.title('mlp_pytorch', RECORD) == (
-        'PyTorch MLP 8, batch normalization, learning rate 0.05: test accuracy 0.444')
+        'PyTorch MLP, hidden layer 8, batch normalization, learning rate 0.05: test accuracy 0.444')
