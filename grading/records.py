@@ -23,6 +23,8 @@ from storage.files import atomic_write, exclusive_lock
 LONGEST_NAME = 120  # bytes of a student's file names, without what is added to them
 KEY = '.key'
 GONE = 'gone'
+SETTLED = re.compile('[^;]*(takes other arguments: [^;]*|is not implemented)(; [^;]*(takes other arguments: [^;]*|'
+                     'is not implemented))*')  # reasons that the next run would find again, whatever the machine does
 
 
 class Records:
@@ -94,8 +96,9 @@ class Records:
     def earlier(self, student, fingerprint):
         """The record of an earlier run that still holds, or None. What could not be graded is tried again."""
         record = self.records.get(student)
-        if not record or not self.key or record['fingerprint'] != fingerprint or (
-                NOT_GRADED in record['parts'].values()):
+        if not record or not self.key or record['fingerprint'] != fingerprint or any(
+                verdict == NOT_GRADED and not SETTLED.fullmatch(record['reasons'].get(part, ''))
+                for part, verdict in record['parts'].items()):
             return None
         return record if hmac.compare_digest(record['seal'], self.seal(student, record)) else None
 

@@ -58,11 +58,8 @@ def entry(solution, strict=False, decided=None, points=POINTS):
 ENTRIES = list(map(entry, CLASS))
 
 
-def test_the_pages_are_as_approved():
+def test_pages_and_json_are_as_approved():
     assert_approved('grading_pages', '\n\n'.join(map(report.page, ENTRIES)))
-
-
-def test_the_json_is_as_approved():
     assert_approved('grading_json', json.dumps(entry(DEVIATING), indent=1, ensure_ascii=False) + '\n')
 
 
