@@ -66,7 +66,7 @@ def measure(rounds, advance):
 
 def _default_threads():
     time.sleep(contenders.PAUSE_SECONDS)  # what was measured before may still be waiting in a busy loop
-    count = threads.threads_beside(threads.busy_processors(), available=2)
+    count = threads.idle_processors(threads.busy_processors(), available=2)
     return f'{count} thread{"s" * (count > 1)}'
 
 

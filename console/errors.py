@@ -4,7 +4,7 @@ import contextlib
 
 from console.process import exit_code, signals_as_ctrl_c
 
-PACKAGES = {'numpy': 'numpy', 'matplotlib': 'matplotlib', 'PIL': 'Pillow', 'tqdm': 'tqdm', 'torch': 'torch'}
+PACKAGES = {'numpy': 'numpy', 'matplotlib': 'matplotlib', 'PIL': 'Pillow', 'tqdm': 'tqdm', 'threadpoolctl': 'threadpoolctl', 'torch': 'torch'}
 
 
 class UserError(Exception):

@@ -122,8 +122,8 @@ def trained(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(results.curves, 'draw', lambda name, record: f'curves of {name}, {record["test_accuracy"]}')
     monkeypatch.setattr(results, 'png_bytes', str.encode)
     told = []
-    monkeypatch.setattr(command_line.threads, 'restart_with', lambda count: told.append(f'{count} threads'))
-    monkeypatch.setattr(command_line.threads, 'leave_room', lambda: told.append('room left'))
+    monkeypatch.setattr(command_line.threads, 'use_threads', lambda count: told.append(f'{count} threads'))
+    monkeypatch.setattr(command_line.threads, 'use_idle_processors', lambda: told.append('room left'))
     (tmp_path / 'reference').mkdir()
     reference = {'test_accuracy': 0.4321, 'environment': {'platform': 'CP/M Z80', 'numpy': '0.9', 'threads': 2}}
     (tmp_path / 'reference' / 'mlp_epochs3.json').write_text(json.dumps(reference))

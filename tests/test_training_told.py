@@ -130,45 +130,6 @@ def test_settings_are_refused_as_approved():
     assert (settings.net_name([512, 8]), settings.net_name([])) == ('512 8', 'no hidden layer')
 
 
-def test_what_is_said_of_a_busy_machine_is_as_approved(monkeypatch, capsys):
-    for name in threads.VARIABLES:
-        monkeypatch.delenv(name, raising=False)
-    told = [str(threads.advice(*case)) for case in [
-        (1, 1.0, 1.0, 1), (1, 0.99, 0.1, 1), (2, 1.0, 0.6, 1), (2, 1.0, 0.61, 1), (3, 14.5, 9.4, 2), (4, 2.0, 0.0, 3)]]
-    monkeypatch.setattr(threads, 'restart_with', lambda count: print(f'begins anew with {count}', file=sys.stderr))
-    for available, busy in [(1, 1), (2, 0.4), (2, 0.6), (3, 2.5), (4, 1.49), (4, 1.5), (8, 9)]:
-        monkeypatch.setattr(threads, 'processors', lambda count=available: count)
-        monkeypatch.setattr(threads, 'busy_processors', lambda count=busy: count)
-        threads.leave_room()
-        said = capsys.readouterr().err.splitlines()
-        told.append(f'{busy} of {available} busy: {"; ".join(said) or "nothing"}')
-    assert_approved('threads', '\n'.join(told) + '\n')
-
-
-def test_a_script_begins_anew_with_a_number_of_threads_unless_it_has_it(monkeypatch):
-    begun = []
-    monkeypatch.setattr(threads, 'sys', types.SimpleNamespace(
-        executable='python', orig_argv=['py', '-X', 'dev', 'a.py'], exit=begun.append))
-    monkeypatch.setattr(threads.os, 'execv', lambda *command: begun.append(command))
-    monkeypatch.setattr(threads.subprocess, 'call', lambda command: begun.append(command) or 3)
-    monkeypatch.setattr(threads.os, 'environ', {'OMP_NUM_THREADS': '2', 'HOME': 'here'})
-    threads.restart_with(2)
-    assert begun == [('python', ['python', '-X', 'dev', 'a.py'])]
-    assert os.environ == {**dict.fromkeys(threads.VARIABLES, '2'), 'HOME': 'here'}
-    threads.restart_with(2)
-    assert len(begun) == 1
-    monkeypatch.setattr(threads.os, 'name', 'nt')
-    threads.restart_with(1)
-    assert begun[1:3] == [['python', '-X', 'dev', 'a.py'], 3] and os.environ['MKL_NUM_THREADS'] == '1'
-
-
-def test_processors_are_those_that_this_process_may_use(monkeypatch):
-    monkeypatch.setattr(os, 'sched_getaffinity', {0: {0, 2, 5}}.get, raising=False)
-    assert threads.processors() == 3
-    monkeypatch.delattr(os, 'sched_getaffinity')
-    monkeypatch.setattr(os, 'cpu_count', lambda: 7)
-    assert threads.processors() == 7
-
 
 def test_who_ends_a_process_is_told_by_its_exit_code_and_signals_act_as_before_afterwards():
     assert [process.exit_code(error) for error in (KeyboardInterrupt(), process.Ended(15), process.Ended(1))] == [

@@ -28,10 +28,6 @@ def main(model_name, train, description, writes=True):
     if arguments['use_batch_norm'] and arguments['hidden_dims'] and arguments['batch_size'] == 1:
         parser.refuse("argument --batch_size: invalid value '1': must be at least 2 with --use_batch_norm, "
                       'because a single sample has no variance')
-    if arguments['threads']:
-        threads.restart_with(arguments['threads'])
-    elif train.__module__ == '__main__':  # otherwise the process belongs to somebody who does other things in it
-        threads.leave_room()
     changed = {name: value for name, value in arguments.items()
                if value != parser.get_default(name) and name not in ('data_dir', 'results_dir')}
     name = results.result_stem(model_name, changed)
@@ -39,6 +35,10 @@ def main(model_name, train, description, writes=True):
     stem = Path(arguments['results_dir']) / name
     with user_errors(parser, when_interrupted='no result was written'):
         results.check_place(stem)
+        if arguments['threads']:
+            threads.use_threads(arguments['threads'])
+        else:
+            threads.use_idle_processors()
         settings = {key: value for key, value in arguments.items() if key not in ('results_dir', 'threads')}
         model, _, test_accuracy, logging_info = train(**settings)
         if not writes:

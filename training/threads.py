@@ -1,36 +1,60 @@
-"""How many threads compute, how to choose their number, and what to say where other work keeps them waiting."""
+"""How many threads compute, how to choose their number, and what to say if other processes keep them waiting."""
 
+import math
 import os
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 from console.process import warn
 
-# What the usual BLAS libraries and OpenMP read, once, when they are loaded.
+# The usual BLAS libraries and OpenMP read these once, when they are loaded.
 VARIABLES = ('OPENBLAS_NUM_THREADS', 'MKL_NUM_THREADS', 'VECLIB_MAXIMUM_THREADS', 'OMP_NUM_THREADS')
-PROCESSOR_TIMES = Path('/proc/stat')  # Linux; elsewhere nobody looks whether other work is going on
-LOOK_SECONDS = 0.2  # twenty ticks of each processor: one that is awake for a moment is not busy
-ENOUGH = 0.6  # share of its threads' processor time that an epoch gets on a quiet machine, with room
+PROCESSOR_TIMES = Path('/proc/stat')  # Linux; on other systems the load is not measured
+QUOTAS = Path('/sys/fs/cgroup')  # of a container (Linux)
+LOOK_SECONDS = 0.2  # twenty ticks of each CPU: a CPU that is awake for a moment is not busy
+ENOUGH = 0.6  # fraction of its threads' CPU time that an epoch gets on an idle machine, with a margin
 
 
 def processors():
-    """The number of processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
+    """The number of CPUs that this process may use: its affinity, and the quota of its container."""
+    available = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
+    return max(1, math.ceil(min(available, _quota())))
+
+
+def _quota():
+    """The number of CPUs that a container's quota allows (cgroup v2 or v1); infinite if there is none."""
+    for names in (['cpu.max'], ['cpu/cpu.cfs_quota_us', 'cpu/cpu.cfs_period_us']):
+        try:
+            quota, period = map(int, ' '.join((QUOTAS / name).read_text() for name in names).split())
+            return quota / period if quota > 0 else math.inf
+        except (OSError, ValueError, ZeroDivisionError):  # 'max' is no number
+            continue
+    return math.inf
 
 
 def numpy_threads():
-    """The number of threads of NumPy's matrix products: what the environment asks for, at most one a processor."""
-    for name in VARIABLES:
-        first = os.environ.get(name, '').split(',')[0].strip()  # OpenMP takes a list, one number for each nesting
-        if first.isdecimal() and int(first):
-            return min(int(first), processors())
-    return processors()
+    """The number of threads of NumPy's matrix products."""
+    try:
+        from threadpoolctl import threadpool_info
+    except ImportError:  # where only the course's packages are installed
+        return processors()
+    pools = [pool['num_threads'] for pool in threadpool_info() if pool['user_api'] == 'blas']
+    return min([*pools, processors()])  # macOS has a library that does not tell
+
+
+def use_threads(count):
+    """Compute with so many threads, at most one for each CPU, from now on: in NumPy, and in PyTorch if it is loaded."""
+    from threadpoolctl import threadpool_limits
+
+    count = min(count, processors())
+    threadpool_limits(count)
+    if torch := sys.modules.get('torch'):
+        torch.set_num_threads(count)
 
 
 def busy_processors(seconds=LOOK_SECONDS):
-    """How many of the processors that this process may use other work keeps busy, while this one looks on; else 0."""
+    """The number of busy CPUs among those that this process may use, while this process waits; 0 if that is not known."""
     before = _processor_times()
     if not before:
         return 0.0
@@ -44,7 +68,7 @@ def busy_processors(seconds=LOOK_SECONDS):
 
 
 def _processor_times():
-    """{processor: (ticks without work, ticks in all), since the machine was started}; empty where that isn't known."""
+    """{CPU: (idle ticks, all ticks) since the machine was started}; empty if that is not known."""
     try:
         lines = PROCESSOR_TIMES.read_text().splitlines()
         allowed = {f'cpu{number}' for number in os.sched_getaffinity(0)}
@@ -55,46 +79,33 @@ def _processor_times():
         return {}
 
 
-def threads_beside(busy, available):
-    """How many of the available processors are left beside so many busy ones, at least one."""
+def idle_processors(busy, available):
+    """How many of the available CPUs are idle if so many are busy, at least one."""
     return max(1, available - int(busy + 0.5))
 
 
-def leave_room():
-    """Where other work keeps processors busy, begin this script anew with as many threads as there is room for.
+def use_idle_processors():
+    """If other processes keep CPUs busy, compute with one thread for each idle CPU, and say so.
 
-    The threads of a product wait for each other: a second one without a processor of its own costs a factor
-    of up to ten (docs/speed.md). Whoever chose a number, by the environment, keeps it.
+    The threads of a matrix product wait for each other, so a second thread without a CPU of its own makes training up to
+    ten times slower (docs/speed.md). A number of threads that the environment sets is kept.
     """
     available = processors()
     if available == 1 or any(os.environ.get(name) for name in VARIABLES):
         return
     busy = busy_processors()
-    count = threads_beside(busy, available)
+    count = idle_processors(busy, available)
     if count < available:
         warn(f'note: other processes are using {busy:.1f} of {available} CPUs; training with {count} '
              f'thread{"s" * (count > 1)} (override with --threads {available})')
-        restart_with(count)
-
-
-def restart_with(count):
-    """Begin this script anew with so many threads, unless it has them: they can't be changed once NumPy is loaded."""
-    wanted = dict.fromkeys(VARIABLES, str(count))
-    if all(os.environ.get(name) == value for name, value in wanted.items()):
-        return
-    os.environ.update(wanted)
-    command = [sys.executable, *sys.orig_argv[1:]]
-    if os.name == 'nt':  # where exec returns to the shell at once
-        sys.exit(subprocess.call(command))
-    os.execv(sys.executable, command)
+        use_threads(count)
 
 
 def advice(epoch, wall_seconds, processor_seconds, threads):
-    """One line for an epoch whose threads were kept waiting by other work, or None."""
+    """One line for an epoch whose threads were kept waiting by other processes, or None."""
     share = processor_seconds / (wall_seconds * threads)
     if wall_seconds < 1 or share > ENOUGH:
         return None
-    remedy = ('; --threads 1 is steadier there: threads that wait for each other lose most of the time'
-              if threads > 1 else '')
-    return (f'the machine is busy: in the {wall_seconds:.1f} s of epoch {epoch}, {threads} '
-            f'thread{"s" * (threads > 1)} had {share:.0%} of the processor time they could use{remedy}')
+    remedy = '; try --threads 1' if threads > 1 else ''
+    return (f'warning: epoch {epoch} took {wall_seconds:.1f} s but got only {share:.0%} of the CPU time of {threads} '
+            f'thread{"s" * (threads > 1)}; other processes are slowing it down{remedy}')
