@@ -3,7 +3,7 @@
 import statistics
 
 from benchmark import busy, targets
-from storage.files import json_bytes, png_bytes, write_together
+from storage.files import json_bytes, plain_figures, png_bytes, write_together
 
 COLORS = {'NumPy, matrix products only': '0.6', 'PyTorch, matrix products only': '0.75',
           'NumPy MLP (this project)': 'C0', 'PyTorch MLP (this project)': 'C1'}
@@ -106,6 +106,7 @@ def _seconds_and_ratio(values, floor):
     return f'{statistics.median(values):.2f} s, {_ratio(values, floor):.2f} ×'
 
 
+@plain_figures()
 def write(path, record):
     """Write the record as JSON, its tables and figures next to it; return the paths."""
     tables = '\n'.join(text(record)) + '\n'

@@ -4,7 +4,7 @@ from experiments import batch_norm_figures as figures
 from experiments import batch_norm_control_tables as controls
 from experiments import batch_norm_tables as tables
 from experiments.batch_norm_runs import GRADIENT_BATCHES, SAMPLE_IMAGES, SELECTION_SEED, SPREAD_IMAGES
-from storage.files import png_bytes, write_together
+from storage.files import plain_figures, png_bytes, write_together
 from training.settings import net_name
 
 INTRODUCTION = '''# Tables of the batch-normalization study
@@ -75,6 +75,7 @@ def markdown(results):
     return '\n\n'.join(parts) + '\n'
 
 
+@plain_figures()
 def write_report(results_filename, results):
     """Write STEM.md and STEM_….png beside the results; return the paths and a table for the terminal."""
     endings = {f'{ending}.png': png_bytes(figure) for ending, figure in figures_of(results).items()}

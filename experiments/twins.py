@@ -23,7 +23,7 @@ from console.arguments import SEED, ArgumentParser, add_folders
 from console.errors import user_errors
 from console.process import say
 from experiments import study
-from storage.files import png_bytes, write_together
+from storage.files import plain_figures, png_bytes, write_together
 from training.settings import DEFAULTS
 
 TWINS = {'NumPy': train_mlp_numpy.train,
@@ -149,8 +149,9 @@ def main():
           study.interruptible(parser, results_filename, ['runs'])):
         pairs = compare(train_twins(results_filename, list(dict.fromkeys(arguments.seeds)), arguments.data_dir))
         say('\n'.join(terminal_table(pairs)))
-        contents = {results_dir / 'twins.md': ('\n'.join(table(pairs)) + '\n').encode(),
-                    results_dir / 'twins.png': png_bytes(draw(pairs))}
+        with plain_figures():
+            contents = {results_dir / 'twins.md': ('\n'.join(table(pairs)) + '\n').encode(),
+                        results_dir / 'twins.png': png_bytes(draw(pairs))}
         write_together(contents)
         say(' '.join(map(str, ['written:', results_filename, *contents])))
 

@@ -13,7 +13,7 @@ from cifar10.sources import DATA_DIR
 from console.arguments import ArgumentParser, add_folders
 from console.errors import user_errors
 from console.process import say
-from storage.files import json_bytes, png_bytes, write_together
+from storage.files import json_bytes, plain_figures, png_bytes, write_together
 from training import models
 
 
@@ -45,6 +45,7 @@ def load(path):
     return model, training
 
 
+@plain_figures()
 def inspect_test_set(model, training, data_dir, stem):
     """Print the table, write the figures and the JSON; return their paths."""
     import cifar10_utils
@@ -61,6 +62,7 @@ def inspect_test_set(model, training, data_dir, stem):
     return list(contents)
 
 
+@plain_figures()
 def inspect_images(model, paths, stem):
     """Print the likeliest classes of each file, write a figure and its numbers; return their paths."""
     import numpy as np

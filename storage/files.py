@@ -166,6 +166,20 @@ def json_bytes(record):
     return f'{{\n{lines}\n}}\n'.encode()
 
 
+@contextlib.contextmanager
+def plain_figures():
+    """matplotlib's default settings while figures are drawn and saved, whatever the user has set. A decorator, too."""
+    backend = os.environ.pop('MPLBACKEND', None)  # read at the import; it can name a backend that is not here
+    try:
+        import matplotlib
+    finally:
+        if backend is not None:
+            os.environ['MPLBACKEND'] = backend
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        yield
+
+
 def png_bytes(figure):
     """A figure of matplotlib as the bytes of a PNG."""
     image = io.BytesIO()

@@ -8,7 +8,7 @@ import signal
 import threading
 
 import pytest
-from matplotlib import rc_context
+from matplotlib import rc_context, rcParams
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -91,9 +91,18 @@ def test_what_json_does_not_have_is_refused(value):
         files.json_bytes({'a': 1, 'b': value})
 
 
-def test_a_figure_becomes_a_png_of_110_dots_an_inch_whatever_the_users_settings_say():
-    with rc_context({'savefig.format': 'pdf', 'savefig.dpi': 50}):
-        content = files.png_bytes(Figure(figsize=(2, 1)))
+def test_a_figure_is_the_same_png_whatever_the_users_settings_say():
+    def drawn():
+        figure = Figure(figsize=(2, 1))
+        figure.subplots().set(title='$x$ in words')
+        return files.png_bytes(figure)
+
+    with rc_context({'savefig.format': 'pdf', 'savefig.dpi': 50, 'text.usetex': True, 'axes.facecolor': 'red'}):
+        with files.plain_figures():
+            content = drawn()
+        assert rcParams['text.usetex']  # the user's settings are as before
+    with files.plain_figures():
+        assert content == drawn()
     with Image.open(io.BytesIO(content)) as image:
         assert (image.format, image.size) == ('PNG', (220, 110))
 

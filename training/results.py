@@ -13,7 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from console.process import warn
-from storage.files import json_bytes, png_bytes, write_together
+from storage.files import json_bytes, plain_figures, png_bytes, write_together
 from training import curves
 from training.models import model_bytes
 
@@ -91,7 +91,8 @@ def write_results(stem, record, model):
     training = {'settings': settings, **{name: record[name] for name in ('dataset', 'best_epoch', 'test_accuracy')}}
     contents = {json_path: json_bytes(record)}
     try:
-        contents[png_path] = png_bytes(curves.draw(stem.name, record))
+        with plain_figures():
+            contents[png_path] = png_bytes(curves.draw(stem.name, record))
     except Exception as error:  # whatever matplotlib may meet; what was asked for is the training
         missing = isinstance(error, ImportError)
         remedy = 'run python -m pip install matplotlib' if missing else 'all values are in the JSON file'
