@@ -64,18 +64,17 @@ def stages(seeds, settings, results, extended):
     if not extended:
         yield [('runs', run) for run in batch_norm_runs.planned_runs(seeds, settings)]
         return
-    seeds = list(dict.fromkeys([batch_norm_runs.SELECTION_SEED, *seeds]))
-    control, *larger = batch_norm_runs.NETS
-    for seed in seeds:
-        yield ([('runs', run) for run in batch_norm_runs.planned_runs([seed], settings)]
-               + batch_norm_runs.planned_controls(seed, settings)
-               + batch_norm_runs.planned_rates(control, seed, settings, results))
-    for _ in batch_norm_runs.LEARNING_RATES:  # each time round, the best rate of a net has moved on by one at most
-        yield [run for net in larger
-               for run in batch_norm_runs.planned_rates(net, batch_norm_runs.SELECTION_SEED, settings, results)]
-    for net in larger:
-        for seed in seeds[1:]:
-            yield batch_norm_runs.planned_rates(net, seed, settings, results)
+    plan, seeds = batch_norm_runs, list(dict.fromkeys([batch_norm_runs.SELECTION_SEED, *seeds]))
+    yield [('runs', run) for run in plan.planned_runs(seeds, settings)]
+    for _ in plan.LEARNING_RATES:  # each time round, the best rate of a network has moved by one at most
+        yield plan.planned_rates(plan.SELECTION_SEED, settings, results)
+    for planned in (lambda seed: plan.planned_rates(seed, settings, results),
+                    lambda seed: plan.planned_starts(seed, settings), lambda seed: plan.planned_groups(seed, settings),
+                    lambda seed: plan.planned_small_rates(seed, settings)):
+        for seed in seeds:
+            yield planned(seed)
+    for seed in seeds[:plan.SCALE_SEEDS]:
+        yield plan.planned_scales(seed, settings)
 
 
 def plot_results(results_filename):

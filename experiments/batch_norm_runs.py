@@ -1,9 +1,9 @@
 """The runs of the batch-normalization study: which there are. experiments/batch_norm_training.py trains one.
 
 The six configurations are the assignment's (Q2.2). The controls each change one thing of them:
-    start_runs          no batch normalization, but a start at which the first batch comes out normalized
-    group_runs          batch normalization with the statistics of a half, a quarter, … of each batch
-    learning_rate_runs  other learning rates; on the first seed several, on the others the best one of each net
+    start_runs          data-dependent initialization without batch normalization, and the initialization scaled by a factor
+    group_runs          ghost batch normalization: the statistics of a quarter or an eighth of each batch
+    learning_rate_runs  other learning rates: the smallest ones and the best one of each network on all seeds, the others on one
 """
 
 from experiments import study
@@ -12,10 +12,12 @@ NETS = [[128], [256, 128], [512, 256, 128]]
 SETTINGS = {'lr': 0.1, 'batch_size': 128, 'epochs': 20}
 KINDS = ['runs', 'start_runs', 'group_runs', 'learning_rate_runs']
 # The controls.
-CONTROL_NET = 0  # of NETS: the smallest, for the controls that are not made on all; there the advantage is the largest
 GROUPS = [4, 8]  # into how many groups a batch is cut, each with its own statistics
-LEARNING_RATES = [0.003, 0.01, 0.03, 0.3]  # beside that of SETTINGS
-SELECTION_SEED = 42  # on whose validation accuracy each net's learning rate is chosen
+SCALES = [0.1, 10]  # of the initial weights
+SCALE_SEEDS = 3  # how many of the seeds have runs with scaled weights: the effect is many times the spread over seeds
+LEARNING_RATES = [0.003, 0.01, 0.03, 0.3, 1, 3]  # other than that of SETTINGS
+SMALL_RATES = [0.003, 0.01]  # on all seeds
+SELECTION_SEED = 42  # on whose validation accuracy each network's learning rate is chosen
 # The measurements.
 SPREAD_IMAGES = 1000  # validation images on which the spread of the activations is measured
 SAMPLE_IMAGES = 5000  # training images on which the accuracy is measured as it is on the validation set
@@ -43,42 +45,45 @@ def planned_runs(seeds, settings):
             for seed in seeds for hidden_dims in NETS for use_batch_norm in (False, True)]
 
 
-def planned_controls(seed, settings):
-    """The controls of one seed but for the learning rates, as pairs of their kind and a run.
-
-    Of the larger nets that are normalized at their start one epoch is trained, for the loss along the gradient.
-    """
-    starts = [('start_runs', {'hidden_dims': net, 'use_batch_norm': False, 'seed': seed, **settings,
-                              'epochs': settings['epochs'] if i == CONTROL_NET else 1, 'start': 'normalized'})
-              for i, net in enumerate(NETS)]
-    groups = [('group_runs', {'hidden_dims': NETS[CONTROL_NET], 'use_batch_norm': True, 'seed': seed, **settings,
-                              'group_size': settings['batch_size'] // number}) for number in GROUPS]
-    return starts + groups
+def planned_starts(seed, settings):
+    """Data-dependent initialization without batch normalization, as pairs of their kind and a run."""
+    return [('start_runs', {'hidden_dims': net, 'use_batch_norm': False, 'seed': seed, **settings, 'start': 'normalized'})
+            for net in NETS]
 
 
-def planned_rates(net, seed, settings, results):
-    """The runs of one net and seed at other learning rates, with and without batch normalization.
+def planned_groups(seed, settings):
+    """Ghost batch normalization."""
+    return [('group_runs', {'hidden_dims': net, 'use_batch_norm': True, 'seed': seed, **settings,
+                            'group_size': settings['batch_size'] // number}) for net in NETS for number in GROUPS]
 
-    On the selection seed all rates of the smallest net, and of a larger one the neighbours of its best rate
-    so far: which may make another one the best, so ask again when they are trained. On other seeds the best.
+
+def planned_scales(seed, settings):
+    """The initial weights times a factor, with and without batch normalization."""
+    return [('start_runs', {**run, 'start': scale}) for run in planned_runs([seed], settings) for scale in SCALES]
+
+
+def planned_small_rates(seed, settings):
+    """The smallest learning rates, with and without batch normalization."""
+    return [('learning_rate_runs', {**run, 'lr': lr}) for lr in SMALL_RATES for run in planned_runs([seed], settings)]
+
+
+def planned_rates(seed, settings, results):
+    """Each network's best learning rate; on the selection seed, the rates next to the best one so far.
+
+    These can make another rate the best, so ask again when they are trained.
     """
     runs = []
     for run in planned_runs([seed], settings):
-        if run['hidden_dims'] == net:
-            best = best_rate(results, net, run['use_batch_norm'])
-            if seed != SELECTION_SEED:
-                rates = [best]
-            elif net == NETS[CONTROL_NET] or best is None:
-                rates = LEARNING_RATES
-            else:
-                rates = _neighbours(best, sorted({*LEARNING_RATES, settings['lr'], best}))
-            runs += [('learning_rate_runs', {**run, 'lr': lr}) for lr in rates if lr not in (settings['lr'], None)]
+        best = best_rate(results, run['hidden_dims'], run['use_batch_norm'])
+        if best is None:
+            continue
+        ordered = sorted({*LEARNING_RATES, settings['lr'], best})
+        place = ordered.index(best)
+        rates = [best] if seed != SELECTION_SEED else ordered[max(place - 1, 0):place + 2]
+        if seed == SELECTION_SEED and best == 0.3:
+            rates = [*rates, 3]
+        runs += [('learning_rate_runs', {**run, 'lr': lr}) for lr in rates if lr != settings['lr']]
     return runs
-
-
-def _neighbours(value, ordered):
-    place = ordered.index(value)
-    return ordered[max(place - 1, 0):place] + ordered[place + 1:place + 2]
 
 
 def best_rate(results, hidden_dims, use_batch_norm):

@@ -21,11 +21,12 @@ def train_one(run, data_dir):
 
     measured_train_accuracy: after each epoch, in evaluation mode, on SAMPLE_IMAGES training images: what the
     validation accuracy is measured like. activation_spread: after each epoch, see activation_spread.
+    row_length: before the first epoch and after each, see row_lengths.
     loss_along_gradient: before the first epoch, after it and after the last one, see loss_along_gradient.
     diverged in place of all that: the loss or something measured was no longer finite.
     """
     sample, spread_images, batches = _measuring_data(str(data_dir), run['batch_size'])
-    accuracies, spreads, gradients = [], [], []
+    accuracies, spreads, gradients, lengths = [], [], [], []
 
     def make_model(*arguments):
         model = MLP(*arguments)
@@ -33,12 +34,16 @@ def train_one(run, data_dir):
             normalize_in_groups(model, run['group_size'])
         if run.get('start') == 'normalized':
             normalize_at_start(model, batches[0][0])
+        elif 'start' in run:
+            scale_weights(model, run['start'])
+        lengths.append(row_lengths(model))
         gradients.append({'epoch': 0, 'losses': loss_along_gradient(model, batches, run['lr'])})
         return model
 
     def after_epoch(model):
         accuracies.append(train_mlp_pytorch.evaluate_model(model, sample))
         spreads.append(activation_spread(model, spread_images))
+        lengths.append(row_lengths(model))
         if not all(map(math.isfinite, spreads[-1])):
             raise Diverged(f'the activations are not finite after epoch {len(spreads)}')
         if len(spreads) in (1, run['epochs']):
@@ -52,7 +57,8 @@ def train_one(run, data_dir):
         return {**run, 'diverged': str(error).split(';')[0]}
     kept = ('train_loss', 'train_accuracy', 'val_accuracy', 'best_epoch', 'seconds_per_epoch', 'environment')
     return {**run, **{key: info[key] for key in kept}, 'test_accuracy': test_accuracy,
-            'measured_train_accuracy': accuracies, 'activation_spread': spreads, 'loss_along_gradient': gradients}
+            'measured_train_accuracy': accuracies, 'activation_spread': spreads, 'loss_along_gradient': gradients,
+            'row_length': lengths}
 
 
 @functools.lru_cache(1)  # a process trains many runs
@@ -125,6 +131,20 @@ def normalize_at_start(model, images):
             layer.weight.div_(deviation[:, None])
             layer.bias.sub_(mean).div_(deviation)
         out = layer(out)
+
+
+@torch.no_grad()
+def scale_weights(model, factor):
+    """Multiply the weights of all linear layers by a factor."""
+    for layer in model.layers:
+        if isinstance(layer, nn.Linear):
+            layer.weight.mul_(factor)
+
+
+@torch.no_grad()
+def row_lengths(model):
+    """The mean Euclidean length of the rows of each linear layer's weight, the weights of one unit: a list of floats."""
+    return [float(layer.weight.norm(dim=1).mean()) for layer in model.layers if isinstance(layer, nn.Linear)]
 
 
 def normalize_in_groups(model, group_size):
