@@ -12,6 +12,7 @@ NETS = [[128], [256, 128], [512, 256, 128]]
 SETTINGS = {'lr': 0.1, 'batch_size': 128, 'epochs': 20}
 KINDS = ['runs', 'start_runs', 'group_runs', 'learning_rate_runs']
 # The controls.
+CONTROL_NET = 0  # of NETS: the smallest
 GROUPS = [4, 8]  # into how many groups a batch is cut, each with its own statistics
 SCALES = [0.1, 10]  # of the initial weights
 SCALE_SEEDS = 3  # how many of the seeds have runs with scaled weights: the effect is many times the spread over seeds
