@@ -1,4 +1,4 @@
-"""What batch normalization does as the net grows (Q2.2): train six configurations, compare them in figures and a table.
+"""Compare networks with and without batch normalization (Q2.2): train six configurations, draw figures, write tables.
 
     python compare_batch_norm.py                                       the assignment: one seed, two figures
     python compare_batch_norm.py --extended --seeds 42 43 44 45 46     with controls that each change one thing

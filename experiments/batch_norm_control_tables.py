@@ -2,9 +2,9 @@
 
 import statistics
 
-from experiments.batch_norm_runs import GROUPS, MULTIPLES, SELECTION_SEED, best_rate
-from experiments.batch_norm_tables import (COLUMNS, cell, control_net, difference_cell, differences,
-                                           differences_by_seed, gain_by_seed, markdown, nets_of, select, yes)
+from experiments.batch_norm_runs import GROUPS, MULTIPLES, SCALES, SELECTION_SEED, best_rate
+from experiments.batch_norm_tables import (COLUMNS, cell, difference_cell, differences, differences_by_seed,
+                                           gain_by_seed, markdown, nets_of, select, yes)
 from experiments.intervals import difference
 from training.settings import net_name
 
@@ -12,7 +12,7 @@ from training.settings import net_name
 def gradient_curves(results, net):
     """name of the curve → runs by seed, for the loss along the gradient."""
     curves = {'without batch normalization': select(results, hidden_dims=net, use_batch_norm=False),
-              'normalized at its start only': select(results, 'start_runs', hidden_dims=net),
+              'data-dependent initialization': select(results, 'start_runs', hidden_dims=net, start='normalized'),
               'with batch normalization': select(results, hidden_dims=net, use_batch_norm=True)}
     complete = {name: {seed: run for seed, run in runs.items() if 'diverged' not in run}
                 for name, runs in curves.items()}
@@ -43,38 +43,78 @@ def gradient_table(results):
                     rows)
 
 
-def comparison_table(results, first, others):
-    """Runs beside runs of the same net: first and others are pairs of a name and runs by seed."""
-    names = ['measured', 'last', 'best', 'test']
-    rows = [[first[0], len(first[1]), *(cell(first[1], COLUMNS[name][1]) for name in names)]]
-    for name, runs in others:
-        rows.append([name, len(runs), *(cell(runs, COLUMNS[column][1]) for column in names)])
-        rows.append([f'{name} − {first[0]}', len(differences(runs, first[1], COLUMNS['best'][1])),
-                     *(difference_cell(runs, first[1], COLUMNS[column][1]) for column in names)])
-    return markdown([net_name(control_net(results)), 'seeds', *(COLUMNS[name][0] for name in names)], rows)
+def comparison_table(results, first, others, contrast=None):
+    """Runs next to runs of the same network, for each network that has any of the others.
+
+    first, others: (name, function from a network to its runs by seed); contrast: names of two whose difference is shown.
+    """
+    names, rows = ['measured', 'last', 'best', 'test'], []
+
+    def difference_row(net, name, ours, theirs):
+        rows.append([net_name(net), name, len(differences(ours, theirs, COLUMNS['best'][1])),
+                     *(difference_cell(ours, theirs, COLUMNS[column][1]) for column in names)])
+
+    for net in nets_of(results):
+        runs = {name: select_runs(net) for name, select_runs in [first, *others]}
+        if not any(runs[name] for name, _ in others[:1]):
+            continue
+        for name, of_seed in runs.items():
+            if of_seed:
+                rows.append([net_name(net), name, len(of_seed), *(cell(of_seed, COLUMNS[column][1]) for column in names)])
+                if name != first[0]:
+                    difference_row(net, f'{name} − {first[0]}', of_seed, runs[first[0]])
+        if contrast:
+            difference_row(net, ' − '.join(contrast), *map(runs.get, contrast))
+    return markdown(['hidden layers', 'runs', 'seeds', *(COLUMNS[name][0] for name in names)], rows)
 
 
 def start_table(results):
-    net = control_net(results)
     return comparison_table(
-        results, ('without batch normalization', select(results, hidden_dims=net, use_batch_norm=False)),
-        [('normalized at its start only', select(results, 'start_runs', hidden_dims=net)),
-         ('with batch normalization', select(results, hidden_dims=net, use_batch_norm=True))])
+        results, ('without', lambda net: select(results, hidden_dims=net, use_batch_norm=False)),
+        [('initialized', lambda net: select(results, 'start_runs', hidden_dims=net, start='normalized')),
+         ('with', lambda net: select(results, hidden_dims=net, use_batch_norm=True))], ('with', 'initialized'))
 
 
 def group_sizes(results):
-    """The sizes of the groups whose statistics were taken, of those that the study takes, falling."""
+    """The group sizes of the study that the results have runs of, falling."""
     there = {run.get('group_size') for run in results['group_runs']}
     return [size for number in GROUPS if (size := results['config']['batch_size'] // number) in there]
 
 
 def group_table(results):
-    net = control_net(results)
-    return comparison_table(
-        results, (f'of {results["config"]["batch_size"]}',
-                  select(results, hidden_dims=net, use_batch_norm=True)),
-        [(f'of {size}', select(results, 'group_runs', hidden_dims=net, group_size=size))
-         for size in group_sizes(results)])
+    size = results['config']['batch_size']
+    groups = [(str(group), lambda net, group=group: select(results, 'group_runs', hidden_dims=net, group_size=group))
+              for group in reversed(group_sizes(results))]  # every network has the smallest groups
+    return comparison_table(results, (str(size), lambda net: select(results, hidden_dims=net, use_batch_norm=True)), groups)
+
+
+def scale_table(results):
+    """Test accuracy from initial weights times a factor, and the difference with minus without."""
+    rows = []
+    for net in nets_of(results):
+        for scale in [SCALES[0], 1, *SCALES[1:]]:
+            without, normalized = (
+                select(results, 'runs', hidden_dims=net, use_batch_norm=use) if scale == 1 else
+                select(results, 'start_runs', hidden_dims=net, use_batch_norm=use, start=scale) for use in (False, True))
+            if without and any(run.get('start') in SCALES for run in results['start_runs'] if run['hidden_dims'] == list(net)):
+                test = COLUMNS['test'][1]
+                rows.append([net_name(net), f'{scale:g}', len(without), cell(without, test), cell(normalized, test),
+                             difference_cell(normalized, without, test)])
+    return markdown(['hidden layers', 'initial weights times', 'seeds', 'test without', 'test with', 'difference'], rows)
+
+
+def length_table(results):
+    """How the mean length of the rows of each linear layer's weight grows over the epochs."""
+    rows = []
+    for net in nets_of(results):
+        for use_batch_norm in (False, True):
+            runs = [run['row_length'] for run in select(results, hidden_dims=net, use_batch_norm=use_batch_norm).values()
+                    if 'row_length' in run]
+            if runs:
+                growth = [statistics.mean(values) for values in zip(*(
+                    [last / first for first, last in zip(lengths[0], lengths[-1])] for lengths in runs))]
+                rows.append([net_name(net), yes(use_batch_norm), len(runs), ', '.join(f'{value:.2f}' for value in growth)])
+    return markdown(['hidden layers', 'batch normalization', 'seeds', 'length after the last epoch / initial length'], rows)
 
 
 def rates(results):
@@ -120,16 +160,27 @@ def at_best_rates(results, net):
 
 
 def best_rate_table(results):
-    """The test accuracies and differences at the best rates, beside the differences at the study's own rate."""
-    rows = []
+    """The test accuracies and differences at the best rates, and the differences at the study's own rate.
+
+    The last row is the trend with the size: the smallest network's difference minus the largest network's.
+    """
+    rows, gains = [], []
     test = COLUMNS['test'][1]
     for net in nets_with_rates(results):
         (slow, without), (fast, normalized) = at_best_rates(results, net)
         best = differences_by_seed(normalized, without, test)
         own = {seed: gain for seed, gain in gain_by_seed(results, net, test).items() if seed in best}
         if own:
-            rows.append([net_name(net), len(best), f'{slow:g}', cell(without, test), f'{fast:g}',
-                         cell(normalized, test), *(difference(list(gains.values())) for gains in (best, own)),
-                         difference([best[seed] - own[seed] for seed in own])])
+            gains.append((best, own))
+            rows.append([net_name(net), len(best), f'{slow:g}', cell(without, test), f'{fast:g}', cell(normalized, test),
+                         *_gains(best, own)])
+    if len(gains) > 1:
+        seeds = gains[0][0].keys() & gains[-1][0].keys()
+        best, own = ({seed: gains[0][i][seed] - gains[-1][i][seed] for seed in sorted(seeds)} for i in (0, 1))
+        rows.append([f'{rows[0][0]} − {rows[-1][0]}', len(best), '', '', '', '', *_gains(best, own)])
     return markdown(['hidden layers', 'pairs', 'best rate without', 'test without', 'best rate with', 'test with',
                      'difference at the best rates', f'difference at {results["config"]["lr"]:g}', 'change'], rows)
+
+
+def _gains(best, own):
+    return [*(difference(list(gains.values())) for gains in (best, own)), difference([best[seed] - own[seed] for seed in own])]

@@ -15,7 +15,7 @@ from training.settings import net_name
 WITHOUT = {'color': '#D55E00', 'linestyle': '--', 'marker': 's'}
 WITH = {'color': '#0072B2', 'linestyle': '-', 'marker': 'o'}
 STYLES = {'without batch normalization': WITHOUT,
-          'normalized at its start only': {'color': '#009E73', 'linestyle': ':', 'marker': '^'},
+          'data-dependent initialization': {'color': '#009E73', 'linestyle': ':', 'marker': '^'},
           'with batch normalization': WITH}
 SHADES = ['#0072B2', '#56B4E9', '#CC79A7']  # with batch normalization, in three variants
 MARKERS = ['o', '^', 'D']
@@ -31,7 +31,7 @@ def draw_accuracy(results, key, name, when):
             runs = _finished(tables.select(results, hidden_dims=net, use_batch_norm=use_batch_norm))
             if runs:
                 _plot_band(axes, [run[key] for run in runs], label=label, **style)
-        axes.set(title=f'net {net_name(net)}: {name}', xlabel='epoch')
+        axes.set(title=f'hidden layers {net_name(net)}: {name}', xlabel='epoch')
         axes.xaxis.get_major_locator().set_params(integer=True)
     panels[0].set_ylabel(f'{name} accuracy ({when})')
     _finish(figure, panels, results)
@@ -48,7 +48,7 @@ def draw_fit(results):
                 fit, validation = (_mean_and_deviation([run[key] for run in runs])[0]
                                    for key in ('measured_train_accuracy', 'val_accuracy'))
                 axes.plot(fit, validation, markersize=3.5, label=name, **style)
-        axes.set(title=f'net {net_name(net)}: fit and validation',
+        axes.set(title=f'hidden layers {net_name(net)}: a point for each epoch, in order',
                  xlabel=f'training accuracy (after the epoch,\n{SAMPLE_IMAGES:,} images)')
     panels[0].set_ylabel('validation accuracy (after the epoch)')
     _finish(figure, panels, results, 'mean')
@@ -64,8 +64,8 @@ def draw_spread(results):
         for layer in range(len(net) if runs else 0):
             _plot_band(axes, [[spread[layer] for spread in run['activation_spread']] for run in runs],
                        color=SHADES[layer], marker=MARKERS[layer], linestyle=style['linestyle'],
-                       label=f'before the ReLU of layer {layer + 1}')
-        axes.set(title=f'net {net_name(net)}, {name}', xlabel='epoch')
+                       label=f'pre-activations, layer {layer + 1}')
+        axes.set(title=f'hidden layers {net_name(net)}, {name}', xlabel='epoch')
         axes.xaxis.get_major_locator().set_params(integer=True)
     panels[0].set_ylim(0, None)  # of both, and now that both have their lines: what is set no longer grows with them
     panels[0].set_ylabel('standard deviation of the pre-activations')
@@ -88,24 +88,24 @@ def draw_gradient(results):
                 if points:
                     axes.plot(*zip(*points), markersize=4, label=name, **STYLES[name])
             when = f'after epoch {epoch}' if epoch else 'at the start'
-            axes.set(title=f'net {net_name(net)}, {when}', xscale='log', yscale='log')
+            axes.set(title=f'{net_name(net)}, {when}', xscale='log', yscale='log')
             axes.set_xticks(MULTIPLES[1:], ['1/4', '1/2', *(f'{multiple:g}' for multiple in MULTIPLES[3:])])
             axes.xaxis.minorticks_off()
         lowest, highest = row[0].get_ylim()
         ticks = [loss for loss in LOSS_TICKS if lowest <= loss <= highest]
         row[0].set_yticks(ticks, [f'{loss:g}' for loss in ticks])
-        row[0].set_ylabel('loss after the step (log scale)')
+        row[0].set_ylabel('loss of the batch after the step')
         for axes in row:
             axes.yaxis.minorticks_off()
     for axes in panels[-1]:
-        axes.set_xlabel('length of the step / learning rate')
+        axes.set_xlabel('step size (multiples of the learning rate)')
     _finish(figure, panels.flat, results, 'mean')
     return figure
 
 
 def draw_groups(results):
     """Two panels: training and validation accuracy, measured alike, by the group that the statistics are of."""
-    net = tables.control_net(results)
+    net = tables.nets_of(results)[0]  # the smallest, whose groups have all sizes
     sizes = {results['config']['batch_size']: tables.select(results, hidden_dims=net, use_batch_norm=True),
              **{size: tables.select(results, 'group_runs', hidden_dims=net, group_size=size)
                 for size in controls.group_sizes(results)}}
@@ -114,8 +114,8 @@ def draw_groups(results):
         for i, (size, runs) in enumerate(sizes.items()):
             if _finished(runs):
                 _plot_band(axes, [run[key] for run in _finished(runs)], color=SHADES[i], marker=MARKERS[i],
-                           linestyle='-', label=f'statistics of {size} samples')
-        axes.set(title=f'net {net_name(net)}: {name}, by the size of the groups', xlabel='epoch',
+                           linestyle='-', label=f'group size {size}')
+        axes.set(title=f'hidden layers {net_name(net)}: {name}', xlabel='epoch',
                  ylabel=f'{name} accuracy (after the epoch)')
         axes.xaxis.get_major_locator().set_params(integer=True)
     _finish(figure, panels, results)
@@ -137,7 +137,7 @@ def draw_rates(results):
                 height = 0.1 if use_batch_norm else 0.04  # of the panel: where both diverge, both are seen
                 axes.plot(diverged, [height] * len(diverged), 'x', color=style['color'], markersize=9,
                           markeredgewidth=2, transform=axes.get_xaxis_transform(), label=f'{name}: loss not finite')
-        axes.set(title=f'net {net_name(net)}: learning rates', xlabel='learning rate', xscale='log')
+        axes.set(title=f'hidden layers {net_name(net)}', xlabel='learning rate', xscale='log')
         axes.set_xticks(all_rates, [f'{lr:g}' for lr in all_rates])
         axes.xaxis.minorticks_off()
     panels[0].set_ylabel(f'best validation accuracy (seed {SELECTION_SEED})')

@@ -5,50 +5,50 @@ from experiments import batch_norm_control_tables as controls
 from experiments import batch_norm_tables as tables
 from experiments.batch_norm_runs import GRADIENT_BATCHES, SAMPLE_IMAGES, SELECTION_SEED, SPREAD_IMAGES
 from storage.files import plain_figures, png_bytes, write_together
-from training.settings import net_name
 
 INTRODUCTION = '''# Tables of the batch-normalization study
 
-Written by `compare_batch_norm.py`. Accuracies are percentages, differences of accuracies are points. ± is the sample
-standard deviation (n − 1) over the seeds. A difference is taken between the two runs of one seed, which share start and
-batches; behind its mean stands the 95 % interval (Student's t), in bold where it leaves out 0 before rounding. Both tell
-how far another seed can move a result; neither holds the sampling error of the images that it is measured on: about 0.7
-points for an accuracy near 50 % on 5,000 images, 0.5 on 10,000. Of twenty intervals about a difference that isn't
-there, one leaves out 0.'''
+`compare_batch_norm.py` wrote these tables. Accuracies are percentages; differences are percentage points. ± is the sample standard deviation
+(n − 1) over the seeds. A difference is the mean difference between two runs of the same seed, which share the initial weights and the batches.
+The 95 % interval (Student's t) follows in brackets; it is bold if it excludes 0. It is an interval for the mean over seeds, not for one further
+run. If there is no difference, 1 in 20 intervals excludes 0. The sampling error of the images is not included: the standard error of an
+accuracy near 50 % is about 0.7 points on 5,000 images and 0.5 points on 10,000. "At the end" is the mean over the last five epochs.'''
 
-# Number → what the table needs to have runs of, its caption, the function that makes it. {net} is that of the controls.
+# Number → what the table needs to have runs of, its caption, the function that makes it.
 TABLES = {
-    1: ('runs', 'The six configurations. The best validation accuracy over the epochs, its epoch, and the test '
-        'accuracy of that model; the step is how far validation accuracy moves from one epoch to the next, up or down.',
-        tables.configurations_table),
-    2: ('runs', 'How well the nets fit at the end. The mean over the last epoch is taken in training mode, while the '
-        f'net changes; measured alike is training accuracy after it, in evaluation mode, on {SAMPLE_IMAGES:,} training '
-        'images, as validation accuracy is. The gap is the difference of these two.', tables.fit_table),
-    3: ('runs', 'With batch normalization minus without, of the same seed; in the last row, by how much that is more '
-        'for the smallest net than for the largest.', tables.paired_table),
-    4: ('runs', 'Validation accuracy where training accuracy, measured alike, first reaches a level.',
-        tables.same_fit_table),
-    5: ('runs', f'Standard deviation of what enters each ReLU, over {SPREAD_IMAGES:,} validation images and all units, '
-        'in evaluation mode.', tables.spread_table),
-    6: ('runs', 'The loss of a batch after a step along its gradient, for steps of so many times the learning rate; '
-        f'mean over {GRADIENT_BATCHES} batches and the seeds.', controls.gradient_table),
-    7: ('start_runs', 'The net {net}, weights and biases set so that a first batch comes out normalized, then trained '
-        'without batch normalization. Differences to the net without, of the same seed.', controls.start_table),
-    8: ('group_runs', 'The net {net} with batch normalization, the same batches, mean and variance taken over groups '
-        'of so many of its samples. Differences to the statistics of the whole batch.', controls.group_table),
-    9: ('learning_rate_runs', f'Best validation accuracy of seed {SELECTION_SEED} at each learning rate; in bold that '
-        'of the best rate of each net.', controls.rate_table),
-    10: ('learning_rate_runs', 'Test accuracy of each net at its own best rate of the table before, and the difference '
-         f'with minus without, on the other seeds than {SELECTION_SEED}; the change is that from the rate of the study '
-         'to the best rates.', controls.best_rate_table),
+    1: ('runs', 'The six configurations: the best validation accuracy over the epochs, its epoch, the test accuracy of that model, and '
+        'the mean change of validation accuracy from one epoch to the next, up or down.', tables.configurations_table),
+    2: ('runs', 'Training accuracy at the end. The epoch mean is taken in training mode while the network changes; in evaluation mode '
+        f'the accuracy is measured after the epoch, on {SAMPLE_IMAGES:,} training images, as validation accuracy is. The gap is training '
+        'accuracy (evaluation mode) minus validation accuracy.', tables.fit_table),
+    3: ('runs', 'With batch normalization minus without, same seed. The last row is the difference of the smallest network minus the '
+        'difference of the largest.', tables.paired_table),
+    4: ('runs', 'Validation accuracy where training accuracy (evaluation mode) first reaches a level.', tables.same_fit_table),
+    5: ('runs', f'Standard deviation of the pre-activations, over {SPREAD_IMAGES:,} validation images and all units, in evaluation mode.',
+        tables.spread_table),
+    6: ('runs', 'The loss of a batch after a step along its gradient, for step sizes in multiples of the learning rate; mean over '
+        f'{GRADIENT_BATCHES} batches and the seeds.', controls.gradient_table),
+    7: ('start_runs', 'Data-dependent initialization ("initialized"): weights and biases are set so that a first batch is normalized in '
+        'every layer; then the network is trained without batch normalization.', controls.start_table),
+    8: ('group_runs', 'Ghost batch normalization: the same batches, mean and variance over groups of so many of their samples.',
+        controls.group_table),
+    9: ('learning_rate_runs', f'Best validation accuracy of seed {SELECTION_SEED} at each learning rate; the best rate of each network '
+        'is bold.', controls.rate_table),
+    10: ('learning_rate_runs', 'Test accuracy of each network at its best rate of Table 9, and the difference with minus without, on the '
+         f'seeds other than {SELECTION_SEED}. The last row is the trend with size: the difference of the smallest network minus the '
+         'difference of the largest. The change is the value at the best rates minus the value at the study\'s rate.',
+         controls.best_rate_table),
+    11: ('start_runs', 'Test accuracy if the initial weights of all layers are multiplied by a factor, and the difference with minus '
+         'without batch normalization.', controls.scale_table),
+    12: ('start_runs', 'Growth of the mean length of the rows of each linear layer\'s weight, from the initialization to the last epoch.',
+         controls.length_table),
 }
 
 
 def table_texts(results):
     """The tables that the results have runs for: number → (caption, Markdown)."""
-    net = net_name(tables.control_net(results))
-    return {number: (caption.replace('{net}', net), make(results))
-            for number, (kind, caption, make) in TABLES.items() if results[kind]}
+    made = {number: (caption, make(results)) for number, (kind, caption, make) in TABLES.items() if results[kind]}
+    return {number: entry for number, entry in made.items() if entry[1].count('\n') > 1}  # more than a heading
 
 
 def figures_of(results):

@@ -12,7 +12,6 @@ NETS = [[128], [256, 128], [512, 256, 128]]
 SETTINGS = {'lr': 0.1, 'batch_size': 128, 'epochs': 20}
 KINDS = ['runs', 'start_runs', 'group_runs', 'learning_rate_runs']
 # The controls.
-CONTROL_NET = 0  # of NETS: the smallest
 GROUPS = [4, 8]  # into how many groups a batch is cut, each with its own statistics
 SCALES = [0.1, 10]  # of the initial weights
 SCALE_SEEDS = 3  # how many of the seeds have runs with scaled weights: the effect is many times the spread over seeds
@@ -81,8 +80,6 @@ def planned_rates(seed, settings, results):
         ordered = sorted({*LEARNING_RATES, settings['lr'], best})
         place = ordered.index(best)
         rates = [best] if seed != SELECTION_SEED else ordered[max(place - 1, 0):place + 2]
-        if seed == SELECTION_SEED and best == 0.3:
-            rates = [*rates, 3]
         runs += [('learning_rate_runs', {**run, 'lr': lr}) for lr in rates if lr != settings['lr']]
     return runs
 

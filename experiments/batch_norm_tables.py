@@ -6,26 +6,32 @@ A difference is that of the runs of one seed, which share start and batches.
 
 import statistics
 
-from experiments.batch_norm_runs import CONTROL_NET
 from experiments.intervals import difference, mean_and_deviation
 from training.settings import net_name
 
 THRESHOLD = 0.5  # of the validation accuracy that a net is to pass
+LAST = 5  # epochs at the end of a run, over which its training accuracy and its gap are averaged: one epoch is noisy
 LEVELS = [60, 70, 80]  # percent of training accuracy at which the nets are compared
 
 # What is compared: name → (heading, value of a run). All but 'passed' and 'best_epoch' are percentages.
 COLUMNS = {
     'first': ('validation after epoch 1', lambda run: 100 * run['val_accuracy'][0]),
     'best': ('best validation', lambda run: 100 * max(run['val_accuracy'])),
-    'best_epoch': ('its epoch', lambda run: run['best_epoch']),
-    'test': ('test there', lambda run: 100 * run['test_accuracy']),
-    'last': ('validation after the last epoch', lambda run: 100 * run['val_accuracy'][-1]),
+    'best_epoch': ('best epoch', lambda run: run['best_epoch']),
+    'test': ('test accuracy at the best epoch', lambda run: 100 * run['test_accuracy']),
+    'last': ('validation, last epochs', lambda run: at_the_end(run['val_accuracy'])),
     'passed': ('epochs to pass 50 %', lambda run: epochs_to_pass(run)),
-    'step': ('mean step of validation', lambda run: mean_step(run)),
-    'running': ('training, mean over the last epoch', lambda run: 100 * run['train_accuracy'][-1]),
-    'measured': ('training, measured alike', lambda run: 100 * run['measured_train_accuracy'][-1]),
-    'gap': ('gap, measured alike', lambda run: 100 * (run['measured_train_accuracy'][-1] - run['val_accuracy'][-1])),
+    'step': ('mean change of validation accuracy per epoch', lambda run: mean_step(run)),
+    'running': ('training accuracy (epoch mean)', lambda run: at_the_end(run['train_accuracy'])),
+    'measured': ('training accuracy (evaluation mode)', lambda run: at_the_end(run['measured_train_accuracy'])),
+    'gap': ('train–validation gap',
+            lambda run: at_the_end(run['measured_train_accuracy']) - at_the_end(run['val_accuracy'])),
 }
+
+
+def at_the_end(values):
+    """The mean of a value over the last epochs, in percent."""
+    return 100 * statistics.mean(values[-LAST:])
 
 
 def epochs_to_pass(run):
@@ -55,10 +61,6 @@ def validation_at(run, level):
 
 def nets_of(results):
     return [tuple(net) for net in results['config']['nets']]
-
-
-def control_net(results):
-    return nets_of(results)[CONTROL_NET]
 
 
 def select(results, kind='runs', **settings):

@@ -44,8 +44,8 @@ def train_one(run, data_dir):
         accuracies.append(train_mlp_pytorch.evaluate_model(model, sample))
         spreads.append(activation_spread(model, spread_images))
         lengths.append(row_lengths(model))
-        if not all(map(math.isfinite, spreads[-1])):
-            raise Diverged(f'the activations are not finite after epoch {len(spreads)}')
+        if not all(map(math.isfinite, spreads[-1] + lengths[-1])):
+            raise Diverged(f'the activations or the weights are not finite after epoch {len(spreads)}')
         if len(spreads) in (1, run['epochs']):
             gradients.append({'epoch': len(spreads), 'losses': loss_along_gradient(model, batches, run['lr'])})
 

@@ -108,8 +108,8 @@ def test_groups_replace_every_batch_normalization():
 
 
 @pytest.mark.parametrize('settings', [
-    {'use_batch_norm': False, 'start': 'normalized'}, {'use_batch_norm': True, 'group_size': 20}],
-    ids=['normalized at its start', 'in groups'])
+    {'use_batch_norm': False, 'start': 'normalized'}, {'use_batch_norm': True, 'group_size': 20},
+    {'use_batch_norm': True, 'start': 0.5}], ids=['data-dependent initialization', 'in groups', 'scaled weights'])
 def test_a_run_holds_what_was_measured_and_measuring_changes_nothing_about_the_training(expect_trainable, settings):
     """Trained here by hand: in evaluation mode after each epoch, on images that are fewer than the sample."""
     import train_mlp_pytorch
@@ -119,18 +119,25 @@ def test_a_run_holds_what_was_measured_and_measuring_changes_nothing_about_the_t
     data = get_cifar10(expect_trainable)
     loader = get_dataloader({'train': data['train'], 'sample': data['train'], 'spread': data['validation']}, 500)
     batches = list(get_dataloader({'train': data['train'], 'sample': data['train']}, 100)['sample'])[:8]
-    accuracies, spreads, moments = [], [], []
+    accuracies, spreads, moments, lengths = [], [], [], []
 
     def make_model(*arguments):
         model = MLP(*arguments)
         if 'group_size' in run:
             training.normalize_in_groups(model, 20)
-        if 'start' in run:
+        if run.get('start') == 'normalized':
             training.normalize_at_start(model, batches[0][0])
+        elif 'start' in run:
+            with torch.no_grad():
+                for layer in model.layers:
+                    if isinstance(layer, nn.Linear):
+                        layer.weight *= 0.5
         after_epoch(model, of_the_start=True)
         return model
 
     def after_epoch(model, of_the_start=False):
+        lengths.append([float(layer.weight.detach().square().sum(1).sqrt().mean()) for layer in model.layers
+                        if isinstance(layer, nn.Linear)])
         if not of_the_start:
             accuracies.append(train_mlp_pytorch.evaluate_model(model, loader['sample']))
             spreads.append(training.activation_spread(model, next(iter(loader['spread']))[0]))
@@ -141,6 +148,7 @@ def test_a_run_holds_what_was_measured_and_measuring_changes_nothing_about_the_t
         [6, 5], 0.02, settings['use_batch_norm'], 100, 3, 5, expect_trainable, device='cpu', verbose=False,
         after_epoch=after_epoch, make_model=make_model)
     measured = training.train_one(run, expect_trainable)
+    np.testing.assert_allclose(measured.pop('row_length'), lengths, rtol=1e-6)
     assert measured.pop('seconds_per_epoch') > 0 and accuracies != info['train_accuracy']
     assert measured == {
         **run, **{name: info[name] for name in ('train_loss', 'train_accuracy', 'best_epoch', 'environment')},
@@ -156,7 +164,7 @@ def test_what_is_no_longer_finite_ends_a_run_with_the_reason(expect_trainable, m
     run['lr'] = 0.02
     monkeypatch.setattr(training, 'activation_spread', lambda model, images, given=[[1.0], [math.inf]]: given.pop(0))
     assert training.train_one(run, expect_trainable) == {
-        **run, 'diverged': 'the activations are not finite after epoch 2'}
+        **run, 'diverged': 'the activations or the weights are not finite after epoch 2'}
     assert capsys.readouterr() == ('', '')
 
 

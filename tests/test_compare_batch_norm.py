@@ -115,26 +115,28 @@ def test_every_run_tells_where_it_was_made(study):
 def test_extended_adds_the_controls_and_their_figures(extended_study, study):
     results = read(extended_study)
     assert results['runs'] == read(study)['runs']  # which were there: nothing was trained again
-    assert [(run['hidden_dims'], run['epochs'], run['start']) for run in results['start_runs']] == [
-        ([4], 2, 'normalized'), ([5, 4], 1, 'normalized'), ([6, 5, 4], 1, 'normalized')]
-    assert [(run['hidden_dims'], run['group_size']) for run in results['group_runs']] == [([4], 25), ([4], 50)]
-    assert [(run['hidden_dims'], run['use_batch_norm'], run['lr']) for run in results['learning_rate_runs']] == [
-        (net, use_batch_norm, 1e30) for net in NETS for use_batch_norm in (False, True)]
+    assert {(len(run['hidden_dims']), run['use_batch_norm'], run['epochs'], run['start']) for run in results['start_runs']} == {
+        *((size, False, 2, 'normalized') for size in (1, 2, 3)),
+        *((size, use_batch_norm, 2, scale) for size in (1, 2, 3) for use_batch_norm in (False, True) for scale in (0.1, 10))}
+    assert [(run['hidden_dims'], run['group_size']) for run in results['group_runs']] == [
+        (net, size) for net in NETS for size in (25, 50)]
+    assert {(len(run['hidden_dims']), run['use_batch_norm'], run['lr']) for run in results['learning_rate_runs']} == {
+        (size, use_batch_norm, lr) for size in (1, 2, 3) for use_batch_norm in (False, True) for lr in (0.003, 0.01, 1e30)}
     assert {path.name for path in extended_study.iterdir()} == WRITTEN | {LOCK, *CONTROL_FIGURES}
 
 
-def test_the_controls_always_begin_with_the_seed_that_chooses_the_learning_rates(small_nets, study):
+def test_the_most_telling_runs_come_first_and_the_selection_seed_always(small_nets, study):
     results = read(study)
-    stages = list(compare_batch_norm.stages([7], SETTINGS, results, extended=True))
-    assert [{run['seed'] for _, run in stage} for stage in stages] == [{42}, {7}, {42}, set(), set()]
-    # On the selection seed only lr 0.1 is in the results so far, and so it is the best: no other is asked for.
-    assert not [run for _, run in stages[1] if run['lr'] != 0.1]
-    for run in results['runs'].copy():  # another rate that is better, for the net without batch normalization
+    stages = [stage for stage in compare_batch_norm.stages([7], SETTINGS, results, extended=True) if stage]
+    assert {run['seed'] for _, run in stages[0]} == {run['seed'] for stage in stages for _, run in stage} == {42, 7}
+    kinds = [(stage[0][0], stage[0][1]['seed']) for stage in stages[1:]]
+    rates = [('learning_rate_runs', 42)] * len(batch_norm_runs.LEARNING_RATES)
+    assert kinds == [*rates, ('learning_rate_runs', 42), *((kind, seed) for kind in (
+        'start_runs', 'group_runs', 'learning_rate_runs', 'start_runs') for seed in (42, 7))]
+    for run in results['runs'].copy():  # another rate that is better, for the smallest network without batch normalization
         if run['hidden_dims'] == NETS[0] and not run['use_batch_norm']:
             results['learning_rate_runs'].append({**run, 'lr': 0.5, 'val_accuracy': [0.99, 0.99]})
-    later = list(compare_batch_norm.stages([7], SETTINGS, results, extended=True))[1]
-    assert [(kind, run['lr'], run['use_batch_norm']) for kind, run in later if run['lr'] != 0.1] == [
-        ('learning_rate_runs', 0.5, False)]
+    assert [(run['lr'], run['use_batch_norm']) for _, run in batch_norm_runs.planned_rates(7, SETTINGS, results)] == [(0.5, False)]
 
 
 def test_of_the_larger_nets_rates_are_tried_until_both_neighbours_of_the_best_are_worse(monkeypatch):
@@ -148,6 +150,7 @@ def test_of_the_larger_nets_rates_are_tried_until_both_neighbours_of_the_best_ar
         return {**run, 'val_accuracy': [best]} if best else {**run, 'diverged': 'the loss is inf'}
 
     results['runs'] = [trained(run) for run in batch_norm_runs.planned_runs([42], settings)]
+    monkeypatch.setattr(batch_norm_runs, 'SMALL_RATES', [])
     for stage in compare_batch_norm.stages([42], settings, results, extended=True):
         todo = [run for kind, run in missing(stage, {**dict.fromkeys(batch_norm_runs.KINDS, []), **results})
                 if kind == 'learning_rate_runs' and run['hidden_dims'] == batch_norm_runs.NETS[2]]
@@ -162,8 +165,8 @@ def test_a_study_at_one_of_the_other_rates_tries_the_rates_on_both_sides_of_it(m
     settings = {'lr': 0.03, 'batch_size': 128, 'epochs': 1}
     runs = [{**run, 'val_accuracy': [0.5]} for run in batch_norm_runs.planned_runs([42], settings)]
     results = {'runs': runs, 'learning_rate_runs': []}
-    planned = batch_norm_runs.planned_rates(batch_norm_runs.NETS[2], 42, settings, results)
-    assert [run['lr'] for _, run in planned] == [0.01, 0.3] * 2
+    planned = batch_norm_runs.planned_rates(42, settings, results)
+    assert [run['lr'] for _, run in planned] == [0.01, 0.3] * 6
 
 
 def test_a_killed_study_goes_on_and_repeats_nothing(study, start_study, command_line, expect_trainable, tmp_path):
