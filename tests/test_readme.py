@@ -40,6 +40,14 @@ def test_the_table_of_the_twins_is_that_of_the_committed_results():
         assert abs(ours - theirs) / theirs < 1e-3
     close = [abs(ours['test_accuracy'] - theirs['test_accuracy']) <= 0.01 for ours, theirs in pairs]
     assert f'within one point in {sum(close)} of the {len(pairs)} pairs' in page
+    for use_batch_norm, words in ((False, 'end {:.4f} apart in test accuracy on average, two seeds of one twin {:.4f}'),
+                                  (True, 'runs of one seed stay closer, {:.4f} against {:.4f}')):
+        reached = np.array([[run['test_accuracy'] for run in pair] for pair in pairs
+                            if pair[0]['use_batch_norm'] == use_batch_norm])
+        apart = np.abs(reached[:, None] - reached)[np.triu_indices(len(reached), 1)].mean()
+        words = words.format(np.abs(np.subtract(*reached.T)).mean(), apart)
+        assert words in ' '.join(page.split())
+        assert f'{np.corrcoef(reached.T)[0, 1]:.2f}' in page
     for use_batch_norm, words in ((False, 'without batch normalization'), (True, 'with it')):
         reached = [run['test_accuracy'] for pair in pairs for run in pair if run['use_batch_norm'] == use_batch_norm]
         assert f'from {min(reached):.4f} to {max(reached):.4f} {words}' in ' '.join(README.split())
