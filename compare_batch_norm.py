@@ -31,6 +31,7 @@ def train_models(results_filename, seeds=(42,), jobs=None, data_dir=DATA_DIR, se
     """
     settings = {**SETTINGS, **(settings or {})}
     jobs = jobs or processors()
+    study.refuse_without_main_guard()
     with study.only_writer(results_filename):
         results = load_results(results_filename, settings)
 

@@ -24,6 +24,12 @@ class ResultsError(UserError):
     """A results file that is damaged or belongs to other settings, and is left as it is; or a study cut short."""
 
 
+def refuse_without_main_guard():
+    """End a worker that, importing the script which started it, is about to start the study a second time."""
+    if getattr(multiprocessing.current_process(), '_inheriting', False):  # Python's own check of the same mistake
+        raise SystemExit("put the script's call under `if __name__ == '__main__':`, since each worker imports the script")
+
+
 @contextlib.contextmanager
 def only_writer(results_filename):
     """Make the folder of the results file, and let no other study write to the file until the context ends."""

@@ -6,6 +6,8 @@ import io
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -15,7 +17,7 @@ from PIL import Image
 
 import compare_batch_norm
 import small_study
-from conftest import LINUX
+from conftest import LINUX, ROOT
 from experiments import batch_norm_runs
 from experiments.study import missing, only_writer
 from small_study import FLAGS, LEARNING_RATES, NETS, PATCHES, SETTINGS
@@ -324,3 +326,13 @@ def test_a_learning_rate_at_which_nets_diverge_gives_a_whole_study(command_line,
     diverged = [run for run in results['runs'] if 'diverged' in run]
     assert {run['diverged'] for run in diverged} >= {'training diverged: loss is nan at epoch 1, step 2 (learning rate 1e+30)'}
     assert out.count('loss not finite in 1 of 1') == len(diverged)
+
+
+def test_a_script_without_a_main_guard_is_told_so_and_does_not_wait_for_itself(tmp_path, trainable_dir):
+    script = tmp_path / 'script.py'
+    script.write_text(f'import compare_batch_norm as study\nstudy.train_models({str(tmp_path / "a" / "runs.json")!r}, '
+                      f'jobs=1, data_dir={str(trainable_dir)!r}, settings={{"epochs": 1}})\n')
+    ended = subprocess.run([sys.executable, script], stderr=subprocess.PIPE, text=True, timeout=120,
+                           env={**os.environ, 'PYTHONPATH': str(ROOT)})
+    assert ended.returncode == 1
+    assert "put the script's call under `if __name__ == '__main__':`" in ended.stderr
