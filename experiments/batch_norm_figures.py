@@ -39,7 +39,7 @@ def draw_accuracy(results, key, name, when):
 
 
 def draw_fit(results):
-    """A panel for each net: validation over training accuracy, measured alike, from epoch to epoch."""
+    """A panel for each network: validation over training accuracy, both in evaluation mode, from epoch to epoch."""
     figure, panels = _panels(len(tables.nets_of(results)))
     for axes, net in zip(panels, tables.nets_of(results)):
         for use_batch_norm, name, style in BOTH:
@@ -48,10 +48,10 @@ def draw_fit(results):
                 fit, validation = (_mean_and_deviation([run[key] for run in runs])[0]
                                    for key in ('measured_train_accuracy', 'val_accuracy'))
                 axes.plot(fit, validation, markersize=3.5, label=name, **style)
-        axes.set(title=f'hidden layers {net_name(net)}: a point for each epoch, in order',
+        axes.set(title=f'hidden layers {net_name(net)}',
                  xlabel=f'training accuracy (after the epoch,\n{SAMPLE_IMAGES:,} images)')
     panels[0].set_ylabel('validation accuracy (after the epoch)')
-    _finish(figure, panels, results, 'mean')
+    _finish(figure, panels, results, 'a point for each epoch, in order: mean')
     return figure
 
 
