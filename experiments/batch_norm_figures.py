@@ -63,7 +63,7 @@ def draw_spread(results):
         runs = _finished(tables.select(results, hidden_dims=net, use_batch_norm=use_batch_norm))
         for layer in range(len(net) if runs else 0):
             _plot_band(axes, [[spread[layer] for spread in run['activation_spread']] for run in runs],
-                       color=SHADES[layer], marker=MARKERS[layer], linestyle=style['linestyle'],
+                       color=SHADES[layer], marker=MARKERS[layer], linestyle='-',
                        label=f'pre-activations, layer {layer + 1}')
         axes.set(title=f'hidden layers {net_name(net)}, {name}', xlabel='epoch')
         axes.xaxis.get_major_locator().set_params(integer=True)
