@@ -20,6 +20,7 @@ import small_study
 from conftest import LINUX, ROOT
 from experiments import batch_norm_runs
 from experiments.study import missing, only_writer
+from generated_data import json_of
 from small_study import FLAGS, LEARNING_RATES, NETS, PATCHES, SETTINGS
 
 FIGURES = ['batch_norm_train.png', 'batch_norm_validation.png']
@@ -328,11 +329,11 @@ def test_a_learning_rate_at_which_nets_diverge_gives_a_whole_study(command_line,
     assert out.count('loss not finite in 1 of 1') == len(diverged)
 
 
-def test_a_script_without_a_main_guard_is_told_so_and_does_not_wait_for_itself(tmp_path, trainable_dir):
-    script = tmp_path / 'script.py'
-    script.write_text(f'import compare_batch_norm as study\nstudy.train_models({str(tmp_path / "a" / "runs.json")!r}, '
-                      f'jobs=1, data_dir={str(trainable_dir)!r}, settings={{"epochs": 1}})\n')
-    ended = subprocess.run([sys.executable, script], stderr=subprocess.PIPE, text=True, timeout=120,
-                           env={**os.environ, 'PYTHONPATH': str(ROOT)})
+def test_a_script_without_a_main_guard_is_told_so_and_does_not_wait_for_itself(tmp_path, trainable, trainable_dir):
+    script = tmp_path / 'script.py'  # run_script.py, imported, puts generated data in the place of CIFAR-10
+    script.write_text(f'import run_script, compare_batch_norm\ncompare_batch_norm.train_models('
+                      f'{str(tmp_path / "a" / "runs.json")!r}, jobs=1, data_dir={str(trainable_dir)!r}, settings={{"epochs": 1}})\n')
+    ended = subprocess.run([sys.executable, script], stderr=subprocess.PIPE, text=True, timeout=120, env={
+        **os.environ, 'PYTHONPATH': f'{ROOT}{os.pathsep}{ROOT / "tests"}', 'GENERATED_CONTENT': json_of(trainable.content())})
     assert ended.returncode == 1
     assert "put the script's call under `if __name__ == '__main__':`" in ended.stderr
