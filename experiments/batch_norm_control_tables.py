@@ -2,7 +2,7 @@
 
 import statistics
 
-from experiments.batch_norm_runs import GROUPS, MULTIPLES, SCALES, SELECTION_SEED, best_rate
+from experiments.batch_norm_runs import GROUPS, MULTIPLES, SCALES, SELECTION_SEED, SMALL_RATES, best_rate
 from experiments.batch_norm_tables import (COLUMNS, cell, difference_cell, differences, differences_by_seed,
                                            gain_by_seed, markdown, nets_of, select, yes)
 from experiments.intervals import difference
@@ -86,6 +86,18 @@ def group_table(results):
     groups = [(str(group), lambda net, group=group: select(results, 'group_runs', hidden_dims=net, group_size=group))
               for group in reversed(group_sizes(results))]  # every network has the smallest groups
     return comparison_table(results, (str(size), lambda net: select(results, hidden_dims=net, use_batch_norm=True)), groups)
+
+
+def small_rate_table(results):
+    """Test accuracy at the small learning rates that several seeds were trained with, and the difference."""
+    rows, test = [], COLUMNS['test'][1]
+    for net in nets_of(results):
+        for lr in SMALL_RATES:
+            without, normalized = (runs_at(results, net, use, lr) for use in (False, True))
+            if len(without.keys() & normalized.keys()) > 1:
+                rows.append([net_name(net), f'{lr:g}', len(without.keys() & normalized.keys()), cell(without, test),
+                             cell(normalized, test), difference_cell(normalized, without, test)])
+    return markdown(['hidden layers', 'learning rate', 'pairs', 'test without', 'test with', 'difference'], rows)
 
 
 def scale_table(results):

@@ -40,8 +40,11 @@ TABLES = {
          controls.best_rate_table),
     11: ('start_runs', 'Test accuracy if the initial weights of all layers are multiplied by a factor, and the difference with minus '
          'without batch normalization.', controls.scale_table),
-    12: ('start_runs', 'Growth of the mean length of the rows of each linear layer\'s weight, from the initialization to the last epoch.',
+    12: ('start_runs', 'Growth of the mean length of the rows of each linear layer\'s weight, from the initialization to the last epoch. '
+         'A run that was repeated on another processor for this table differs in rounding from the run of the other tables.',
          controls.length_table),
+    13: ('learning_rate_runs', 'Test accuracy at small learning rates, and the difference with minus without batch normalization.',
+         controls.small_rate_table),
 }
 
 
