@@ -30,7 +30,8 @@ def read_image(path):
         warnings.simplefilter('ignore')  # of odd metadata, which do not matter here
         warnings.simplefilter('error', Image.DecompressionBombWarning)
         try:
-            with Image.open(path) as image:
+            Image.init()
+            with Image.open(path, formats=[name for name in Image.ID if name != 'EPS']) as image:  # EPS runs Ghostscript
                 image = _eight_bits(ImageOps.exif_transpose(image)).convert('RGBA')
             flat = Image.alpha_composite(Image.new('RGBA', image.size, BACKGROUND), image).convert('RGB')
             small = ImageOps.fit(flat, (WIDTH, HEIGHT), method=Image.Resampling.BOX)

@@ -189,3 +189,13 @@ def test_a_decompression_bomb_is_refused_before_it_goes_off(tmp_path, monkeypatc
     monkeypatch.setattr(Image.Image, 'load', lambda *_: pytest.fail('its pixels were unpacked'))
     with pytest.raises(ImageError, match=rf'bomb.png .*8100 pixels\) exceeds limit of .* decompression bomb'):
         read_image(tmp_path / 'bomb.png')
+
+
+def test_an_eps_image_starts_no_other_program(tmp_path, monkeypatch):
+    Image.new('RGB', (9, 9)).save(tmp_path / 'drawing.eps')
+    (tmp_path / 'gs').write_text(f'#!/bin/sh\ntouch {tmp_path}/started\n')
+    (tmp_path / 'gs').chmod(0o755)
+    monkeypatch.setenv('PATH', f'{tmp_path}:/usr/bin:/bin')
+    with pytest.raises(ImageError, match='drawing.eps'):
+        read_image(tmp_path / 'drawing.eps')
+    assert not (tmp_path / 'started').exists()
