@@ -45,6 +45,11 @@ def load(path):
     return model, training
 
 
+def _title(stem):
+    """The name of the model as the text of a figure: no formula, and no byte that is not text."""
+    return stem.name.encode('utf-8', 'replace').decode().replace('$', r'\$')
+
+
 @plain_figures()
 def inspect_test_set(model, training, data_dir, stem):
     """Print the table, write the figures and the JSON; return their paths."""
@@ -56,7 +61,7 @@ def inspect_test_set(model, training, data_dir, stem):
     record = {'model': stem.name, 'training': training, 'classes': list(classes), **report.inspect(model, test)}
     say('\n'.join(report.table(record, classes)))
     contents = {f'{stem}_{shown}.png': png_bytes(figure)
-                for shown, figure in report.draw(model, test, record, classes, stem.name).items()}
+                for shown, figure in report.draw(model, test, record, classes, _title(stem)).items()}
     contents[f'{stem}_inside.json'] = json_bytes(record)
     write_together(contents)
     return list(contents)
@@ -77,7 +82,7 @@ def inspect_images(model, paths, stem):
         say(f'{path}: ' + ', '.join(f'{name} {probability:.4f}' for name, probability in likeliest.items()))
     shown = [next(iter(likeliest.items())) for likeliest in found[:report.SHOWN_IMAGES]]
     figure = report.draw_gradients(model, images[:report.SHOWN_IMAGES], [classes.index(name) for name, _ in shown],
-                                   [f'{name} {probability:.3f}' for name, probability in shown], stem.name)
+                                   [f'{name} {probability:.3f}' for name, probability in shown], _title(stem))
     record = {'model': stem.name, 'images': [{'file': str(path), **likeliest} for path, likeliest in zip(paths, found)]}
     contents = {f'{stem}_images.png': png_bytes(figure), f'{stem}_images.json': json_bytes(record)}
     write_together(contents)

@@ -1,6 +1,7 @@
 """python -m inspection: its rates, its gradients, its pictures of units, and what it does with image files."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from PIL import Image
 import cifar10_utils
 import mlp_numpy
 from cifar10.description import CIFAR10
+from conftest import LINUX
 from inspection import inside, metrics, report
 from inspection.own_images import ImageError, read_image
 from training import models
@@ -199,3 +201,15 @@ def test_an_eps_image_starts_no_other_program(tmp_path, monkeypatch):
     with pytest.raises(ImageError, match='drawing.eps'):
         read_image(tmp_path / 'drawing.eps')
     assert not (tmp_path / 'started').exists()
+
+
+@pytest.mark.parametrize('name', ['a$\\frac$', pytest.param('b\udcff', marks=pytest.mark.skipif(
+    not LINUX, reason='elsewhere a name is text'))])
+def test_any_name_of_a_model_can_be_the_title_of_a_figure(model_path, tmp_path, monkeypatch, name):
+    monkeypatch.setitem(sys.modules, 'inspection.__main__', None)  # which other tests import anew
+    monkeypatch.delitem(sys.modules, 'inspection.__main__')
+    from inspection.__main__ import inspect_images, load
+
+    Image.new('RGB', (9, 9)).save(tmp_path / 'photo.png')
+    written = inspect_images(load(model_path)[0], [tmp_path / 'photo.png'], tmp_path / name)
+    assert [path.endswith(('.png', '.json')) for path in map(str, written)] == [True, True]
