@@ -73,6 +73,39 @@ def test_an_empty_list_trains_a_logistic_regression(train):
     assert test_accuracy > 0.5
 
 
+@pytest.mark.parametrize('module', [train_mlp_numpy, train_mlp_pytorch])
+def test_the_best_model_is_kept_by_validation_accuracy(expect_trainable, monkeypatch, module):
+    # Validation is best after the second of three epochs, and as good after the third; the first one is no candidate.
+    scripted, seen, after_epochs = iter([0.3, 0.6, 0.6]), [], []
+
+    def accuracy(predictions, labels, real=module.accuracy):
+        return next(scripted) if len(labels) == 500 else real(predictions, labels)
+
+    def predict(model, loader, real=module.predict):
+        if len(loader.labels) == 500:
+            seen.append(copy.deepcopy(model))
+        return real(model, loader)
+
+    monkeypatch.setattr(module, 'accuracy', accuracy)
+    monkeypatch.setattr(module, 'predict', predict)
+    more = {} if module is train_mlp_numpy else {
+        'device': 'cpu', 'after_epoch': lambda model: after_epochs.append(copy.deepcopy(model))}
+    model, val_accuracies, test_accuracy, info = module.train(
+        **SETTINGS, use_batch_norm=False, data_dir=expect_trainable, **more)
+    assert val_accuracies == info['val_accuracy'] == [0.3, 0.6, 0.6] and info['best_epoch'] == 2
+    _, first, best, last = map(parameters_of, seen)
+    assert not np.array_equal(best[0], last[0])
+    for param, expected in zip(parameters_of(model), best, strict=True):
+        np.testing.assert_array_equal(param, expected)
+    for watched, epoch in zip(after_epochs, (first, best, last)):  # the model as it is then, not the best one so far
+        np.testing.assert_array_equal(parameters_of(watched)[0], epoch[0])
+    assert len(after_epochs) == 3 * bool(more) and not model.training, 'it is returned ready to predict'
+    test = cifar10_utils.get_dataloader(cifar10_utils.get_cifar10(expect_trainable), 7,
+                                        return_numpy=module is train_mlp_numpy)['test']
+    assert module.evaluate_model(model, test) == pytest.approx(test_accuracy)
+    assert module.evaluate_model(seen[3], test) == pytest.approx(info['last_test_accuracy'])
+
+
 def test_training_accuracy_and_loss_are_means_over_the_batches(train):
     *_, info = train(epochs=2)
     losses = np.array(info['batch_loss']).reshape(2, -1)
@@ -132,6 +165,61 @@ def test_evaluation_leaves_batch_norm_in_the_mode_it_was_in_numpy_too(expect_tra
     train_mlp_numpy.evaluate_model(model, loader)
     assert model.training and batch_norm.training
     assert not batch_norm.running_mean.any() and (batch_norm.running_var == 1).all()
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(train):
+    with pytest.raises(Diverged, match=r'loss is nan at epoch 1, step \d+ \(learning rate 1e\+30\)'):
+        train(lr=1e30)
+
+
+def test_predictions_that_are_not_finite_stop_the_run(train):
+    # One batch an epoch: the loss is still finite when the parameters overflow.
+    with pytest.raises(Diverged, match='validation loss is nan at epoch 1, step 1 '):
+        train(lr=1e38, batch_size=1400, hidden_dims=[])
+
+
+@pytest.mark.parametrize('module', [train_mlp_numpy, train_mlp_pytorch])
+def test_an_input_that_is_not_a_number_stops_the_run(module):
+    images, labels = np.full((4, 3, 32, 32), np.nan, np.float32), np.zeros(4, np.int64)
+    if module is train_mlp_numpy:
+        model = train_mlp_numpy.MLP(3072, [8], 10, dtype=np.float32)
+    else:
+        images, labels = torch.from_numpy(images), torch.from_numpy(labels)
+        model = train_mlp_pytorch.MLP(3072, [8], 10)
+    log = TrainingLog(1, 0.1, verbose=False)
+    with pytest.raises(Diverged, match='loss is nan at epoch 1, step 1 '):
+        module.train_epoch(model, [(images, labels)], 0.1, log)
+    assert math.isnan(module.evaluate_model(model, [(images, labels)]))
+
+
+@pytest.mark.parametrize('module', [train_mlp_numpy, train_mlp_pytorch])
+def test_an_empty_validation_set_is_said_and_so_is_an_empty_training_set(expect_trainable, module):
+    cifar10 = cifar10_utils.get_cifar10(expect_trainable, validation_size=0)
+    loaders = cifar10_utils.get_dataloader(cifar10, 100, return_numpy=module is train_mlp_numpy)
+    assert len(loaders['train']) == 19 and len(loaders['validation']) == 0
+    model = module.MLP(3072, [4], 10)
+    with pytest.raises(ValueError, match='there is no sample to evaluate on: '):
+        module.evaluate_model(model, loaders['validation'])
+    assert model.training, 'as it was'
+    with pytest.raises(ValueError, match='the training set is empty: use a smaller validation_size'):
+        cifar10_utils.get_dataloader(cifar10_utils.get_cifar10(expect_trainable, validation_size=1900), 100)
+
+
+@pytest.mark.parametrize('module', [train_mlp_numpy, train_mlp_pytorch])
+def test_the_validation_loss_is_that_of_all_samples_from_before_the_first_step_on(expect_trainable, module):
+    more = {} if module is train_mlp_numpy else {'device': 'cpu'}
+    settings = {**SETTINGS, 'epochs': 2, 'use_batch_norm': True, 'data_dir': expect_trainable, **more}
+    model, *_, info = module.train(**settings)
+    assert len(info['val_loss']) == 3 and info['val_loss'][2] < info['val_loss'][0]
+    loaders = cifar10_utils.get_dataloader(cifar10_utils.get_cifar10(expect_trainable), 7, return_numpy=True)
+    images, labels = (np.concatenate(parts) for parts in zip(*loaders['validation']))
+    if module is train_mlp_numpy:
+        probabilities = model.forward(images)
+    else:
+        with torch.no_grad():
+            probabilities = torch.softmax(model(torch.from_numpy(images)), dim=1).numpy()
+    loss = -np.log(probabilities[np.arange(500), labels].astype(np.float64)).mean()
+    assert info['val_loss'][info['best_epoch']] == pytest.approx(loss, rel=1e-5)
 
 
 @pytest.mark.parametrize('use_batch_norm', [False, True])
