@@ -117,10 +117,11 @@ def check_batch_size(parser, arguments):
     """Refuse a batch of which no statistics can be taken."""
     size, groups = arguments.batch_size, max(batch_norm_runs.GROUPS)
     if size == 1:
-        parser.refuse("argument --batch_size: '1' is not allowed: give at least 2, a single sample has no variance")
+        parser.refuse("argument --batch_size: invalid value '1': must be at least 2, because a single sample has no "
+                      'variance')
     if arguments.extended and (size % groups or size == groups):
-        parser.refuse(f"argument --batch_size: '{size}' is not allowed with --extended, which cuts each batch into up "
-                     f'to {groups} groups: give a multiple of {groups}, at least {2 * groups}')
+        parser.refuse(f"argument --batch_size: invalid value '{size}': must be a multiple of {groups}, at least "
+                      f'{2 * groups}, with --extended, because it splits each batch into up to {groups} groups')
 
 
 if __name__ == '__main__':

@@ -35,7 +35,7 @@ TRAINING = [
     *(['--epochs', value] for value in ('0', '-3', '2.5', 'ten', '', '1\n2')), ['--threads', '0'],
     *(['--lr', value] for value in ('nan', '-1', '0', 'inf', '-inf', '-.5', '-1e5', '1e-999', '0,1', '3.5e38', 'é')),
     *(['--batch_size', value] for value in ('0', '45001', '-128', '1e3')),
-    *(['--hidden_dims', *values.split()] for values in ('0', '128 -3', '65537', '12.5', '128', '128,64', '9' * 30)),
+    *(['--hidden_dims', *values.split()] for values in ('0', '128 -3', '65537', '12.5', '[128]', '128,64', '9' * 30)),
     *(['--seed', value] for value in ('-1', '4294967296', 'x')), ['--use_batch_norm', '--batch_size', '1'],
     ['--lr'], ['--seed', '--lr', '1'], ['--epoch', '3'], ['--use_batchnorm'], ['3'], ['-1'], ['--lr=-1', '-2'],
     ['--epochs=2', '-3'], *FOLDERS]

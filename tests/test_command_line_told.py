@@ -72,6 +72,32 @@ def test_what_is_allowed_is_taken_as_approved(run_in_process, monkeypatch, scrip
     assert_approved('flags', '\n'.join(told) + '\n')
 
 
+def test_what_makes_no_sense_is_refused_in_one_line_as_approved(run_in_process, tmp_path, monkeypatch):
+    monkeypatch.setattr(train_mlp_pytorch.torch.cuda, 'is_available', lambda: False)
+    (tmp_path / 'a file').write_text('untouched')
+    told = {}  # the scripts that say the same of the same arguments
+    for script, arguments in BAD_INVOCATIONS:
+        code, out, err = run_in_process(script, arguments)
+        assert (code, out) == (2, '') and err.startswith(f'{script}: error: ') and err.count('\n') == 1, arguments
+        message = err.rstrip().partition(': error: ')[2].replace(f' {script} --help', ' … --help')
+        told.setdefault(f'{" ".join(map(repr, arguments)) or "nothing"}\n    {message}', []).append(script)
+    assert [path.name for path in tmp_path.iterdir()] == ['a file'], 'no file was touched'
+    assert (tmp_path / 'a file').read_text() == 'untouched'
+    text = '\n'.join(f'{", ".join(scripts)}: {words}' for words, scripts in told.items()) + '\n'
+    # Whoever may write anywhere is told another reason.
+    assert_approved('refusals', re.sub(r"(?<='/proc/results' is not writable \().*(?=\))", '…', text))
+
+
+def test_what_python_m_runs_goes_by_its_own_name(capsys, monkeypatch):
+    monkeypatch.setattr(sys, 'argv', ['somewhere/inspection/__main__.py', '--nonsense'])
+    parser = arguments.ArgumentParser('Shows it.\nIn all its beauty.', 'inspection')
+    assert (parser.prog, parser.description) == ('inspection', 'Shows it.')
+    with pytest.raises(SystemExit, match='2'):
+        parser.parse_args()
+    assert capsys.readouterr().err == ('inspection: error: unrecognized arguments: --nonsense; '
+                                       'run python -m inspection --help to see the options\n')
+
+
 def ended(capsys, monkeypatch, error):
     """The exit code and the line with which a script ends for an error; '' where it is passed on."""
     monkeypatch.setattr(sys, 'argv', ['script.py'])
@@ -128,8 +154,9 @@ def trained(monkeypatch, capsys, tmp_path):
     reference = {'test_accuracy': 0.4321, 'environment': {'platform': 'CP/M Z80', 'numpy': '0.9', 'threads': 2}}
     (tmp_path / 'reference' / 'mlp_epochs3.json').write_text(json.dumps(reference))
 
-    def train(**settings):
-        told.append(f'trained with {settings}')
+    def train(hidden_dims, lr, batch_size, epochs, seed, data_dir, use_batch_norm=False):
+        values = [hidden_dims, use_batch_norm, lr, batch_size, epochs, seed, data_dir]
+        told.append(f'trained with {values}')
         return mlp_numpy.MLP(2, [], 2), 'not looked at', 0.5625, INFO
 
     def run(*arguments, module='elsewhere', fails=None, **options):
