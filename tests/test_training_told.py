@@ -45,6 +45,7 @@ def terminal(monkeypatch):
     monkeypatch.setenv('COLUMNS', '81')  # tqdm leaves the last one free
     monkeypatch.setenv('LINES', '25')
     monkeypatch.setattr(tqdm, 'tqdm', functools.partial(tqdm.tqdm, mininterval=0, file=shown))
+    monkeypatch.setattr(log, 'on_terminal', shown.isatty)
     return shown
 
 
@@ -130,7 +131,6 @@ def test_settings_are_refused_as_approved():
     assert (settings.net_name([512, 8]), settings.net_name([])) == ('512 8', 'no hidden layer')
 
 
-
 def test_who_ends_a_process_is_told_by_its_exit_code_and_signals_act_as_before_afterwards():
     assert [process.exit_code(error) for error in (KeyboardInterrupt(), process.Ended(15), process.Ended(1))] == [
         130, 143, 129]
@@ -170,6 +170,16 @@ def test_one_line_on_the_committed_result_of_that_name_if_there_is_one(monkeypat
         (tmp_path / f'{name}.json').write_text(text)
         assert results.reference_line(name, 2) is None
     assert results.reference_line('nowhere', 2) is None
+
+
+def test_a_result_notes_what_it_may_depend_on(monkeypatch):
+    monkeypatch.setattr(results, 'platform', types.SimpleNamespace(
+        python_version=lambda: '3.9', system=lambda: 'CP/M', machine=lambda: 'Z80'))
+    monkeypatch.setattr(results, 'version', {'numpy': '2.0', 'torch': '2.1'}.get)
+    monkeypatch.setattr(results, 'commit', lambda: 'c0ffee')
+    assert results.environment(['numpy', 'torch'], 3, 'cpu') == {
+        'python': '3.9', 'numpy': '2.0', 'torch': '2.1', 'platform': 'CP/M Z80', 'threads': 3, 'device': 'cpu',
+        'commit': 'c0ffee'}
 
 
 def test_the_names_of_results_are_as_approved():
