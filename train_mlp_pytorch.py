@@ -91,7 +91,7 @@ def train(hidden_dims, lr, use_batch_norm, batch_size, epochs, seed, data_dir, d
     check_settings(hidden_dims=hidden_dims, lr=lr, batch_size=batch_size, epochs=epochs, seed=seed, device=device)
     device = find_device(device)
     shard = rank, world_size = data_parallel.rank_and_world_size()
-    data_parallel.check_batch_size(batch_size, use_batch_norm and hidden_dims, device)
+    data_parallel.check_batch_size(batch_size, use_batch_norm and len(hidden_dims), device)
     np.random.seed(seed)
 
     loaders = cifar10_utils.get_dataloader(cifar10_utils.get_cifar10(data_dir), batch_size, device=device, shard=shard)

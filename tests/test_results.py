@@ -3,10 +3,13 @@
 import json
 import subprocess
 
+import numpy as np
 import pytest
 
+import train_mlp_numpy
+import train_mlp_pytorch
 from conftest import ROOT
-from training import curves, results
+from training import curves, models, results
 
 RECORD = {'config': {'hidden_dims': [8], 'use_batch_norm': True, 'lr': 0.05, 'batch_size': 128, 'seed': 42},
           'batch_loss': [9.0, 5.0] + [2.0] * 198 + [1.8] * 200, 'train_loss': [2.1, 1.8], 'train_accuracy': [0.3, 0.4],
@@ -79,3 +82,12 @@ def test_every_setting_that_differs_from_its_default_stands_in_the_name_a_new_on
 def test_the_title_is_in_words():
     assert curves.title('mlp_pytorch', RECORD) == (
         'PyTorch MLP, hidden layer 8, batch normalization, learning rate 0.05: test accuracy 0.444')
+
+
+@pytest.mark.parametrize('module', [train_mlp_numpy, train_mlp_pytorch])
+def test_settings_may_be_numbers_and_arrays_of_numpy(expect_trainable, module):
+    model, *_ = module.train(hidden_dims=np.array([8, 4]), lr=np.float32(0.05), use_batch_norm=np.bool_(True),
+                             batch_size=np.int64(100), epochs=np.int32(1), seed=np.uint32(1), data_dir=expect_trainable)
+    assert b'"n_hidden": [8, 4]' in models.model_bytes(model, {})
+    with pytest.raises(ValueError, match='hidden_dims is 8.0: it must be an integer'):
+        module.train(np.array([8.0]), lr=0.1, use_batch_norm=False, batch_size=100, epochs=1, seed=1, data_dir='none')

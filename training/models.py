@@ -63,8 +63,9 @@ def model_bytes(model, training):
         'batch_norm': {'eps': batch_norm[0].eps, 'momentum': batch_norm[0].momentum} if batch_norm else None,
         'training': training,
     }
+    text = json.dumps(header, allow_nan=False, default=lambda scalar: scalar.item())  # NumPy's as Python's
     content = io.BytesIO()
-    np.savez(content, header=np.frombuffer(json.dumps(header, allow_nan=False).encode(), np.uint8),
+    np.savez(content, header=np.frombuffer(text.encode(), np.uint8),
              **{name: np.ascontiguousarray(array) for name, array in arrays.items()})
     return content.getvalue()
 

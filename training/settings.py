@@ -1,5 +1,6 @@
 """The settings of a training run: one table with the default, the allowed values and the words for each."""
 
+from numbers import Integral, Real
 from typing import Any, NamedTuple
 
 from cifar10 import description
@@ -51,11 +52,12 @@ def add_setting(parser, name, **changes):
 
 
 def check_settings(**settings):
-    """Raise SettingsError for the first setting whose value makes no sense."""
+    """Raise SettingsError for the first setting whose value makes no sense. NumPy's numbers count as Python's."""
     for name, value in settings.items():
         allowed = SETTINGS[name].allowed
         for one in value if isinstance(SETTINGS[name].default, list) else [value]:
-            if allowed and not allowed.test(one):
+            number = {int: Integral, float: Real}.get(allowed.read, allowed.read)
+            if not isinstance(one, number) or not allowed.test(one):
                 raise SettingsError(f'{name} is {one}: it must be {allowed.words}')
 
 
