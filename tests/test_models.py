@@ -3,6 +3,7 @@
 import io
 import json
 import math
+import os
 import pickle
 import zipfile
 
@@ -111,15 +112,16 @@ def test_a_file_with_any_flipped_byte_is_refused_or_gives_the_same_model(path):
 
 
 def refused(path):
-    """The message, one line that begins with the file and ends with what to give."""
+    """The reason in the message, which both twins' readers give, in one line that names the file and the remedy."""
     messages = []
     for load in (models.load_numpy, models.load_pytorch):
         with pytest.raises(ModelError) as caught:
             load(path)
         messages.append(str(caught.value))
-    assert messages[0] == messages[1] and '\n' not in messages[0]
-    assert messages[0].startswith(f'{path} is not a model that can be used (') and 'give the .npz file' in messages[0]
-    return messages[0]
+    before, after = f'cannot load {path}: ', '. Pass the .npz file written by a training script.'
+    assert messages[0] == messages[1] == before + messages[0][len(before):-len(after)] + after
+    assert '\n' not in messages[0]
+    return messages[0][len(before):-len(after)]
 
 
 class Bomb:
@@ -138,8 +140,18 @@ def changed(path, header=None, **arrays):
     np.savez(path, **{name: array for name, array in content.items() if array is not None})
 
 
+def replaced(path, member, array):
+    """Write the file again with another content of one of its members, a header of NumPy's in some version of it."""
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, 'w') as archive:
+        for name, content in {**members, member: array.getvalue()}.items():
+            archive.writestr(name, content)
+
+
+ARGUMENTS = {'n_inputs': FEATURES, 'n_hidden': [7], 'n_classes': CLASSES, 'use_batch_norm': True}
 BATCH_NORM = {'eps': 1e-05, 'momentum': 0.1}
-NOT_THE_NET = [
+NOT_THE_NETWORK = [
     dict(linear1__bias=np.array([np.nan] * 7, np.float32)), dict(linear2__weight=np.full((10, 7), np.inf, np.float32)),
     dict(linear2__bias=np.array([0] * 9 + [-np.inf], np.float32)),
     dict(batch_norm1__running_var=np.array([1] * 6 + [-1e-30], np.float32)),
@@ -148,22 +160,68 @@ NOT_THE_NET = [
     dict(linear1__weight=np.zeros((7, 20), np.float32, order='F')), dict(linear1__bias=np.zeros((7, 1), np.float32)),
     dict(linear1__bias=None), dict(linear1__weight=None), dict(batch_norm1__running_mean=None),
     dict(more=np.zeros(7, np.float32)), dict(linear3__weight=np.zeros((10, 10), np.float32)),
-    *(dict(header=entries) for entries in [
-        {'hidden_dims': [8]}, {'hidden_dims': [7, 7]}, {'hidden_dims': [7, 10]}, {'hidden_dims': [10**12]},
-        {'hidden_dims': ['7']},
-        {'hidden_dims': [7.0]}, {'hidden_dims': [True]}, {'hidden_dims': [0]}, {'hidden_dims': [-7]}, {'n_inputs': 21},
-        {'n_inputs': 0}, {'n_classes': 11}, {'n_classes': None}, {'batch_norm': None},
-        {'batch_norm': {**BATCH_NORM, 'eps': -1.0}}, {'batch_norm': {**BATCH_NORM, 'momentum': math.inf}},
+    *(dict(header={'arguments': {**ARGUMENTS, **entry}}) for entry in [
+        {'n_hidden': [8]}, {'n_hidden': [7, 7]}, {'n_hidden': [7, 10]}, {'n_hidden': [10**12]}, {'n_hidden': ['7']},
+        {'n_hidden': [7.0]}, {'n_hidden': [True]}, {'n_hidden': [0]}, {'n_inputs': 21}, {'n_inputs': 0},
+        {'n_classes': 11}, {'n_classes': None}, {'use_batch_norm': False}, {'slope': 0.1}]),
+    *(dict(header=entry) for entry in [
+        {'layers': ['linear1', 'batch_norm1', 'tanh1', 'linear2']}, {'batch_norm': {**BATCH_NORM, 'eps': -1.0}},
+        {'batch_norm': {**BATCH_NORM, 'eps': 0.0}}, {'batch_norm': {**BATCH_NORM, 'momentum': math.inf}},
         {'batch_norm': {**BATCH_NORM, 'momentum': 0}}, {'batch_norm': {**BATCH_NORM, 'affine': 1.0}},
-        {'batch_norm': {'eps': 1e-05}}, {'dtype': 'object'}, {'dtype': 'float64'}, {'dtype': 'float16'}, {'version': 2},
-        {'version': None}])]
+        {'batch_norm': {'eps': 1e-05}}, {'dtype': 'object'}, {'dtype': 'float64'}, {'dtype': 'float16'},
+        {'version': 1}, {'more': 1}])]
 
 
-def told(change):
+def described(change):
     """A change in words: the entries of the header, or the arrays."""
-    return str(change.get('header')) if 'header' in change else ', '.join(
+    entries = change.get('header', {})
+    entries = {name: value for name, value in entries.get('arguments', entries).items()
+               if repr(ARGUMENTS.get(name)) != repr(value)}
+    return ', '.join([*(f'{name} {value}' for name, value in entries.items()), *(
         f'{name.replace("__", ".")} ' + ('left out' if array is None else f'{array.dtype} {array.shape}')
-        for name, array in change.items())
+        for name, array in change.items() if name != 'header')])
+
+
+def test_what_is_not_the_network_of_its_header_is_refused_as_approved(path, monkeypatch):
+    sound = path.read_bytes()
+    lines = []
+    for change in NOT_THE_NETWORK:
+        path.write_bytes(sound)
+        changed(path, **change)
+        lines.append(f'{described(change)}: {refused(path)}')
+    path.write_bytes(sound)
+    with np.load(path) as arrays:
+        np.savez_compressed(path, **arrays)
+    lines.append(f'all compressed: {refused(path)}')
+    path.write_bytes(sound)
+    # NumPy's header of an array tells more than the file has.
+    array = io.BytesIO()
+    np.lib.format.write_array_header_1_0(array, {'descr': '<f4', 'fortran_order': False, 'shape': (10**9, 10**9)})
+    replaced(path, 'linear1.weight.npy', array)
+    refused(path)
+    path.write_bytes(sound)
+    monkeypatch.setattr(models, 'LARGEST_HEADER', 200)
+    lines.append(f'a header as large as none may be: {refused(path)}')
+    assert_approved('model_refusals', '\n'.join(lines) + '\n')
+
+
+def test_the_least_that_a_network_may_have_is_taken(path):
+    changed(path, header={'batch_norm': {'eps': 5e-324, 'momentum': 0.0}},
+            batch_norm1__running_var=np.zeros(7, np.float32))
+    norm = models.load_numpy(path)[0].layers[1]
+    assert (norm.eps, norm.momentum, norm.running_var.tolist()) == (5e-324, 0, [0] * 7)
+    models.save(path, mlp_numpy.MLP(1, [1], 1), None)
+    assert models.load_numpy(path)[1] is models.load_pytorch(path)[1] is None
+
+
+def test_other_files_are_refused(path, tmp_path):
+    sound = path.read_bytes()
+    for content in [b'no archive', pickle.dumps(Bomb()), *(sound[:int(part * len(sound))] for part in (0, 0.5, 0.99))]:
+        path.write_bytes(content)
+        refused(path)
+    assert refused(tmp_path / 'nowhere.npz') == 'No such file or directory'
+    assert refused(tmp_path) == 'Is a directory'
+    assert refused(os.devnull) == 'it is a device'
 
 
 @pytest.mark.parametrize('twin', [mlp_numpy, mlp_pytorch])

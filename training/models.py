@@ -191,5 +191,6 @@ def _read_array(archive, name, dtype, largest=math.inf):
     with archive.open(member) as file:
         array = np.lib.format.read_array(io.BytesIO(file.read()), allow_pickle=False)
     if array.dtype != dtype or not array.flags.c_contiguous:
-        raise ValueError(f'{name} has type {array.dtype}, not {np.dtype(dtype)} row by row')
+        order = 'by rows' if array.flags.c_contiguous else 'by columns'
+        raise ValueError(f'{name} is stored as {array.dtype} {order}, not {np.dtype(dtype)} by rows')
     return array
