@@ -1,11 +1,10 @@
-"""The tables of the controls of the batch-normalization study, as Markdown; the rest are in batch_norm_tables.py."""
+"""The tables of the controls of the batch-normalization study; the others are in batch_norm_tables.py."""
 
 import statistics
 
 from experiments.batch_norm_runs import GROUPS, MULTIPLES, SCALES, SELECTION_SEED, SMALL_RATES, best_rate
-from experiments.batch_norm_tables import (COLUMNS, cell, difference_cell, differences, differences_by_seed,
-                                           gain_by_seed, markdown, nets_of, select, yes)
-from experiments.intervals import difference
+from experiments.batch_norm_tables import (COLUMNS, cell, difference, difference_cell, differences, differences_by_seed,
+                                           gain_by_seed, nets_of, select, yes)
 from training.settings import net_name
 
 
@@ -39,8 +38,8 @@ def gradient_table(results):
                 losses = ['not finite' if loss is None else f'{loss:.2f}' for loss in losses_at(runs, epoch)]
                 if losses:
                     rows.append([net_name(net), epoch or 'start', name, len(runs), *losses])
-    return markdown(['hidden layers', 'after epoch', 'net', 'seeds', *(f'{multiple:g} ×' for multiple in MULTIPLES)],
-                    rows)
+    return (['hidden layers', 'after epoch', 'net', 'seeds', *(f'{multiple:g} ×' for multiple in MULTIPLES)],
+            rows)
 
 
 def comparison_table(results, first, others, contrast=None):
@@ -65,7 +64,7 @@ def comparison_table(results, first, others, contrast=None):
                     difference_row(net, f'{name} − {first[0]}', of_seed, runs[first[0]])
         if contrast:
             difference_row(net, ' − '.join(contrast), *map(runs.get, contrast))
-    return markdown(['hidden layers', 'runs', 'seeds', *(COLUMNS[name][0] for name in names)], rows)
+    return ['hidden layers', 'runs', 'seeds', *(COLUMNS[name][0] for name in names)], rows
 
 
 def start_table(results):
@@ -97,7 +96,19 @@ def small_rate_table(results):
             if len(without.keys() & normalized.keys()) > 1:
                 rows.append([net_name(net), f'{lr:g}', len(without.keys() & normalized.keys()), cell(without, test),
                              cell(normalized, test), difference_cell(normalized, without, test)])
-    return markdown(['hidden layers', 'learning rate', 'pairs', 'test without', 'test with', 'difference'], rows)
+    return ['hidden layers', 'learning rate', 'pairs', 'test without', 'test with', 'difference'], rows
+
+
+def slower_table(results):
+    """Without batch normalization: a smaller learning rate minus the study's, if several seeds have it."""
+    rows, names, own = [], ['measured', 'best', 'test'], results['config']['lr']
+    for net in nets_of(results):
+        for lr in [lr for lr in rates(results) if lr < own]:
+            runs, theirs = (runs_at(results, net, False, rate) for rate in (lr, own))
+            if len(runs.keys() & theirs.keys()) > 1:
+                rows.append([net_name(net), f'{lr:g} − {own:g}', len(runs.keys() & theirs.keys()),
+                             *(difference_cell(runs, theirs, COLUMNS[name][1]) for name in names)])
+    return ['hidden layers', 'learning rates', 'pairs', *(COLUMNS[name][0] for name in names)], rows
 
 
 def scale_table(results):
@@ -112,7 +123,7 @@ def scale_table(results):
                 test = COLUMNS['test'][1]
                 rows.append([net_name(net), f'{scale:g}', len(without), cell(without, test), cell(normalized, test),
                              difference_cell(normalized, without, test)])
-    return markdown(['hidden layers', 'initial weights times', 'seeds', 'test without', 'test with', 'difference'], rows)
+    return ['hidden layers', 'initial weights times', 'seeds', 'test without', 'test with', 'difference'], rows
 
 
 def length_table(results):
@@ -126,7 +137,7 @@ def length_table(results):
                 growth = [statistics.mean(values) for values in zip(*(
                     [last / first for first, last in zip(lengths[0], lengths[-1])] for lengths in runs))]
                 rows.append([net_name(net), yes(use_batch_norm), len(runs), ', '.join(f'{value:.2f}' for value in growth)])
-    return markdown(['hidden layers', 'batch normalization', 'seeds', 'length after the last epoch / initial length'], rows)
+    return ['hidden layers', 'batch normalization', 'seeds', 'length after the last epoch / initial length'], rows
 
 
 def rates(results):
@@ -158,7 +169,7 @@ def rate_table(results):
                 text = cell({SELECTION_SEED: run} if run else {}, COLUMNS['best'][1])
                 cells.append(f'**{text}**' if lr == best_rate(results, net, use_batch_norm) else text)
             rows.append([net_name(net), yes(use_batch_norm), *cells])
-    return markdown(['hidden layers', 'batch normalization', *(f'{lr:g}' for lr in rates(results))], rows)
+    return ['hidden layers', 'batch normalization', *(f'{lr:g}' for lr in rates(results))], rows
 
 
 def at_best_rates(results, net):
@@ -190,9 +201,9 @@ def best_rate_table(results):
         seeds = gains[0][0].keys() & gains[-1][0].keys()
         best, own = ({seed: gains[0][i][seed] - gains[-1][i][seed] for seed in sorted(seeds)} for i in (0, 1))
         rows.append([f'{rows[0][0]} − {rows[-1][0]}', len(best), '', '', '', '', *_gains(best, own)])
-    return markdown(['hidden layers', 'pairs', 'best rate without', 'test without', 'best rate with', 'test with',
-                     'difference at the best rates', f'difference at {results["config"]["lr"]:g}', 'change'], rows)
+    return (['hidden layers', 'pairs', 'best rate without', 'test without', 'best rate with', 'test with',
+             'difference at the best rates', f'difference at {results["config"]["lr"]:g}', 'change'], rows)
 
 
 def _gains(best, own):
-    return [*(difference(list(gains.values())) for gains in (best, own)), difference([best[seed] - own[seed] for seed in own])]
+    return [*(difference(gains.values()) for gains in (best, own)), difference([best[seed] - own[seed] for seed in own])]

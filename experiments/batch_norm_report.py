@@ -3,6 +3,7 @@
 from experiments import batch_norm_figures as figures
 from experiments import batch_norm_control_tables as controls
 from experiments import batch_norm_tables as tables
+from experiments import intervals
 from experiments.batch_norm_runs import GRADIENT_BATCHES, SAMPLE_IMAGES, SELECTION_SEED, SPREAD_IMAGES
 from storage.files import plain_figures, png_bytes, write_together
 
@@ -10,9 +11,13 @@ INTRODUCTION = '''# Tables of the batch-normalization study
 
 `compare_batch_norm.py` wrote these tables. Accuracies are percentages; differences are percentage points. ± is the sample standard deviation
 (n − 1) over the seeds. A difference is the mean difference between two runs of the same seed, which share the initial weights and the batches.
-The 95 % interval (Student's t) follows in brackets; it is bold if it excludes 0. It is an interval for the mean over seeds, not for one further
-run. If there is no difference, 1 in 20 intervals excludes 0. The sampling error of the images is not included: the standard error of an
-accuracy near 50 % is about 0.7 points on 5,000 images and 0.5 points on 10,000. "At the end" is the mean over the last five epochs.'''
+The 95 % interval (Student's t) follows in brackets. It is an interval for the mean over seeds, not for one further run. The sampling error of the
+images is not included: the standard error of an accuracy near 50 % is about 0.7 points on 5,000 images and 0.5 points on 10,000. "At the end" is the
+mean over the last five epochs.
+
+If there is no difference, 1 in 20 intervals excludes 0. Therefore the tables are tested together, by Benjamini and Hochberg (1995), so that about
+5 % of the differences called significant are false. **Bold** differences are significant. A † marks an interval that excludes 0, but is not
+significant together with the others.'''
 
 # Number → what the table needs to have runs of, its caption, the function that makes it.
 TABLES = {
@@ -22,7 +27,8 @@ TABLES = {
         f'the accuracy is measured after the epoch, on {SAMPLE_IMAGES:,} training images, as validation accuracy is. The gap is training '
         'accuracy (evaluation mode) minus validation accuracy.', tables.fit_table),
     3: ('runs', 'With batch normalization minus without, same seed. The last row is the difference of the smallest network minus the '
-        'difference of the largest.', tables.paired_table),
+        'difference of the largest. The epochs are compared on the seeds on which both pass 50 %. Training accuracy (epoch mean) is training '
+        'accuracy (evaluation mode) plus the column after it.', tables.paired_table),
     4: ('runs', 'Validation accuracy where training accuracy (evaluation mode) first reaches a level.', tables.same_fit_table),
     5: ('runs', f'Standard deviation of the pre-activations, over {SPREAD_IMAGES:,} validation images and all units, in evaluation mode.',
         tables.spread_table),
@@ -45,13 +51,24 @@ TABLES = {
          controls.length_table),
     13: ('learning_rate_runs', 'Test accuracy at small learning rates, and the difference with minus without batch normalization.',
          controls.small_rate_table),
+    14: ('runs', 'A larger network minus a smaller one, same seed. The epochs are compared on the seeds on which both pass 50 %.',
+         tables.size_table),
+    15: ('learning_rate_runs', 'Networks without batch normalization: a smaller learning rate minus the study\'s rate.',
+         controls.slower_table),
 }
 
 
 def table_texts(results):
     """The tables that the results have runs for: number → (caption, Markdown)."""
-    made = {number: (caption, make(results)) for number, (kind, caption, make) in TABLES.items() if results[kind]}
-    return {number: entry for number, entry in made.items() if entry[1].count('\n') > 1}  # more than a heading
+    made = {number: (caption, *make(results)) for number, (kind, caption, make) in TABLES.items() if results[kind]}
+    survivors = intervals.significant({cell for _, _, rows in made.values() for row in rows for cell in row
+                                       if isinstance(cell, intervals.Difference)})
+
+    def text(cell):
+        return cell.text(survivors) if isinstance(cell, intervals.Difference) else str(cell)
+
+    return {number: (caption, '\n'.join(f'| {" | ".join(map(text, line))} |' for line in [heading, ['---'] * len(heading), *rows]))
+            for number, (caption, heading, rows) in made.items() if rows}
 
 
 def figures_of(results):

@@ -1,12 +1,13 @@
-"""The tables of the batch-normalization study, as Markdown, from the runs in results/batch_norm.json.
+"""The tables of the batch-normalization study from the runs in results/batch_norm.json, each as a heading and rows.
 
 Accuracies are percentages and differences of them points; ± is the sample standard deviation (n − 1) over the seeds.
-A difference is that of the runs of one seed, which share start and batches.
+A difference is that of two runs of one seed, which share the initial weights and the batches.
 """
 
+import itertools
 import statistics
 
-from experiments.intervals import difference, mean_and_deviation
+from experiments.intervals import Difference, mean_and_deviation
 from training.settings import net_name
 
 THRESHOLD = 0.5  # of the validation accuracy that a net is to pass
@@ -23,6 +24,8 @@ COLUMNS = {
     'passed': ('epochs to pass 50 %', lambda run: epochs_to_pass(run)),
     'step': ('mean change of validation accuracy per epoch', lambda run: mean_step(run)),
     'running': ('training accuracy (epoch mean)', lambda run: at_the_end(run['train_accuracy'])),
+    'rest': ('training accuracy: epoch mean − evaluation mode',
+             lambda run: at_the_end(run['train_accuracy']) - at_the_end(run['measured_train_accuracy'])),
     'measured': ('training accuracy (evaluation mode)', lambda run: at_the_end(run['measured_train_accuracy'])),
     'gap': ('train–validation gap',
             lambda run: at_the_end(run['measured_train_accuracy']) - at_the_end(run['val_accuracy'])),
@@ -89,8 +92,11 @@ def gain_by_seed(results, net, value):
 
 
 def difference_cell(ours, theirs, value):
-    values = differences(ours, theirs, value)
-    return difference(values) if values else '–'
+    return difference(differences(ours, theirs, value))
+
+
+def difference(values):
+    return Difference(tuple(values)) if values else '–'
 
 
 def cell(runs, value):
@@ -106,11 +112,6 @@ def cell(runs, value):
     return mean_and_deviation(reached)
 
 
-def markdown(heading, rows):
-    lines = [heading, ['---'] * len(heading), *rows]
-    return '\n'.join(f'| {" | ".join(map(str, line))} |' for line in lines)
-
-
 def yes(use_batch_norm):
     return 'yes' if use_batch_norm else 'no'
 
@@ -124,29 +125,40 @@ def six(results):
 
 def configurations_table(results):
     names = ['first', 'best', 'best_epoch', 'test', 'last', 'passed', 'step']
-    return markdown(['hidden layers', 'batch normalization', 'seeds', *(COLUMNS[name][0] for name in names)],
-                    [[net_name(net), yes(use_batch_norm), len(runs), *(cell(runs, COLUMNS[name][1]) for name in names)]
-                     for net, use_batch_norm, runs in six(results)])
+    return (['hidden layers', 'batch normalization', 'seeds', *(COLUMNS[name][0] for name in names)],
+            [[net_name(net), yes(use_batch_norm), len(runs), *(cell(runs, COLUMNS[name][1]) for name in names)]
+            for net, use_batch_norm, runs in six(results)])
 
 
 def fit_table(results):
     names = ['running', 'measured', 'last', 'gap']
-    return markdown(['hidden layers', 'batch normalization', *(COLUMNS[name][0] for name in names)],
-                    [[net_name(net), yes(use_batch_norm), *(cell(runs, COLUMNS[name][1]) for name in names)]
-                     for net, use_batch_norm, runs in six(results)])
+    return (['hidden layers', 'batch normalization', *(COLUMNS[name][0] for name in names)],
+            [[net_name(net), yes(use_batch_norm), *(cell(runs, COLUMNS[name][1]) for name in names)]
+            for net, use_batch_norm, runs in six(results)])
 
 
 def paired_table(results):
-    names = ['first', 'best', 'test', 'step', 'running', 'measured', 'gap']
+    names = ['first', 'best', 'test', 'passed', 'step', 'running', 'measured', 'rest', 'gap']
     gains = {net: [gain_by_seed(results, net, COLUMNS[name][1]) for name in names] for net in nets_of(results)}
-    rows = [[net_name(net), len(columns[0]), *(difference(list(gain.values())) if gain else '–' for gain in columns)]
+    rows = [[net_name(net), len(columns[0]), *(difference(gain.values()) for gain in columns)]
             for net, columns in gains.items()]
     smallest, largest = nets_of(results)[0], nets_of(results)[-1]
     changes = [[small[seed] - large[seed] for seed in small if seed in large]
                for small, large in zip(gains[smallest], gains[largest])]
     rows.append([f'{net_name(smallest)} − {net_name(largest)}', len(changes[0]),
-                 *(difference(change) if change else '–' for change in changes)])
-    return markdown(['hidden layers', 'pairs', *(COLUMNS[name][0] for name in names)], rows)
+                 *map(difference, changes)])
+    return ['hidden layers', 'pairs', *(COLUMNS[name][0] for name in names)], rows
+
+
+def size_table(results):
+    """A larger network minus a smaller one, the largest minus the smallest last."""
+    names, nets, rows = ['first', 'best', 'test', 'passed', 'measured', 'gap'], nets_of(results), []
+    for use_batch_norm in (False, True):
+        runs = {net: select(results, hidden_dims=net, use_batch_norm=use_batch_norm) for net in nets}
+        for small, large in [*itertools.pairwise(nets), (nets[0], nets[-1])]:
+            rows.append([f'{net_name(large)} − {net_name(small)}', yes(use_batch_norm),
+                         *(difference_cell(runs[large], runs[small], COLUMNS[name][1]) for name in names)])
+    return ['hidden layers', 'batch normalization', *(COLUMNS[name][0] for name in names)], rows
 
 
 def same_fit_table(results):
@@ -161,8 +173,8 @@ def same_fit_table(results):
             if pairs:
                 rows.append([net_name(net), f'{level} %', len(pairs), cell(without, value), cell(normalized, value),
                              difference(pairs)])
-    return markdown(['hidden layers', 'training accuracy', 'pairs', 'validation without batch normalization', 'with',
-                     'difference'], rows)
+    return (['hidden layers', 'training accuracy', 'pairs', 'validation without batch normalization', 'with',
+             'difference'], rows)
 
 
 def spread_table(results):
@@ -173,8 +185,8 @@ def spread_table(results):
             rows.append([net_name(net), yes(use_batch_norm), *(', '.join(
                 f'{statistics.mean(values):.2f}' for values in zip(*(run['activation_spread'][epoch] for run in runs)))
                 for epoch in (0, -1))])
-    return markdown(['hidden layers', 'batch normalization', 'before each ReLU after epoch 1', 'after the last epoch'],
-                    rows)
+    return (['hidden layers', 'batch normalization', 'before each ReLU after epoch 1', 'after the last epoch'],
+            rows)
 
 
 def terminal_table(results):

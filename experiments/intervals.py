@@ -1,12 +1,68 @@
 """Mean, standard deviation and confidence interval of a few runs, as numbers and as text."""
 
+import dataclasses
+import functools
 import math
 import statistics
 
-# t with P(|T| < t) = 0.95 for Student's distribution with 1, 2, … degrees of freedom (NIST/SEMATECH, 1.3.6.7.2).
-STUDENT = (12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622, 2.2281, 2.2010, 2.1788, 2.1604, 2.1448,
-           2.1314, 2.1199, 2.1098, 2.1009, 2.0930, 2.0860, 2.0796, 2.0739, 2.0687, 2.0639, 2.0595, 2.0555, 2.0518, 2.0484,
-           2.0452, 2.0423)
+FALSE_DISCOVERIES = 0.05  # the expected share of false ones among the differences that significant() returns
+
+
+@dataclasses.dataclass(frozen=True)
+class Difference:
+    """The differences between two kinds of runs, a value for each seed."""
+
+    values: tuple
+
+    def text(self, survivors):
+        """'**+2.5 [+1.9, +3.1]**': the mean and its interval; of one value only the value.
+
+        Bold if it is one of the survivors; with † if its own interval excludes 0 but it is none of them.
+        """
+        text = signed(statistics.mean(self.values))
+        if len(self.values) == 1:
+            return text
+        low, high = confidence_interval(self.values)
+        text = f'{text} [{signed(low)}, {signed(high)}]'
+        return f'**{text}**' if self in survivors else text if low <= 0 <= high else f'{text}†'
+
+
+def significant(differences):
+    """The differences from 0 that are significant together, by Benjamini and Hochberg (1995)."""
+    p_values = {each: p_value(each.values) for each in differences if len(each.values) > 1}
+    in_order = sorted(p_values, key=p_values.get)
+    number = max((i for i, each in enumerate(in_order, start=1)
+                  if p_values[each] <= FALSE_DISCOVERIES * i / len(in_order)), default=0)
+    return set(in_order[:number])
+
+
+def p_value(values):
+    """How probable a mean at least this far from 0 is if the true mean is 0: the two-sided t-test."""
+    mean, deviation = statistics.mean(values), statistics.stdev(values)
+    if not deviation:
+        return float(mean == 0)
+    return outside(math.sqrt(len(values)) * abs(mean) / deviation, len(values) - 1)
+
+
+def outside(t, freedom):
+    """P(|T| ≥ t) for Student's t distribution: Abramowitz and Stegun, 26.7.3 for odd degrees of freedom, 26.7.4 for even."""
+    angle, odd = math.atan(t / math.sqrt(freedom)), freedom % 2
+    term, total = math.cos(angle) if odd else 1, 0
+    for i in range(1 + odd, freedom, 2):
+        total += term
+        term *= math.cos(angle)**2 * i / (i + 1)
+    inside = math.sin(angle) * total
+    return 1 - (2 / math.pi * (angle + inside) if odd else inside)
+
+
+@functools.cache
+def quantile(freedom):
+    """The t with P(|T| < t) = 0.95, by bisection."""
+    low, high = 0, 13  # one degree of freedom has the largest, 12.7
+    for _ in range(50):
+        middle = (low + high) / 2
+        low, high = (middle, high) if outside(middle, freedom) > 0.05 else (low, middle)
+    return high
 
 
 def mean_and_deviation(values):
@@ -18,24 +74,11 @@ def mean_and_deviation(values):
 def confidence_interval(values):
     """(low, high) of the mean, 95 %: mean ± t s/√n, with Student's t for n − 1 degrees of freedom.
 
-    What it covers if the values are independent and normal. It needs two values.
+    It assumes that the values are independent and normal. It needs two values.
     """
     mean = statistics.mean(values)
-    half = STUDENT[min(len(values) - 1, len(STUDENT)) - 1] * statistics.stdev(values) / math.sqrt(len(values))
+    half = quantile(len(values) - 1) * statistics.stdev(values) / math.sqrt(len(values))
     return mean - half, mean + half
-
-
-def difference(values):
-    """'+2.5 [+1.9, +3.1]': the mean of the differences and its interval; in bold where that leaves out 0.
-
-    Then the data says which sign the difference has. Of one value only the value.
-    """
-    text = signed(statistics.mean(values))
-    if len(values) == 1:
-        return text
-    low, high = confidence_interval(values)
-    text = f'{text} [{signed(low)}, {signed(high)}]'
-    return text if low <= 0 <= high else f'**{text}**'
 
 
 def signed(value):

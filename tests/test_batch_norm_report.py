@@ -64,7 +64,19 @@ def test_the_report_is_written_beside_the_results(monkeypatch, tmp_path):
 
 
 def test_a_mean_a_deviation_and_an_interval_as_texts():
-    texts = [f'{values}: {intervals.mean_and_deviation(values)}; {intervals.difference(values)}'
-             for values in ([1, 2, 3], [-2.5], [2, 2.1, 1.9], [-0.04], [-3, -2.6], [0, 0], [0, 0, 0.3], [1, -1],
-                            [-1, -1.5, -2.25], [1.2, 2], [0.5, 1.5, 1])]
-    assert_approved('intervals', '\n'.join(texts) + '\n')
+    """The differences in a table are judged together: p = 0.04 is significant next to smaller ones, and not next to larger ones."""
+    few = [[1, 2, 3], [-2.5], [2, 2.1, 1.9], [-0.04], [-3, -2.6], [0, 0], [0, 0, 0.3], [1, -1], [1, 1], [0.5, 1.5, 1]]
+    one, many = [0.4, 1, 1.9, 1.4], [[-2, 1, 2], [-1, 1, 2], [0, 1, 2]]
+    lines = []
+    for together in ([*few, one], [one], [one, *many], [one, *3 * [[1, 1]]]):
+        differences = [intervals.Difference(tuple(values)) for values in together]
+        survivors = intervals.significant(differences)
+        lines += [f'{list(each.values)}: {intervals.mean_and_deviation(each.values)}; {each.text(survivors)}'
+                  + (f'; p = {intervals.p_value(each.values):.4f}' if len(each.values) > 1 else '') for each in differences] + ['']
+    assert_approved('intervals', '\n'.join(lines))
+
+
+@pytest.mark.parametrize('freedom, t', [(1, 12.7062), (2, 4.3027), (3, 3.1824), (4, 2.7764), (5, 2.5706), (30, 2.0423)])
+def test_the_quantiles_of_students_t_are_those_of_the_tables(freedom, t):
+    """NIST/SEMATECH e-Handbook, 1.3.6.7.2."""
+    assert intervals.quantile(freedom) == pytest.approx(t, abs=5e-5)

@@ -12,7 +12,6 @@ from torch.nn.functional import cross_entropy
 from experiments import batch_norm_runs as runs
 from experiments import batch_norm_training as training
 from experiments import batch_norm_tables as tables
-from experiments import intervals
 from mlp_pytorch import MLP
 
 
@@ -166,13 +165,6 @@ def test_what_is_no_longer_finite_ends_a_run_with_the_reason(expect_trainable, m
     assert training.train_one(run, expect_trainable) == {
         **run, 'diverged': 'the activations or the weights are not finite after epoch 2'}
     assert capsys.readouterr() == ('', '')
-
-
-# Means and intervals.
-
-def test_an_interval_of_known_numbers():
-    low, high = intervals.confidence_interval([1, 2, 3])  # 2 ± 4.303 · 1/√3
-    assert (low, high) == (pytest.approx(-0.484, abs=1e-3), pytest.approx(4.484, abs=1e-3))
 
 
 def test_validation_is_compared_at_the_same_fit():
