@@ -61,6 +61,7 @@ class ArgumentParser(argparse.ArgumentParser):
         first, _, others = (description or '').partition('\n')
         super().__init__(prog=module, description=first, epilog=others.strip('\n') or None, formatter_class=Formatter,
                          allow_abbrev=False)
+        self._negative_number_matcher = NEGATIVE_NUMBER  # argparse would take -inf, -1e5 and -1.png for flags
 
     @property
     def command(self):
@@ -72,14 +73,10 @@ class ArgumentParser(argparse.ArgumentParser):
         return formatter
 
     def parse_args(self, args=None):
-        """As argparse does, except that -inf or -1e5 after a flag is its value and not a flag of its own."""
+        """As argparse does, with streams that replace a letter they lack."""
         for stream in (sys.stdout, sys.stderr):  # a redirect on Windows may lack letters such as ∂
             if hasattr(stream, 'reconfigure'):
                 stream.reconfigure(errors='replace')
-        args = list(sys.argv[1:] if args is None else args)
-        for i in reversed(range(1, len(args))):
-            if args[i - 1].startswith('--') and '=' not in args[i - 1] and NEGATIVE_NUMBER.match(args[i]):
-                args[i - 1:i + 1] = [f'{args[i - 1]}={args[i]}']
         return super().parse_args(args)
 
     def error(self, message):

@@ -11,6 +11,7 @@ import signal
 import stat
 import sys
 import threading
+import warnings
 from pathlib import Path
 
 try:
@@ -183,7 +184,9 @@ def plain_figures():
 def png_bytes(figure):
     """A figure of matplotlib as the bytes of a PNG."""
     image = io.BytesIO()
-    figure.savefig(image, format='png', dpi=110)
+    with warnings.catch_warnings():
+        warnings.filterwarnings('ignore', 'Glyph')  # a file name may have letters that the font lacks
+        figure.savefig(image, format='png', dpi=110)
     return image.getvalue()
 
 

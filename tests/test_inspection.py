@@ -203,6 +203,7 @@ def test_an_eps_image_starts_no_other_program(tmp_path, monkeypatch):
     assert not (tmp_path / 'started').exists()
 
 
+@pytest.mark.filterwarnings('error')
 @pytest.mark.parametrize('name', ['a$\\frac$', pytest.param('b\udcff', marks=pytest.mark.skipif(
     not LINUX, reason='elsewhere a name is text'))])
 def test_any_name_of_a_model_can_be_the_title_of_a_figure(model_path, tmp_path, monkeypatch, name):
@@ -210,6 +211,6 @@ def test_any_name_of_a_model_can_be_the_title_of_a_figure(model_path, tmp_path, 
     monkeypatch.delitem(sys.modules, 'inspection.__main__')
     from inspection.__main__ import inspect_images, load
 
-    Image.new('RGB', (9, 9)).save(tmp_path / 'photo.png')
-    written = inspect_images(load(model_path)[0], [tmp_path / 'photo.png'], tmp_path / name)
+    image = np.zeros((3, 32, 32), np.uint8)
+    written = inspect_images(load(model_path)[0], [(tmp_path / '日$.png', image)], tmp_path / name)
     assert [path.endswith(('.png', '.json')) for path in map(str, written)] == [True, True]
