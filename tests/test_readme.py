@@ -7,6 +7,7 @@ import statistics
 import numpy as np
 
 from benchmark import targets
+from cifar10.description import CIFAR10
 from experiments import twins
 from conftest import ROOT
 from training import results
@@ -60,15 +61,29 @@ def test_what_is_said_of_batch_normalization_is_that_of_the_committed_study():
         sign = 1 if run['use_batch_norm'] else -1
         gains.setdefault(tuple(run['hidden_dims']), []).append(sign * run['test_accuracy'])
     points = [100 * sum(values) / (len(values) / 2) for values in gains.values()]
-    assert f'{min(points):.1f} to {max(points):.1f} points better' in README
+    assert ' '.join(README.split()).count(f'{min(points):.1f} to {max(points):.1f} percentage points') == 2
 
 
-def test_what_is_said_of_the_default_run_is_that_of_the_committed_results():
-    record = json.loads((ROOT / 'results' / 'reference' / 'mlp_numpy.json').read_text())
-    text = ' '.join(README.split())
-    best, last = (f'{record[key]:.4f}' for key in ('test_accuracy', 'last_test_accuracy'))
-    assert f'The last epoch of the NumPy MLP gives {last}, the best one {best}.' in text
-    assert f'The loss of an untrained network is {record["val_loss"][0]:.2f} here' in text
+def test_what_is_said_of_the_default_runs_is_that_of_the_committed_results():
+    records = {name: json.loads((ROOT / 'results' / 'reference' / f'{name}.json').read_text())
+               for name in [*STEMS.values(), 'twins']}
+    text, record = ' '.join(README.split()), records['mlp_numpy']
+    best, pytorch, batch_norm = (f'{records[name]["test_accuracy"]:.4f}'
+                                 for name in ('mlp_numpy', 'mlp_pytorch', 'mlp_pytorch_batch_norm'))
+    assert f'The last epoch of the NumPy MLP gives {record["last_test_accuracy"]:.4f}, the best one {best}.' in text
+    assert f'| test accuracy {best} |' in text
+    assert f'| test accuracy {pytorch}, with `--use_batch_norm` {batch_norm} |' in text
+    loss, steps = record['val_loss'][0], len(record['batch_loss']) // 10
+    assert f'The loss of an untrained network is {loss:.2f} here' in text and f'the loss is below {loss:.2f} again' in text
+    assert 15 < max(step for step, value in enumerate(record['batch_loss'][:steps]) if value > loss) < 25
+    for found in (records[name]['environment'] for name in STEMS.values()):
+        assert (f'These runs used {found["platform"]}, NumPy {found["numpy"]}, PyTorch {found.get("torch", "2.13.0+cpu")} and '
+                f'{found["threads"]} threads.') in text
+    on_one_thread = [run['test_accuracy'] for run in records['twins']['runs']
+                     if run['seed'] == 42 and not run['use_batch_norm']]
+    assert 'on one thread, the commands in the first two rows of the table gave {:.4f} and {:.4f}'.format(*on_one_thread) in text
+    assert (f'downloads CIFAR-10 (at most {CIFAR10.archive_bytes / 1e6:.0f} MB) and keeps '
+            f'{CIFAR10.content_bytes / 1e6:.0f} MB') in text
 
 
 def test_the_example_run_is_that_of_the_committed_results():
