@@ -6,19 +6,19 @@ from dataclasses import dataclass
 import numpy as np
 
 from cifar10 import description, sources
-from cifar10.sources import DataUnavailable  # noqa: F401 (what get_cifar10 raises)
+from cifar10.sources import DataUnavailable  # noqa: F401 (get_cifar10 raises it)
 
-# In the shape of an image, over which NumPy runs a third faster than over (3, 1, 1).
+# In the shape of an image: NumPy is a third faster with it than with the shape (3, 1, 1).
 MEAN, STD = (np.broadcast_to(np.reshape(values, (-1, 1, 1)), description.CIFAR10.image_shape).copy()
              for values in (description.CIFAR10.mean, description.CIFAR10.std))
-# (x / 255 − MEAN) / STD as one product and one difference.
+# (x / 255 − MEAN) / STD = x · SCALE − SHIFT
 SCALE = (1 / (255 * STD)).astype(np.float32)
 SHIFT = (MEAN / STD).astype(np.float32)
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """images: uint8 (n, 3, 32, 32); labels: int64 (n,). Its length is n."""
+    """images: uint8 (n, 3, 32, 32); labels: int64 (n,). The length is n."""
     images: np.ndarray
     labels: np.ndarray
 
@@ -43,7 +43,7 @@ def get_cifar10(data_dir=sources.DATA_DIR, validation_size=description.CIFAR10.v
     return {
         'train': Dataset(train_images[train], train_labels[train].astype(np.int64)),
         'validation': Dataset(train_images[validation], train_labels[validation].astype(np.int64)),
-        # A copy, because a view would keep all of the content in memory.
+        # A copy, because a view would keep the training images in memory as well.
         'test': Dataset(test_images.copy(), test_labels.astype(np.int64)),
     }
 
@@ -66,12 +66,12 @@ def get_dataloader(dataset, batch_size, return_numpy=False, device=None, shard=(
     """Loaders of (images, labels) for the datasets of `get_cifar10`, under the same keys.
 
     images: float32 (B, 3, 32, 32), normalized per channel; labels: int64 (B,). The training loader
-    shuffles each time it is iterated, by NumPy's global random state, and drops the last
-    incomplete batch; the others keep order and every sample. With return_numpy the batches are
-    NumPy arrays, otherwise torch tensors on `device` (default: the CPU), which then holds the whole
-    dataset. shard = (rank, world size): of each training batch only the samples rank,
-    rank + world size, …, for one of several processes that have the same seed.
-    Raises ValueError for a batch_size below 1 or above the number of training images, or if there is none.
+    shuffles at each iteration, with NumPy's global random state, and drops the last incomplete
+    batch; the other loaders keep the order and every sample. With return_numpy the batches are
+    NumPy arrays, otherwise torch tensors on `device` (default: the CPU), which holds the whole
+    dataset. shard = (rank, world size), for one of several processes that have the same seed: the
+    training loader then takes only the samples rank, rank + world size, … of each batch.
+    Raises ValueError for a batch_size below 1 or above the number of training images, and for an empty training set.
     """
     if not len(dataset['train']):
         raise ValueError('the training set is empty: use a smaller validation_size')
@@ -87,14 +87,14 @@ def get_dataloader(dataset, batch_size, return_numpy=False, device=None, shard=(
 
 
 def batch_slices(size, batch_size, drop_incomplete, shard):
-    """The place of each batch, or of its shard, in the order of the samples: a list of slices."""
+    """A list of slices of the sample order, one for each batch or its shard."""
     rank, world_size = shard
     end = size - size % batch_size if drop_incomplete else size
     return [slice(start + rank, start + batch_size, world_size) for start in range(0, end, batch_size)]
 
 
 class NumpyLoader:
-    """Batches of a Dataset as NumPy arrays, each taken by one index into the images in memory."""
+    """Batches of a Dataset as NumPy arrays. One index operation makes a batch from the images in memory."""
 
     def __init__(self, dataset, slices, shuffle):
         self.images, self.labels = dataset.images, dataset.labels
@@ -114,7 +114,7 @@ class NumpyLoader:
 
 
 class TorchLoader:
-    """The same as torch tensors on a device that holds all images and does all the work: no batch is copied there."""
+    """Batches of a Dataset as torch tensors. The device holds all images and makes the batches, so none is copied to it."""
 
     def __init__(self, dataset, slices, shuffle, device=None):
         import torch
@@ -140,12 +140,12 @@ class TorchLoader:
 
 
 def first_batch(loader):
-    """The first samples of a loader, as many as a batch has, in their order and of no shard: nothing is drawn."""
+    """The first whole batch of a loader in the order of the data set, without a change of the random state."""
     return loader.batch(np.arange(loader.slices[0].stop))
 
 
 def sample_order(size, shuffle):
-    """The numbers 0 … size − 1, in random order by NumPy's global random state, or as they are."""
+    """The numbers 0 … size − 1, shuffled with NumPy's global random state or in order."""
     return np.random.permutation(size) if shuffle else np.arange(size)
 
 

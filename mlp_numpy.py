@@ -1,4 +1,4 @@
-"""A multi-layer perceptron of the NumPy modules (Q1.2); its twin is mlp_pytorch.py."""
+"""A multi-layer perceptron of the NumPy modules (Q1.2; PyTorch counterpart: mlp_pytorch.py)."""
 
 import numpy as np
 
@@ -10,7 +10,8 @@ class MLP:
 
     n_inputs features, n_hidden a list of the hidden layers' sizes, n_classes classes. An empty list makes a multinomial
     logistic regression. use_batch_norm puts a batch normalization between each hidden linear layer and its ReLU.
-    Parameters are of type `dtype`. `arguments` are those that make the same network again: a saved model keeps them.
+    Parameters are of type `dtype`. The attribute `arguments` holds the arguments that make the same network again, for a
+    saved model.
     """
 
     def __init__(self, n_inputs, n_hidden, n_classes, use_batch_norm=False, dtype=np.float64):
@@ -40,7 +41,7 @@ class MLP:
         first, *others = self.layers
         for layer in reversed(others):
             dout = layer.backward(dout)
-        first.backward(dout, needs_input_grad=False)  # nothing asks for the gradient of the images
+        first.backward(dout, needs_input_grad=False)  # training does not use the gradient of the images
 
     def clear_cache(self):
         """Forget the last forward pass in every layer."""

@@ -1,4 +1,4 @@
-"""A multi-layer perceptron in PyTorch (Q2.1); its twin is mlp_numpy.py."""
+"""A multi-layer perceptron in PyTorch (Q2.1; NumPy counterpart: mlp_numpy.py)."""
 
 import torch
 from torch import nn
@@ -11,7 +11,7 @@ class MLP(nn.Module):
 
     n_inputs features, n_hidden a list of the hidden layers' sizes, n_classes classes. An empty list makes a multinomial
     logistic regression. use_batch_norm puts a batch normalization between each hidden linear layer and its ReLU.
-    `arguments` are those that make the same network again: a saved model keeps them.
+    The attribute `arguments` holds the arguments that make the same network again, for a saved model.
 
     The softmax is part of the loss (`torch.nn.functional.cross_entropy` takes logits). Weights are drawn as in
     mlp_numpy.MLP, from NumPy's global random state: the same seed gives the same initial weights.

@@ -78,7 +78,7 @@ class ReLUModule:
 
     def forward(self, x):
         """x: any shape → the same shape."""
-        # maximum passes a NaN on, and so does backward: a diverged network must not look healthy.
+        # maximum and backward propagate NaN: a diverged network must not look healthy.
         self._out = np.maximum(x, 0)
         return self._out
 
@@ -98,10 +98,10 @@ class BatchNormModule:
                    ∂L/∂β = Σ_i ∂L/∂Y_i           (N,)
                    ∂L/∂X = γ / s ∘ (∂L/∂Y − (∂L/∂β + X̂ ∘ ∂L/∂γ) / S)    (S, N)
 
-    In training μ and σ² are the mean and (biased) variance over the batch, and depend on X; running
+    In training μ and σ² are the mean and (biased) variance over the batch, and depend on X. Running
     estimates follow them with PyTorch's conventions. In evaluation (`training = False`) the running
-    estimates replace them, which are constants: ∂L/∂X = γ / s ∘ ∂L/∂Y. The attribute `training`
-    counts when forward runs; backward belongs to that forward pass.
+    estimates replace μ and σ². They are constants, so ∂L/∂X = γ / s ∘ ∂L/∂Y. backward uses the mode
+    in which forward ran.
 
     `params` and `grads` have the keys 'weight' (γ, starts at 1) and 'bias' (β, starts at 0), all (N,).
     """
@@ -156,7 +156,7 @@ class SoftMaxModule:
     The row's maximum is subtracted from X first. That does not change Y and keeps exp finite.
     Y is kept at or above the smallest normal number of its type. So 1/Y in the gradient of
     cross-entropy is finite, Y · 1/Y is 1, and the gradient of the two modules together is
-    (Y − T)/S however far apart the logits are (derivations.md, section 6).
+    (Y − T)/S for any distance between the logits (derivations.md, section 6).
     """
 
     def __init__(self):
@@ -184,9 +184,9 @@ class CrossEntropyModule:
         forward    L         = −(1/S) Σ_i Σ_k T_ik log X_ik
         backward   ∂L/∂X_ij  = −(1/S) T_ij / X_ij
 
-    The targets y are integer labels (S,), which stand for one-hot rows, or the rows T (S, C)
-    themselves. A probability below the smallest normal number of its type counts as that number,
-    so that the loss stays finite: at most 87.3 per sample in float32, 708.4 in float64. Both raise
+    The targets y are integer labels (S,) or rows T (S, C); a label means its one-hot row. A
+    probability below the smallest normal number of its type counts as that number, so that the
+    loss stays finite: at most 87.3 per sample in float32, 708.4 in float64. Both methods raise
     ValueError for negative or integer probabilities and for targets of the wrong shape, type or range.
     """
 
@@ -212,7 +212,7 @@ def _at_least_tiny(x):
 
 
 def _target_rows(y, x):
-    """Labels (S,) as one-hot rows (S, C), rows (S, C) as they are; both of the type of x."""
+    """The one-hot rows of labels (S,), or rows (S, C) unchanged, in the type of x."""
     y = np.asarray(y)
     if y.shape == x.shape:
         return y.astype(x.dtype, copy=False)

@@ -1,11 +1,12 @@
-"""Checks of the NumPy modules and MLP: every gradient against central differences and PyTorch's autograd.
+"""Check the NumPy modules and MLP of this project, or grade a solution.
 
-    python unittests.py                  a readable report; exit code 1 if a check fails
-    python unittests.py --solution DIR   grade the solution in DIR, or several (docs/grading.md)
-    python -m pytest unittests.py        the same checks under pytest
+examples:
+  python unittests.py                           # gradients against central differences and PyTorch's autograd
+  python unittests.py --solution DIR            # grade the solution in DIR
+  python unittests.py --solution submissions/* --report graded --jobs 4
 
-If a check fails, the message names the gradient, its error and the probable cause. The checks themselves are
-in checks/module_checks.py and checks/mlp_checks.py.
+A failed check prints the gradient, its error and, if it is known, the probable cause; the exit code is 1.
+docs/grading.md describes the grader and the files of a report.
 """
 
 import os
@@ -23,7 +24,7 @@ from grading import command_line as grading
 
 
 class Report(unittest.TextTestResult):
-    """One line per check; for a failure, only the message (the traceback would point into the check)."""
+    """One line per check. A failure shows only its message, because the traceback would point into the check."""
 
     def getDescription(self, test):
         case = ''.join(f' ({name}={value})' for name, value in getattr(test, 'params', {}).items())  # of a subTest
@@ -40,13 +41,13 @@ class Report(unittest.TextTestResult):
 
 
 def main():
-    parser = ArgumentParser('Check the NumPy modules and MLP of this project or of a solution.')
+    parser = ArgumentParser(__doc__)
     grading.add_arguments(parser)
     arguments = parser.parse_args()
     if any(value != parser.get_default(name) for name, value in vars(arguments).items()):
         sys.exit(grading.main(arguments, parser))
-    os.environ['NO_COLOR'] = '1'  # newer Pythons color the report, also in a file if FORCE_COLOR is set
-    # `say` does not fail if the reader of the report ends first, as with `2>&1 | head -1`.
+    os.environ['NO_COLOR'] = '1'  # newer Pythons color the report, even in a file if FORCE_COLOR is set
+    # `warn` does not fail if the pipe is closed, as with `2>&1 | head -1`.
     stream = types.SimpleNamespace(write=lambda text: warn(text, end=''), flush=lambda: None)
     unittest.main(__name__, argv=sys.argv[:1],
                   testRunner=unittest.TextTestRunner(stream, resultclass=Report, verbosity=2))

@@ -9,12 +9,12 @@ from checks.gradients import CENTRAL_TOLERANCE, TOLERANCE, central_differences, 
 
 try:
     import torch
-except ImportError:  # the NumPy half of the project works without it, and so do most checks
+except ImportError:  # the NumPy MLP and most checks work without it
     torch = None
 
 needs_torch = unittest.skipIf(torch is None, 'PyTorch is not installed')
 
-S, M, N, C = 7, 5, 4, 3  # samples, inputs, outputs, classes: all different, so that a wrong axis shows
+S, M, N, C = 7, 5, 4, 3  # samples, inputs, outputs, classes: all different, so that a wrong axis is detected
 
 
 class ModuleChecks(unittest.TestCase):
@@ -44,17 +44,17 @@ class ModuleChecks(unittest.TestCase):
     def assert_statistic(self, name, value, expected, chance):
         """chance: the largest deviation of a correct value."""
         if not abs(value - expected) <= chance:
-            self.fail(f'{name} is {value:.4f}: by chance it is {expected:.4f} ± {chance:.2g}')
+            self.fail(f'{name} is {value:.4f}: expected {expected:.4f} ± {chance:.2g}')
 
-    def assert_refused(self, what, words, function, *arguments):
-        """function(*arguments) raises a ValueError that says these words."""
+    def assert_rejected(self, name, words, function, *arguments):
+        """function(*arguments) raises a ValueError whose message contains these words."""
         try:
             function(*arguments)
         except ValueError as error:
             if words not in str(error):
-                self.fail(f'{what} is refused, but not with the words "{words}"')
+                self.fail(f'{name} is rejected, but not with the words "{words}"')
         else:
-            self.fail(f'{what} is not refused')
+            self.fail(f'{name} is not rejected')
 
     def assert_matches_central_differences(self, module, x, results, params=()):
         """Compare backward of a module with central differences of L = Σ forward(x) ∘ D for a random D."""
@@ -82,7 +82,7 @@ class ForwardChecks(ModuleChecks):
         """{part}: two forward results are independent"""
         first = self.module.forward(self.x)
         kept = first.copy()
-        self.module.forward(self.x[::-1])  # no module gives the same for the rows in another order
+        self.module.forward(self.x[::-1])  # with the rows in another order, the result of every module differs
         self.assert_close(first, kept, 'a later forward overwrote an earlier result', tolerance=0)
 
     def test_clear_cache(self):

@@ -9,7 +9,7 @@ CENTRAL_TOLERANCE = 1e-6  # against central differences, whose own error is abou
 def central_differences(function, x, eps=1e-5):
     """∂f/∂x_i ≈ (f(x + eps e_i) − f(x − eps e_i)) / (2 eps) for each element of x.
 
-    function: takes nothing, returns a float that depends on the float64 array x, which is changed
+    function: takes no argument, returns a float that depends on the float64 array x. x is changed
     in place and restored. Returns: the gradient, of the shape of x.
     """
     grad = np.zeros(x.shape)
@@ -34,7 +34,7 @@ def relative_error(actual, expected):
 
 
 def difference(actual, expected, tolerance):
-    """None if the relative error is within the tolerance; otherwise, in words, how the arrays differ."""
+    """None if the relative error is within the tolerance; otherwise a description of the difference."""
     error = relative_error(actual, expected)
     if error <= tolerance:
         return None
@@ -45,7 +45,7 @@ def difference(actual, expected, tolerance):
 
 
 def gradient_fault(name, actual, expected, samples, tolerance, formula, result):
-    """None if the gradient `actual` is right; otherwise the name, the error and the mistake that explains it.
+    """None if the gradient `actual` is correct; otherwise a message with its name, the error and the probable cause.
 
     samples: the number S in the batch; formula: printed if no known mistake explains the error.
     """
@@ -60,16 +60,16 @@ def gradient_fault(name, actual, expected, samples, tolerance, formula, result):
 
 
 def probable_cause(actual, expected, samples):
-    """The classic mistake that turns `expected` into `actual`, or None."""
+    """The common mistake that turns `expected` into `actual`, or None."""
     suspects = [
-        ('a transpose (the result is that of the transposed matrix)', expected.T),
-        ('the sign', -expected),
+        ('a transpose (this is the transposed gradient)', expected.T),
+        ('a wrong sign', -expected),
         ('the gradient was never filled', np.zeros_like(expected)),
-        ('the missing 1/S of the mean over the batch', expected * samples),
+        ('the factor 1/S of the mean over the batch is missing', expected * samples),
         ('1/S applied twice, or a mean over the batch instead of the sum', expected / samples),
         ('added to an earlier gradient, or counted twice', expected * 2),
     ]
-    # A transpose of a symmetric shape first needs a matrix that differs from its transpose.
+    # The first condition skips a suspect that equals the correct gradient, such as the transpose of a symmetric one.
     for cause, suspect in suspects:
         if relative_error(suspect, expected) > 1e-6 and relative_error(actual, suspect) < 1e-6:
             return cause

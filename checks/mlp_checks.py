@@ -92,9 +92,9 @@ class MLPChecks(ForwardChecks):
         self.assert_close(outs[0], outs[1], 'the probabilities', tolerance=0)
         self.assert_close(grads[0], grads[1], '∂L/∂weight of linear layer 1', tolerance=0)
 
-    def test_a_layer_without_units_is_refused(self):
-        """mlp: a hidden layer of 0 units is refused"""
-        self.assert_refused('a hidden layer of 0 units', 'at least 1 input and 1 output', mlp_numpy.MLP, M, [0], C)
+    def test_a_layer_without_units_is_rejected(self):
+        """mlp: a hidden layer of 0 units is rejected"""
+        self.assert_rejected('a hidden layer of 0 units', 'at least 1 input and 1 output', mlp_numpy.MLP, M, [0], C)
 
     def test_dtype(self):
         """mlp: a float32 model stays float32 in parameters, results and gradients"""

@@ -1,4 +1,4 @@
-"""Checks of each NumPy module: forward, every gradient against central differences and autograd, start, cache."""
+"""Checks of each NumPy module: forward, every gradient against central differences and autograd, initialization, cache."""
 
 import numpy as np
 
@@ -78,16 +78,16 @@ class LinearModuleChecks(ForwardChecks):
         weight = modules.LinearModule(200, 250).params['weight'].ravel()
         for deviations, share in ((1, 0.6827), (2, 0.9545), (3, 0.9973)):
             inside = (np.abs(weight) < deviations * weight.std()).mean()
-            self.assert_statistic(f'the share of the weights within {deviations} times the deviation', inside, share,
+            self.assert_statistic(f'the fraction of weights within ±{deviations} standard deviations', inside, share,
                                   5 * np.sqrt(share * (1 - share) / weight.size))
 
-    def test_input_of_another_size_is_refused(self):
-        """linear: an input with another number of features is refused, and so is a layer without any"""
+    def test_input_of_another_size_is_rejected(self):
+        """linear: an input with another number of features is rejected, and so is a layer without any"""
         for shape in ((S, M + 1), (M,), (S, M, 1)):
-            self.assert_refused(f'an input of shape {shape}', f'must be rows of {M} features',
+            self.assert_rejected(f'an input of shape {shape}', f'must be rows of {M} features',
                                 self.module.forward, np.zeros(shape))
         for sizes in ((0, N), (M, 0)):
-            self.assert_refused(f'a layer of {sizes} features', 'at least 1 input and 1 output', modules.LinearModule,
+            self.assert_rejected(f'a layer of {sizes} features', 'at least 1 input and 1 output', modules.LinearModule,
                                 *sizes)
 
     def test_input_gradient_can_be_left_out(self):
@@ -187,26 +187,26 @@ class BatchNormModuleChecks(ForwardChecks):
     @needs_torch
     def test_everything_autograd(self):
         """batch norm: output, gradients and running estimates equal PyTorch's, in training and in evaluation"""
-        twin = torch.nn.BatchNorm1d(N, dtype=torch.float64)
+        reference = torch.nn.BatchNorm1d(N, dtype=torch.float64)
         with torch.no_grad():
             for name in ('weight', 'bias'):
-                getattr(twin, name).copy_(torch.from_numpy(self.module.params[name]))
+                getattr(reference, name).copy_(torch.from_numpy(self.module.params[name]))
         for training in (True, True, False):  # twice, so that the running estimates have moved twice
             dout = self.rng.normal(size=(S, N))
             self.x = self.x + 1
             self.module.training = training
-            twin.train(training)
-            twin.zero_grad()
+            reference.train(training)
+            reference.zero_grad()
             x, = leaves(self.x)
-            expected = twin(x)
+            expected = reference(x)
             expected.backward(torch.from_numpy(dout))
             self.assert_close(self.module.forward(self.x), expected.detach(), 'Y')
             self.assert_gradient('∂L/∂X', self.module.backward(dout), x.grad, self.RESULTS['x'])
             for name in ('weight', 'bias'):
-                self.assert_gradient(f'∂L/∂{name}', self.module.grads[name], getattr(twin, name).grad,
+                self.assert_gradient(f'∂L/∂{name}', self.module.grads[name], getattr(reference, name).grad,
                                      self.RESULTS[name])
-            self.assert_close(self.module.running_mean, twin.running_mean, 'running mean')
-            self.assert_close(self.module.running_var, twin.running_var, 'running variance: unbiased, momentum 0.1?')
+            self.assert_close(self.module.running_mean, reference.running_mean, 'running mean')
+            self.assert_close(self.module.running_var, reference.running_var, 'running variance: unbiased, momentum 0.1?')
 
     def test_evaluation_leaves_the_running_estimates(self):
         """batch norm: evaluation does not move the running estimates"""
@@ -227,12 +227,12 @@ class BatchNormModuleChecks(ForwardChecks):
             grads.append(self.module.backward(np.arange(S * N).reshape(S, N) % 3.0))
         self.assert_close(grads[1], grads[0], '∂L/∂X after a change to evaluation', tolerance=0)
 
-    def test_wrong_inputs_are_refused(self):
-        """batch norm: another number of features is refused, and in training a batch of one sample"""
+    def test_wrong_inputs_are_rejected(self):
+        """batch norm: another number of features is rejected, and in training a batch of one sample"""
         for shape in ((S, N + 1), (S, 1), (N,), (S, N, 1)):
-            self.assert_refused(f'an input of shape {shape}', f'must be rows of {N} features',
+            self.assert_rejected(f'an input of shape {shape}', f'must be rows of {N} features',
                                 self.module.forward, np.zeros(shape))
-        self.assert_refused('a batch of one sample', 'at least 2 samples', self.module.forward, self.x[:1])
+        self.assert_rejected('a batch of one sample', 'at least 2 samples', self.module.forward, self.x[:1])
         self.module.forward(self.x[:2])  # this and the next forward raise no error
         self.module.training = False
         self.module.forward(self.x[:1])
@@ -312,21 +312,21 @@ class CrossEntropyModuleChecks(ModuleChecks):
         self.assert_close(self.module.forward(self.x, self.soft_targets), loss.item(), 'L')
         self.assert_gradient('∂L/∂X', self.module.backward(self.x, self.soft_targets), x.grad, self.RESULT)
 
-    def test_wrong_targets_are_refused(self):
-        """cross-entropy: labels outside of the classes and targets of a wrong shape are refused"""
+    def test_wrong_targets_are_rejected(self):
+        """cross-entropy: labels outside of the classes and targets of a wrong shape are rejected"""
         for label in (C, -1):
-            self.assert_refused(f'the label {label}', f'must be a class from 0 to {C - 1}',
+            self.assert_rejected(f'the label {label}', f'must be a class from 0 to {C - 1}',
                                 self.module.forward, self.x, np.full(S, label))
         for targets in (np.zeros(S), np.zeros((S, C + 1)), np.zeros(S - 1, int)):
-            self.assert_refused(f'an array of {targets.dtype} and shape {targets.shape} for targets',
+            self.assert_rejected(f'an array of {targets.dtype} and shape {targets.shape} for targets',
                                 f'must be integer labels of shape ({S},)', self.module.forward, self.x, targets)
 
-    def test_wrong_probabilities_are_refused(self):
-        """cross-entropy: integer and negative probabilities are refused"""
+    def test_wrong_probabilities_are_rejected(self):
+        """cross-entropy: integer and negative probabilities are rejected"""
         for method in (self.module.forward, self.module.backward):
             for kind, x, words in (('integers', np.ones((S, C), int), 'must be floating-point numbers'),
                                    ('logits', np.log(self.x), 'none may be negative')):
-                self.assert_refused(f'an array of {kind} in {method.__name__}', words, method, x, self.labels)
+                self.assert_rejected(f'an array of {kind} in {method.__name__}', words, method, x, self.labels)
 
     def test_gradient_is_finite(self):
         """cross-entropy: the gradient is finite for a probability of 0 and a target above 1"""

@@ -1,1 +1,1 @@
-"""The data set: what it is, where it comes from, and the formats it comes in."""
+"""The data set: its description, its sources and its file formats."""

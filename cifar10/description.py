@@ -1,4 +1,4 @@
-"""What CIFAR-10 is: each fact about the data set that the rest of the project takes stands here, once."""
+"""The facts about CIFAR-10 that the rest of the project uses."""
 
 import math
 from dataclasses import dataclass
@@ -6,24 +6,23 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Description:
-    """A data set of images and labels, all of whose content one hash decides on.
+    """A data set of images and labels. One hash verifies its whole content.
 
     sha256: over the training images (uint8, channels first), training labels (uint8), test images,
     test labels, in official order. mean, std: per channel, of the training images scaled to [0, 1].
-    Sizes of files in bytes.
     """
     name: str
     image_shape: tuple  # channels, height, width
     classes: tuple  # names, in the order of the labels
-    train_size: int  # images, those of the validation set included
+    train_size: int  # images, including the validation set
     test_size: int
     validation_size: int  # taken from the end of the training images after a permutation
-    split_seed: int  # of that permutation
+    split_seed: int  # seed of that permutation
     mean: tuple
     std: tuple
     sha256: str
-    archive_bytes: int  # of the official archive
-    package_bytes: int  # of the npm package
+    archive_bytes: int  # size of the official archive
+    package_bytes: int  # size of the npm package
 
     @property
     def n_inputs(self):

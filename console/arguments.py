@@ -1,4 +1,4 @@
-"""The command line that all commands share: one line for what cannot be accepted, and a --help to copy commands from."""
+"""The command line of all commands: one line for an invalid argument, and a --help with commands to copy."""
 
 import argparse
 import math
@@ -13,11 +13,11 @@ from typing import NamedTuple
 from console.process import warn
 
 NEGATIVE_NUMBER = re.compile(r'-(\.?\d|inf|nan)', re.IGNORECASE)
-BATCHES_FOLDER = 'cifar-10-batches-py'  # as the official archive names it
+BATCHES_FOLDER = 'cifar-10-batches-py'  # its name in the official archive
 
 
 class Allowed(NamedTuple):
-    """A type for argparse: reads a text, and rejects what is not allowed with the words that say what is."""
+    """A type for argparse: converts a text with `read`, and rejects it if `test` fails. `words` name the valid values."""
     read: Callable
     words: str
     test: Callable
@@ -38,7 +38,7 @@ SEED = Allowed(int, f'an integer from 0 to {2**32 - 1}', lambda value: 0 <= valu
 
 
 class Formatter(argparse.RawDescriptionHelpFormatter):
-    """Shows a default as it is typed on the command line, and none for a switch."""
+    """Shows a default value as the user would type it, and no default for a switch."""
 
     def _get_help_string(self, action):
         default = action.default
@@ -49,13 +49,13 @@ class Formatter(argparse.RawDescriptionHelpFormatter):
 
 
 class ArgumentParser(argparse.ArgumentParser):
-    """Ends with exit code 2 and one line on standard error for what it cannot accept."""
+    """Ends with exit code 2 and one line on standard error for invalid arguments."""
 
     def __init__(self, description, module=None):
-        """description: a docstring, of which the first line introduces --help and the others end it.
+        """description: a docstring; its first line is at the top of --help, the other lines are at the end.
 
         It is None if Python runs without docstrings (python -OO).
-        module: the name by which python -m runs the command, if it is not a script.
+        module: the name for python -m, if the command is not a script.
         """
         self.module = module
         first, _, others = (description or '').partition('\n')
@@ -69,24 +69,24 @@ class ArgumentParser(argparse.ArgumentParser):
 
     def _get_formatter(self):
         formatter = super()._get_formatter()
-        formatter._prog = self.command  # so that the line "usage: …" can be pasted
+        formatter._prog = self.command  # the user can paste the line "usage: …"
         return formatter
 
     def parse_args(self, args=None):
-        """As argparse does, with streams that replace a letter they lack."""
-        for stream in (sys.stdout, sys.stderr):  # a redirect on Windows may lack letters such as ∂
+        """The same as in argparse; a stream whose encoding lacks a character prints "?" for it."""
+        for stream in (sys.stdout, sys.stderr):  # a redirect on Windows may lack characters such as ∂
             if hasattr(stream, 'reconfigure'):
                 stream.reconfigure(errors='replace')
         return super().parse_args(args)
 
     def error(self, message):
-        # A type of ours has said what is allowed; argparse itself ("expected one argument") has not.
+        # Our own types list the valid values; a message of argparse itself ("expected one argument") does not.
         explained = isinstance(getattr(sys.exc_info()[1], '__context__', None), argparse.ArgumentTypeError)
         self.refuse(message if explained else f'{message}; run {self.command} --help to see the options')
 
     def refuse(self, message):
-        """End the command for what was given to it."""
-        message = str(message).replace('\n', '\\n')  # it may quote what was given
+        """End the command because of an invalid argument."""
+        message = str(message).replace('\n', '\\n')  # it may quote an argument with a line break
         self.exit(2, f'{self.prog}: error: {message}\n')
 
     def exit(self, status=0, message=None):
@@ -105,7 +105,7 @@ def add_folders(parser, data_dir):
 
 
 def _folder(text):
-    path = os.path.expandvars(os.path.expanduser(text))  # a shell leaves them as they are in quotes and after "="
+    path = os.path.expandvars(os.path.expanduser(text))  # a shell does not expand them in quotes or after "="
     if not path or os.path.exists(path) and not os.path.isdir(path):
         raise argparse.ArgumentTypeError(f'{text!r} is not a directory (it may be one that does not exist yet)')
     return path
@@ -119,9 +119,9 @@ def _data_dir(text):
 
 
 def _results_dir(text):
-    """Reject a folder that no result can be written to before the training, not after it."""
+    """Reject a folder that cannot be written before the training, not after it."""
     path = _folder(text)
-    # A link that leads nowhere exists as well, and is in the way.
+    # A dangling link counts as existing, because it prevents the creation of the folder.
     existing = next(folder for folder in [Path(path), *Path(path).absolute().parents] if os.path.lexists(folder))
     try:
         with tempfile.TemporaryFile(dir=existing):

@@ -1,4 +1,4 @@
-"""How a command ends for what is not a defect of the program: one line on standard error, no traceback."""
+"""Errors that are not defects of the program: the command ends with one line on standard error, no traceback."""
 
 import contextlib
 
@@ -8,18 +8,18 @@ PACKAGES = {'numpy': 'numpy', 'matplotlib': 'matplotlib', 'PIL': 'Pillow', 'tqdm
 
 
 class UserError(Exception):
-    """An error of which the user needs the message only: what is wrong, and what to do."""
+    """An error for which the user needs only the message: the problem, and its solution."""
 
 
 class SettingsError(UserError, ValueError):
-    """A setting whose value makes no sense; the message names it, its value and what is allowed."""
+    """A setting with an invalid value; the message names the setting, its value and the valid values."""
 
 
 @contextlib.contextmanager
 def user_errors(parser, when_interrupted):
     """End the command with one line for an error that is not a defect of the program.
 
-    when_interrupted: what Ctrl-C leaves, in words.
+    when_interrupted: the message after Ctrl-C, which says where the finished results are.
     """
     try:
         with signals_as_ctrl_c():

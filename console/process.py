@@ -1,4 +1,4 @@
-"""Between a command and its surroundings: the lines that it prints, the signals that end it."""
+"""The lines that a command prints, and the signals that end it."""
 
 import contextlib
 import os
@@ -8,17 +8,17 @@ import threading
 
 
 class Ended(KeyboardInterrupt):
-    """A signal asked the process to end; its argument is the number of the signal."""
+    """A signal ended the process; the argument is the number of the signal."""
 
 
 @contextlib.contextmanager
 def signals_as_ctrl_c():
-    """SIGTERM and SIGHUP raise in the main thread, as Ctrl-C does. A signal that was ignored (nohup) stays ignored."""
+    """SIGTERM and SIGHUP raise in the main thread, like Ctrl-C. A signal that was ignored (nohup) stays ignored."""
     def end(number, _):
         raise Ended(number)
 
     before = {}
-    if threading.current_thread() is threading.main_thread():  # Python lets no other thread set what a signal does
+    if threading.current_thread() is threading.main_thread():  # only the main thread may set signal handlers
         for name in ('SIGTERM', 'SIGHUP'):
             number = getattr(signal, name, None)  # Windows has no SIGHUP
             if number is not None and signal.getsignal(number) is signal.SIG_DFL:
@@ -31,17 +31,17 @@ def signals_as_ctrl_c():
 
 
 def exit_code(interrupt):
-    """The exit code that a shell expects of a process that a signal has ended: 130 for Ctrl-C."""
+    """The usual exit code of a process that a signal has ended: 130 for Ctrl-C."""
     return 128 + (interrupt.args[0] if isinstance(interrupt, Ended) else signal.SIGINT)
 
 
 def say(text, end='\n'):
-    """Print a line on standard output at once. An output that cannot be written never ends the work."""
+    """Print a line on standard output at once. If it cannot be written, the program continues."""
     _print(text, end, 'stdout')
 
 
 def warn(text, end='\n'):
-    """Print a line on standard error at once. An output that cannot be written never ends the work."""
+    """Print a line on standard error at once. If it cannot be written, the program continues."""
     _print(text, end, 'stderr')
 
 
@@ -50,17 +50,17 @@ def _print(text, end, name):
     try:
         print(text, end=end, file=stream, flush=True)  # prints nothing if the stream is None: closed by `2>&-`
     except OSError as error:
-        with contextlib.suppress(OSError), open(os.devnull, 'wb') as nowhere:  # what follows is not tried again
+        with contextlib.suppress(OSError), open(os.devnull, 'wb') as nowhere:  # later lines go nowhere
             os.dup2(nowhere.fileno(), stream.fileno())
-        # A reader that has seen enough, as in `| head -1`, needs no message.
+        # A closed pipe, as in `| head -1`, is intended and needs no message.
         if name == 'stdout' and not isinstance(error, BrokenPipeError):
             warn(f'cannot write to standard output ({error}); the work continues')
-    except ValueError:  # the stream is closed, or lacks a letter
+    except ValueError:  # the stream is closed, or its encoding lacks a character
         pass
 
 
 def on_terminal():
-    """Is standard error a terminal, which can show a progress bar?"""
+    """Is standard error a terminal? Only a terminal shows a progress bar."""
     try:
         return sys.stderr.isatty()
     except (AttributeError, ValueError):  # closed, by the shell or in this process

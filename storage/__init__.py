@@ -1,1 +1,1 @@
-"""Files that appear whole or not at all, one writer at a time, and the forms that results are written in."""
+"""Safe writing of files: each is complete or absent, with one writer at a time. Also the formats of the results."""

@@ -1,4 +1,4 @@
-"""Writing files so that a crash, a full disk or a second process never leaves a half-written one."""
+"""Safe writing of files: a crash, a full disk or a second process never leaves an incomplete file."""
 
 import contextlib
 import errno
@@ -20,12 +20,12 @@ except ImportError:  # Windows
     fcntl = None
     import msvcrt
 
-NOT_SUPPORTED = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK}  # by a file system
+NOT_SUPPORTED = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK}  # by the file system
 
 
 @contextlib.contextmanager
 def atomic_write(path):
-    """Yield a binary file to write to; `path` appears, complete and flushed to disk, or stays as it was."""
+    """Yield a binary file to write to. At the end it replaces `path`, complete and flushed; after an error `path` is unchanged."""
     path = Path(path)
     with _temporary_name(path) as temporary:
         with _named(path), open(temporary, 'wb') as file:
@@ -35,11 +35,11 @@ def atomic_write(path):
 
 
 def write_together(contents):
-    """Write {path: bytes}, making the folders: all of the files or, if an OSError is raised, none of them.
+    """Write {path: bytes} and make the folders. All files are written or, if an OSError is raised, none of them.
 
-    Every file is complete in its folder before the first one takes its place. If one cannot take it (on Windows, a
-    file that a viewer has open), the others get back what they replaced. Files that another program wrote are moved
-    aside: a group of files is ours if its JSON file holds the first key of the new one.
+    Every file is first written under a temporary name in its folder. Then all are renamed. If one cannot be renamed (on
+    Windows, if a viewer has the old file open), the old files are restored. Files that another program wrote are renamed
+    and kept. A group of files is ours if its JSON file has the first key of the new one.
     """
     contents = {Path(path): content for path, content in contents.items()}
     with contextlib.ExitStack() as stack:
@@ -57,8 +57,8 @@ def write_together(contents):
 
 
 def _replace_all(temporaries, stack):
-    """Move each temporary file to its path; if that fails, move back what was there before."""
-    replaced = []  # (path, the copy of what was there or None)
+    """Move each temporary file to its path; if that fails, restore the earlier files."""
+    replaced = []  # (path, the copy of the earlier file or None)
     try:
         for path, temporary in temporaries.items():
             before = None
@@ -77,7 +77,7 @@ def _replace_all(temporaries, stack):
 
 
 def _foreign(contents):
-    """The paths of {path: bytes} at which another program has put a file, as far as a JSON file among them tells."""
+    """The paths of {path: bytes} that hold a file of another program, judged by the JSON file among them."""
     for path, content in contents.items():
         if path.suffix == '.json':
             try:
@@ -91,7 +91,7 @@ def _foreign(contents):
 
 
 def set_aside(path):
-    """Rename the file to a name that is free, PATH.aside, PATH.aside2, …; return the new path."""
+    """Rename the file to the first free name of PATH.aside, PATH.aside2, …; return the new path."""
     names = (path.with_name(f'{path.name}.aside{number if number > 1 else ""}') for number in range(1, 10_000))
     aside = next(name for name in names if not os.path.lexists(name))
     os.rename(path, aside)
@@ -100,8 +100,8 @@ def set_aside(path):
 
 @contextlib.contextmanager
 def _signals_held_back():
-    """Ctrl-C and SIGTERM take effect when the context ends: not while some files are renamed and others are not."""
-    if threading.current_thread() is not threading.main_thread():  # no other thread is interrupted
+    """Ctrl-C and SIGTERM take effect when the context ends, so that they cannot interrupt between two renames."""
+    if threading.current_thread() is not threading.main_thread():  # signals interrupt only the main thread
         yield
         return
     pending, before = [], {}
@@ -118,7 +118,7 @@ def _signals_held_back():
 
 @contextlib.contextmanager
 def _temporary_name(path, mark='tmp'):
-    """A name in the folder of `path`; a file of that name is removed when the context ends."""
+    """A temporary name in the folder of `path`. A file of that name is removed when the context ends."""
     temporary = path.with_name(f'.{path.name}.{os.getpid()}.{mark}')
     try:
         yield temporary
@@ -128,7 +128,7 @@ def _temporary_name(path, mark='tmp'):
 
 @contextlib.contextmanager
 def _named(path):
-    """Add the path to an error that names no file, such as the error of a full disk."""
+    """Add the path to an error without a file name, such as the error of a full disk."""
     try:
         yield
     except OSError as error:
@@ -154,9 +154,9 @@ def _note(text):
 
 
 def json_bytes(record):
-    """A dict as JSON, a key a line, and of a list of dicts each a line: readable, and a change shows as a few lines.
+    """A dict as JSON with one line for each key and for each dict in a list, so that a diff is short.
 
-    Raises ValueError for NaN and infinity, which JSON doesn't have.
+    Raises ValueError for NaN and infinity, because JSON has no such numbers.
     """
     def value_text(value):
         if isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
@@ -169,8 +169,8 @@ def json_bytes(record):
 
 @contextlib.contextmanager
 def plain_figures():
-    """matplotlib's default settings while figures are drawn and saved, whatever the user has set. A decorator, too."""
-    backend = os.environ.pop('MPLBACKEND', None)  # read at the import; it can name a backend that is not here
+    """Draw and save figures with matplotlib's default settings instead of the user's. Also a decorator."""
+    backend = os.environ.pop('MPLBACKEND', None)  # it may name a backend that is not installed, and fail the import
     try:
         import matplotlib
     finally:
@@ -182,7 +182,7 @@ def plain_figures():
 
 
 def png_bytes(figure):
-    """A figure of matplotlib as the bytes of a PNG."""
+    """A matplotlib figure as the bytes of a PNG."""
     image = io.BytesIO()
     with warnings.catch_warnings():
         warnings.filterwarnings('ignore', 'Glyph')  # a file name may have letters that the font lacks
@@ -192,9 +192,9 @@ def png_bytes(figure):
 
 @contextlib.contextmanager
 def exclusive_lock(path, waiting_message):
-    """Hold a lock on the file `path` among processes; the lock goes when its holder dies.
+    """Hold a lock on the file `path` among processes. The lock is released if its holder dies.
 
-    Says `waiting_message` on standard error where another process holds it.
+    If another process holds the lock, print `waiting_message` on standard error and wait.
     """
     with _open_lock(path) as file:
         try:
@@ -211,7 +211,7 @@ def exclusive_lock(path, waiting_message):
 
 
 def _open_lock(path):
-    """The lock file, made if it is missing. OSError if something else has its name: a link, say, is not followed."""
+    """Open the lock file, or make it. OSError if its name belongs to another kind of file; a link is not followed."""
     def opener(name, flags):
         return os.open(name, flags | getattr(os, 'O_NOFOLLOW', 0) | getattr(os, 'O_NONBLOCK', 0), 0o666)
 
