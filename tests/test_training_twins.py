@@ -1,9 +1,6 @@
-"""What a training of either twin says and notes, as approved; and what it does with batches whose numbers are known."""
+"""What a training of either twin says and records, a step with known numbers, and what the devices refuse."""
 
-import json
 import math
-import re
-import types
 
 import numpy as np
 import pytest
@@ -12,20 +9,38 @@ import torch
 import train_mlp_numpy
 import train_mlp_pytorch
 from approval import assert_approved
-from training import command_line, data_parallel, results, settings, threads
+from training import command_line, data_parallel, devices, settings, threads
 from training.log import TrainingLog
 
-TWINS = {'numpy': train_mlp_numpy, 'pytorch': train_mlp_pytorch}
+TWINS = [train_mlp_numpy, train_mlp_pytorch]
 SETTINGS = {'hidden_dims': [4], 'lr': 0.05, 'batch_size': 500, 'epochs': 2, 'seed': 42}
 
 
-def without_digits(value):
-    """A record with … in place of every number with a fraction, or with a dot in a text."""
-    return re.sub(r'\d+\.\d+(\.\d+)?\S*?(?=[,}\]" ]|$)|NaN', '…', value, flags=re.M)
+@pytest.mark.parametrize('twin', TWINS)
+def test_a_training_says_a_line_for_each_epoch_and_records_the_numbers_and_the_environment(
+        expect_trainable, capsys, monkeypatch, twin):
+    monkeypatch.setattr(twin, 'environment', lambda packages, threads, device: (packages, threads, device))
+    monkeypatch.setattr(threads, 'processors', lambda: 9)
+    monkeypatch.setattr(train_mlp_numpy, 'numpy_threads', lambda: 3)
+    monkeypatch.setattr(torch, 'get_num_threads', lambda: 3)
+    _, val_accuracies, test_accuracy, info = twin.train(**SETTINGS, use_batch_norm=True, data_dir=expect_trainable)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split('  train')[0] for line in lines] == ['epoch 1/2', 'epoch 2/2']
+    assert list(info) == ['dataset', 'train_loss', 'train_accuracy', 'val_accuracy', 'val_loss', 'best_epoch',
+                          'seconds_per_epoch', 'batch_loss', 'last_test_accuracy', 'environment']
+    packages = ['numpy'] if twin is train_mlp_numpy else ['numpy', 'torch']
+    assert info['environment'] == (packages, 3, 'cpu') and val_accuracies == info['val_accuracy']
+    numbers = [test_accuracy, info['last_test_accuracy'], *val_accuracies, *info['val_loss'], *info['batch_loss']]
+    assert {type(number) for number in numbers} == {float} and len(numbers) == 2 + 2 + 3 + 4
+    twin.train(**SETTINGS, use_batch_norm=False, data_dir=expect_trainable, verbose=False)
+    assert capsys.readouterr().out == ''
 
 
-def scores(module, rows):
-    return (np.array if module is train_mlp_numpy else torch.tensor)(rows)
+@pytest.mark.parametrize('twin', TWINS)
+def test_settings_out_of_range_are_refused_before_anything_is_done(twin):
+    for name, value in {'hidden_dims': [0], 'lr': 0, 'batch_size': 0, 'epochs': 0, 'seed': -1}.items():
+        with pytest.raises(settings.SettingsError, match=f'^{name} is .*: it must be '):
+            twin.train(**{**SETTINGS, name: value}, use_batch_norm=False, data_dir='/proc/no such folder')
 
 
 class Scores(torch.nn.Module):
@@ -43,18 +58,72 @@ class Scores(torch.nn.Module):
         self.cleared += 1
 
 
-class Noted(TrainingLog):
-    """A log that keeps what each step is."""
+@pytest.mark.parametrize('twin', TWINS)
+@pytest.mark.parametrize('training', [True, False])
+def test_an_evaluation_is_in_evaluation_mode_and_leaves_no_trace(twin, training):
+    array = np.array if twin is train_mlp_numpy else torch.tensor
+    model = Scores().train(training)
+    batches = [(array([[1.0, 0, 0], [0, 0, 1], [0, 1, 0]]), array([0, 1, 2])), (array([[0.0, 2, 1]]), array([1]))]
+    found = twin.evaluate_model(model, batches)
+    assert found == 0.5 and type(found) is float
+    assert (model.modes, model.training) == ([False, False], training)
+    assert model.cleared == (twin is train_mlp_numpy)
+    assert twin.accuracy(*batches[0]) == pytest.approx(1 / 3) and type(twin.accuracy(*batches[0])) is float
+    batches[1][0][0, 0] = math.inf
+    assert math.isnan(twin.evaluate_model(model, batches))
 
-    def __init__(self):
-        super().__init__(1, 0.1, verbose=False)
-        self.steps = []
 
-    def step(self, *numbers):
-        self.steps.append(tuple(map(float, numbers)))
-        super().step(*numbers)
+@pytest.mark.parametrize('twin', TWINS)
+def test_a_step_goes_down_the_gradient_of_the_mean_loss_of_its_batch(twin):
+    # Two inputs, two classes, scores of 0: the probabilities are ½ and the gradients are known.
+    model = twin.MLP(2, [], 2)
+    weight, bias = (model.layers[0].params[name] if twin is train_mlp_numpy else getattr(model.layers[0], name).data
+                    for name in ('weight', 'bias'))
+    weight[:], bias[:] = 0, 0
+    images, labels = np.array([[4, 0], [0, 8], [0, 0], [4, 0]], np.float32), np.array([0, 1, 1, 0])
+    if twin is train_mlp_pytorch:
+        images, labels = torch.from_numpy(images), torch.from_numpy(labels)
+    log = TrainingLog(1, 0.1, verbose=False)
+    twin.train_epoch(model, [(images, labels)], 0.5, log)
+    np.testing.assert_allclose(weight, [[0.5, -0.5], [-0.5, 0.5]], rtol=1e-6)
+    np.testing.assert_allclose(bias, [0, 0], atol=1e-9)
+    assert log.batch_losses == [pytest.approx(math.log(2))]
+    assert log.train_accuracies == [0.5], 'of two equal scores the first is the prediction'
 
 
-class Batches(list):
-    """Of a validation set with labels."""
-    labels = None
+@pytest.mark.parametrize('rank, processes, name', [(0, 1, 'mlp_pytorch'), (0, 2, 'mlp_pytorch_processes2'),
+                                                   (1, 2, 'mlp_pytorch_processes2')])
+def test_the_scripts_hand_over_what_they_train_and_the_first_process_alone_writes(monkeypatch, rank, processes, name):
+    handed = []
+    monkeypatch.setattr(command_line, 'main', lambda name, train, text, writes=True: handed.append(
+        (name, train, text.split()[2], writes)))
+    monkeypatch.setattr(data_parallel, 'rank_and_world_size', lambda: (rank, processes))
+    for twin in TWINS:
+        twin.main()
+    assert handed == [('mlp_numpy', train_mlp_numpy.train, 'NumPy', True),
+                      (name, train_mlp_pytorch.train, 'PyTorch', rank == 0)]
+
+
+def test_the_devices_that_processes_take_and_what_is_refused_is_as_approved(monkeypatch):
+    lines, counts = [], {'gpus': 0, 'processes': 1}
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: counts['gpus'] > 0)
+    monkeypatch.setattr(torch.cuda, 'device_count', lambda: counts['gpus'])
+    monkeypatch.setattr(torch.cuda, 'set_device', lambda index: lines.append(f'GPU {index} is the current one'))
+    monkeypatch.setattr(torch.cuda, 'get_device_name', lambda device: f'GPU {device.index} by name')
+    monkeypatch.setattr(data_parallel, 'local_rank_and_world_size', lambda: (1, counts['processes']))
+    for name, gpus, processes in [('auto', 0, 1), ('cpu', 0, 1), ('cuda', 0, 1), ('cuda', 2, 2), ('auto', 2, 2),
+                                  ('cpu', 2, 2), ('auto', 2, 3)]:
+        counts.update(gpus=gpus, processes=processes)
+        try:
+            device = devices.find_device(name)
+            lines.append(f'{name} with {gpus} GPUs: {device}, {devices.device_name(device)}')
+        except ValueError as error:
+            lines.append(f'{name} with {gpus} GPUs, {processes} processes: {error}')
+    monkeypatch.setattr(data_parallel, 'rank_and_world_size', lambda: (1, 2))
+    for size, normalized_layers in [(101, 0), (2, 1), (2, 0), (4, 1)]:
+        try:
+            data_parallel.check_batch_size(size, normalized_layers, torch.device('cpu'))
+            lines.append(f'batch size {size}, {normalized_layers} normalized layers: taken')
+        except settings.SettingsError as error:
+            lines.append(f'batch size {size}, {normalized_layers} normalized layers: {error}')
+    assert_approved('devices', '\n'.join(lines) + '\n')
