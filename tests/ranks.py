@@ -18,14 +18,9 @@ from training import data_parallel
 
 def main():
     rank, _ = data_parallel.rank_and_world_size()
-    accuracies = iter([0.1, 0.5, 0.4] if rank == 0 else [0.1, 0.4, 0.5])  # the first is from before the first step
-    evaluate_model = train_mlp_pytorch.evaluate_model
-
-    def scripted(*arguments):
-        accuracy = evaluate_model(*arguments)
-        return next(accuracies, accuracy)
-
-    train_mlp_pytorch.evaluate_model = scripted
+    accuracies = iter([0.5, 0.4] if rank == 0 else [0.4, 0.5])
+    accuracy = train_mlp_pytorch.accuracy
+    train_mlp_pytorch.accuracy = lambda *arguments: next(accuracies, accuracy(*arguments))
     batches = []
 
     def note(module, inputs):
