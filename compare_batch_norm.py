@@ -6,6 +6,13 @@
 Each finished run is written at once to results/batch_norm.json; the same command goes on where it was stopped.
 """
 
+import os
+import sys
+
+if __name__ == '__main__':
+    sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))  # PYTHONSAFEPATH leaves it out
+    import console.start  # noqa: F401 (what ends the imports below is one line)
+
 import importlib.util
 from pathlib import Path
 

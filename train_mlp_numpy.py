@@ -1,15 +1,17 @@
 """Train the NumPy MLP on CIFAR-10 with mini-batch SGD (Q1.2; PyTorch counterpart: train_mlp_pytorch.py).
 
-examples:
-  python train_mlp_numpy.py
-  python train_mlp_numpy.py --hidden_dims 512 256 128 --use_batch_norm --epochs 20
-
+Example: python train_mlp_numpy.py --hidden_dims 512 256 128 --use_batch_norm --epochs 20
 A run writes mlp_numpy….json (every number), .png (the curves) and .npz (the best model) to --results_dir.
 Every setting that differs from its default is part of the file name.
 """
 
 import copy
-import math
+import os
+import sys
+
+if __name__ == '__main__':
+    sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))  # PYTHONSAFEPATH leaves it out
+    import console.start  # noqa: F401 (what ends the imports below is one line)
 
 import numpy as np
 
@@ -17,11 +19,10 @@ import cifar10_utils
 from cifar10 import description
 from mlp_numpy import MLP
 from modules import CrossEntropyModule
-from training import command_line
+from training import command_line, threads
 from training.log import TrainingLog
 from training.results import environment
 from training.settings import check_settings
-from training.threads import numpy_threads
 
 
 def accuracy(predictions, targets):
@@ -53,7 +54,7 @@ def predict(model, data_loader):
 def evaluate_model(model, data_loader):
     """Average accuracy of the model over all samples of the loader; NaN if a prediction is not finite."""
     predictions, labels = predict(model, data_loader)
-    return accuracy(predictions, labels) if np.isfinite(predictions).all() else math.nan
+    return accuracy(predictions, labels) if np.isfinite(predictions).all() else float('nan')
 
 
 def sgd_step(model, lr):
@@ -86,10 +87,9 @@ def train(hidden_dims, lr, batch_size, epochs, seed, data_dir, use_batch_norm=Fa
     np.random.seed(seed)
 
     loaders = cifar10_utils.get_dataloader(cifar10_utils.get_cifar10(data_dir), batch_size, return_numpy=True)
-    model = MLP(description.CIFAR10.n_inputs, hidden_dims, description.CIFAR10.n_classes, use_batch_norm,
-                dtype=np.float32)
+    model = MLP(description.CIFAR10.n_inputs, hidden_dims, description.CIFAR10.n_classes, use_batch_norm, np.float32)
 
-    log = TrainingLog(epochs, lr, verbose=verbose, threads=numpy_threads())
+    log = TrainingLog(epochs, lr, verbose=verbose, threads=threads.numpy_threads())
     log.start(CrossEntropyModule().forward(*predict(model, loaders['validation'])))
     best_accuracy = -1
     for _ in range(epochs):

@@ -1,15 +1,17 @@
 """Train the PyTorch MLP on CIFAR-10 with mini-batch SGD (Q2.1; NumPy counterpart: train_mlp_numpy.py).
 
-examples:
-  python train_mlp_pytorch.py
-  python train_mlp_pytorch.py --hidden_dims 512 256 128 --use_batch_norm --epochs 20
-
+Example: python train_mlp_pytorch.py --hidden_dims 512 256 128 --use_batch_norm --epochs 20
 A run writes mlp_pytorch….json (every number), .png (the curves) and .npz (the best model) to --results_dir.
 Every setting that differs from its default is part of the file name.
 """
 
 import copy
-import math
+import os
+import sys
+
+if __name__ == '__main__':
+    sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))  # PYTHONSAFEPATH leaves it out
+    import console.start  # noqa: F401 (what ends the imports below is one line)
 
 import numpy as np
 import torch
@@ -53,7 +55,7 @@ def predict(model, data_loader):
 def evaluate_model(model, data_loader):
     """Average accuracy of the model over all samples of the loader; NaN if a prediction is not finite."""
     predictions, labels = predict(model, data_loader)
-    return accuracy(predictions, labels) if predictions.isfinite().all() else math.nan
+    return accuracy(predictions, labels) if predictions.isfinite().all() else float('nan')
 
 
 @torch.no_grad()

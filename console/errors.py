@@ -4,7 +4,8 @@ import contextlib
 
 from console.process import exit_code, signals_as_ctrl_c
 
-PACKAGES = {'numpy': 'numpy', 'matplotlib': 'matplotlib', 'PIL': 'Pillow', 'tqdm': 'tqdm', 'threadpoolctl': 'threadpoolctl', 'torch': 'torch'}
+PACKAGES = {'numpy': 'numpy', 'matplotlib': 'matplotlib', 'PIL': 'Pillow', 'tqdm': 'tqdm',
+            'threadpoolctl': 'threadpoolctl', 'torch': 'torch'}  # module: package
 
 
 class UserError(Exception):
@@ -13,6 +14,14 @@ class UserError(Exception):
 
 class SettingsError(UserError, ValueError):
     """A setting with an invalid value; the message names the setting, its value and the valid values."""
+
+
+def what_is_missing(error):
+    """What to install, in words, if the error is that a package of the requirements is not there; otherwise None."""
+    package = PACKAGES.get((error.name or '').partition('.')[0]) if isinstance(error, ModuleNotFoundError) else None
+    # Without NumPy, others are likely to be missing too; and the newest PyTorch may not be the one that is required.
+    wanted = '-r requirements.txt' if package in ('numpy', 'torch') else package
+    return f'{package} is not installed: run python -m pip install {wanted}' if package else None
 
 
 @contextlib.contextmanager
@@ -29,12 +38,10 @@ def user_errors(parser, when_interrupted):
     except UserError as error:
         parser.exit(1, f'{parser.prog}: error: {error}\n')
     except ModuleNotFoundError as error:
-        package = PACKAGES.get((error.name or '').partition('.')[0])
-        if not package:
+        missing = what_is_missing(error)
+        if not missing:
             raise
-        # The requirements pin the version of PyTorch: the newest one can be gigabytes.
-        wanted = '-r requirements.txt' if package == 'torch' else package
-        parser.exit(1, f'{parser.prog}: error: {package} is not installed: run python -m pip install {wanted}\n')
+        parser.exit(1, f'{parser.prog}: error: {missing}\n')
     except MemoryError as error:
         parser.exit(1, f'{parser.prog}: error: out of memory ({error}): use smaller --hidden_dims or --batch_size\n')
     except OSError as error:

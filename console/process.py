@@ -11,6 +11,12 @@ class Ended(KeyboardInterrupt):
     """A signal ended the process; the argument is the number of the signal."""
 
 
+def end_interrupted(number, _):
+    """End the process for Ctrl-C before its work has started: an exception would be lost in the C++ of an import."""
+    warn('\ninterrupted')
+    os._exit(128 + number)
+
+
 @contextlib.contextmanager
 def signals_as_ctrl_c():
     """SIGTERM and SIGHUP raise in the main thread, like Ctrl-C. A signal that was ignored (nohup) stays ignored."""
@@ -23,6 +29,8 @@ def signals_as_ctrl_c():
             number = getattr(signal, name, None)  # Windows has no SIGHUP
             if number is not None and signal.getsignal(number) is signal.SIG_DFL:
                 before[number] = signal.signal(number, end)
+        if signal.getsignal(signal.SIGINT) is end_interrupted:
+            before[signal.SIGINT] = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield
     finally:

@@ -12,6 +12,9 @@ Each finished run is written at once to results/twins.json, and the same command
 stopped; at the end results/twins.md and results/twins.png are written.
 """
 
+if __name__ == '__main__':
+    import console.start  # noqa: F401 (what ends the imports below is one line)
+
 from pathlib import Path
 
 import numpy as np

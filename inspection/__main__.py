@@ -9,6 +9,9 @@ examples:
   python -m inspection results/mlp_numpy.npz --images photo.jpg
 """
 
+if __name__ == '__main__':
+    import console.start  # noqa: F401 (what ends the imports below is one line)
+
 import sys
 from pathlib import Path
 

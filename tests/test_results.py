@@ -1,6 +1,8 @@
 """What a run records, draws and says: folders that don't depend on the machine, the reference."""
 
 import json
+import os
+import shutil
 import subprocess
 
 import numpy as np
@@ -10,6 +12,7 @@ import train_mlp_numpy
 import train_mlp_pytorch
 from conftest import ROOT
 from training import curves, models, results
+from training.log import TrainingLog
 
 RECORD = {'config': {'hidden_dims': [8], 'use_batch_norm': True, 'lr': 0.05, 'batch_size': 128, 'seed': 42},
           'batch_loss': [9.0, 5.0] + [2.0] * 198 + [1.8] * 200, 'train_loss': [2.1, 1.8], 'train_accuracy': [0.3, 0.4],
@@ -41,6 +44,37 @@ def test_what_runs_write_is_ignored_by_git_and_the_reference_is_not():
                'results/mlp_numpy.npz', 'results/reference/mlp_numpy.json']
     ignored = subprocess.run(command, cwd=ROOT, capture_output=True, encoding='utf-8').stdout.split()
     assert ignored == command[2:-1]
+
+
+def test_the_commit_is_that_of_this_code_when_a_run_starts(monkeypatch, tmp_path):
+    def git(*arguments):
+        subprocess.run(['git', '-c', 'user.name=x', '-c', 'user.email=x', *arguments], cwd=tmp_path, check=True,
+                       capture_output=True, env={'PATH': os.environ['PATH']})
+
+    def commit(root, **changes):
+        results.commit.cache_clear()
+        with monkeypatch.context() as patch:
+            patch.setattr(results, 'ROOT', root)
+            for name, value in changes.items():
+                patch.setenv(name, value)
+            TrainingLog(1, 0.1)
+        return results.commit()
+
+    if not shutil.which('git'):
+        pytest.skip('needs git')
+    (tmp_path / 'project').mkdir()
+    (tmp_path / 'code.py').write_text('1')
+    git('init')
+    git('add', '.')
+    git('commit', '-m', 'first')
+    first = commit(tmp_path)
+    assert len(first) == 40
+    (tmp_path / 'code.py').write_text('2')
+    assert results.commit() == first and commit(tmp_path) == f'{first} (modified)'
+    assert commit(tmp_path / 'project') is None, 'the code is not what the repository above it holds'
+    assert commit(tmp_path / 'project', GIT_DIR=str(tmp_path / '.git')) is None
+    assert commit(tmp_path, PATH='') is None, 'without git'
+    results.commit.cache_clear()
 
 
 def points(axes):

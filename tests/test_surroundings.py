@@ -3,13 +3,19 @@
 import json
 import os
 import signal
+import subprocess
 import sys
 
 import pytest
 
 import unittests
-from test_command_line import FAST, FAST_STEM
+from conftest import ROOT
+from console.process import end_interrupted
+from test_command_line import ALL_SCRIPTS, FAST, FAST_STEM
 from training import results
+
+
+UNIX = hasattr(signal, 'SIGHUP')
 
 
 def test_a_run_in_the_oddest_surroundings_writes_its_results(run_script, tmp_path):
@@ -73,6 +79,21 @@ def test_without_tqdm_one_line_says_what_to_install(command_line, monkeypatch):
         assert (code, out, err) == (1, '', f'{script}: error: tqdm is not installed: run python -m pip install tqdm\n')
 
 
+@pytest.mark.parametrize('numpy, code, said', [
+    ('raise ModuleNotFoundError(name="numpy")', 1, 'numpy is not installed: run python -m pip install -r requirements.txt'),
+    ('try: __import__("signal").raise_signal(2)\nexcept BaseException: pass', 130, 'interrupted')])
+@pytest.mark.parametrize('script', ALL_SCRIPTS)
+def test_imports_that_fail_or_are_interrupted_end_a_command_with_one_line(tmp_path, script, numpy, code, said):
+    # Ctrl-C can be lost in the C++ of a package. A script finds its own folder with PYTHONSAFEPATH too.
+    (tmp_path / 'numpy.py').write_text(numpy)
+    command, safe = ([str(ROOT / script)], '1') if script.endswith('.py') else (['-m', script], '')
+    run = subprocess.run([sys.executable, *command], cwd=ROOT if not safe else tmp_path, capture_output=True, text=True,
+                         env={**os.environ, 'PYTHONPATH': str(tmp_path), 'PYTHONSAFEPATH': safe},
+                         preexec_fn=(lambda: signal.signal(signal.SIGINT, signal.default_int_handler)) if UNIX else None)
+    said = f'{script}: error: {said}\n' if code == 1 else f'\n{said}\n'
+    assert (run.returncode, run.stdout, run.stderr) == (code, '', said)
+
+
 def never(*_, **__):
     raise AssertionError('it was trained')
 
@@ -105,17 +126,15 @@ def test_a_terminal_of_one_column_is_wide_enough(run_script, tmp_path):
     assert run.returncode == 0 and 'Traceback' not in run.stdout and 'test accuracy' in run.stdout
 
 
-@pytest.mark.skipif(not hasattr(signal, 'SIGHUP'), reason='needs the signals of Unix')
+@pytest.mark.skipif(not UNIX, reason='needs the signals of Unix')
 def test_a_signal_that_was_ignored_stays_ignored(command_line, monkeypatch):
-    # As under nohup; and what the signals did before is restored.
-    def hang_up(*_):
-        os.kill(os.getpid(), signal.SIGHUP)
-
-    monkeypatch.setattr('training.results.check_place', hang_up)
-    for action, expected in ((signal.SIG_IGN, 1), (signal.SIG_DFL, 128 + signal.SIGHUP)):
-        before = signal.signal(signal.SIGHUP, action)
+    # As under nohup; and what the signals did before is restored. Ctrl-C before the work ends the process at once.
+    for number, action, expected in ((signal.SIGHUP, signal.SIG_IGN, 1), (signal.SIGHUP, signal.SIG_DFL, 129),
+                                     (signal.SIGINT, end_interrupted, 130)):
+        monkeypatch.setattr('training.results.check_place', lambda stem, number=number: signal.raise_signal(number))
+        before = signal.signal(number, action)
         try:
             assert command_line('--lr', '1e30')[0] == expected
-            assert signal.getsignal(signal.SIGHUP) is action
+            assert signal.getsignal(number) is action
         finally:
-            signal.signal(signal.SIGHUP, before)
+            signal.signal(number, before)

@@ -6,7 +6,7 @@ import time
 from cifar10 import description
 from console.errors import UserError
 from console.process import on_terminal, say, warn
-from training import threads
+from training import results, threads
 
 # Short enough that loss and accuracy fit next to it in 80 columns.
 BAR = '{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}, {remaining} left{postfix}'
@@ -31,6 +31,7 @@ class TrainingLog:
         self.batch_losses, self.train_losses, self.train_accuracies = [], [], []
         self.val_losses, self.val_accuracies = [], []
         self.seconds = []
+        results.commit()  # kept for the end of the run: until then the code may have changed
 
     def start(self, val_loss):
         """Record the validation loss before the first step."""

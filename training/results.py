@@ -53,7 +53,10 @@ def commit():
     """The commit of this code, with "(modified)" if a Python file differs from it; None if git does not tell."""
     def git(*arguments):
         return subprocess.run(['git', '--no-optional-locks', *arguments], cwd=ROOT, check=True, capture_output=True,
-                              stdin=subprocess.DEVNULL, timeout=2, encoding='utf-8').stdout.splitlines()
+                              stdin=subprocess.DEVNULL, timeout=2, encoding='utf-8', env=environ).stdout.splitlines()
+
+    # In a hook of git, GIT_DIR is the repository of the hook.
+    environ = {name: value for name, value in os.environ.items() if not name.startswith('GIT_')}
 
     try:
         top, head = git('rev-parse', '--show-toplevel', 'HEAD')
