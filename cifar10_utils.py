@@ -114,7 +114,7 @@ class NumpyLoader:
 
 
 class TorchLoader:
-    """Batches of a Dataset as torch tensors. The device holds all images and makes the batches, so none is copied to it."""
+    """Batches of a Dataset as torch tensors, made on the device that holds all images: no batch is copied to it."""
 
     def __init__(self, dataset, slices, shuffle, device=None):
         import torch

@@ -9,9 +9,9 @@ class MLP:
     """[Linear → (BatchNorm) → ReLU] × len(n_hidden) → Linear → Softmax.
 
     n_inputs features, n_hidden a list of the hidden layers' sizes, n_classes classes. An empty list makes a multinomial
-    logistic regression. use_batch_norm puts a batch normalization between each hidden linear layer and its ReLU.
-    Parameters are of type `dtype`. The attribute `arguments` holds the arguments that make the same network again, for a
-    saved model.
+    logistic regression. use_batch_norm adds a batch normalization between each hidden linear layer and its ReLU.
+    Parameters are of type `dtype`. The attribute `arguments` holds the arguments that make the same network again, for
+    a saved model.
     """
 
     def __init__(self, n_inputs, n_hidden, n_classes, use_batch_norm=False, dtype=np.float64):

@@ -10,7 +10,7 @@ class MLP(nn.Module):
     """[Linear → (BatchNorm) → ReLU] × len(n_hidden) → Linear.
 
     n_inputs features, n_hidden a list of the hidden layers' sizes, n_classes classes. An empty list makes a multinomial
-    logistic regression. use_batch_norm puts a batch normalization between each hidden linear layer and its ReLU.
+    logistic regression. use_batch_norm adds a batch normalization between each hidden linear layer and its ReLU.
     The attribute `arguments` holds the arguments that make the same network again, for a saved model.
 
     The softmax is part of the loss (`torch.nn.functional.cross_entropy` takes logits). Weights are drawn as in

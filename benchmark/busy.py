@@ -1,7 +1,7 @@
-"""The time of a training epoch under load: on one thread, on two, and with other ways to wait.
+"""The time of a training epoch under load: on one thread, on two, and with passive waiting.
 
-A thread that has done its part of a product waits for the others in a busy loop. That is the fastest way where each has
-a processor of its own; where it hasn't, it keeps the one that it waits for from computing.
+A thread that has finished its part of a product waits for the others in a busy loop. That is the fastest way to wait if
+each thread has a CPU of its own. Otherwise the waiting thread takes the CPU that another thread needs.
 """
 
 import contextlib
@@ -13,16 +13,16 @@ import numpy as np
 import cifar10_utils
 from benchmark import contenders
 from benchmark.contenders import Data
-from benchmark.processes import new_process, other_work
+from benchmark.processes import busy_processes, new_process
 from cifar10 import description
 from training import threads
 
 COMPETING = [0, 1, 2]  # other busy processes
 COLUMNS = ['idle', '1 busy process', '2 busy processes']
-IMAGES = 8192  # in the data that is trained on; the time is given for a whole epoch
+IMAGES = 8192  # in one measurement, which is extrapolated to a whole epoch
 HIDDEN_DIMS, BATCH_SIZE = [128], 128
 NUMPY, PYTORCH = contenders.OURS
-# name: contender, threads of its products, what the libraries read from their environment.
+# name: contender, number of threads, environment variables for the libraries.
 WAYS = {
     'NumPy MLP, 1 thread': (NUMPY, 1, {}),
     'NumPy MLP, 2 threads': (NUMPY, 2, {}),
@@ -34,9 +34,9 @@ WAYS = {
     'PyTorch MLP, 2 threads, passive waiting (`OMP_WAIT_POLICY=passive`)':
         (PYTORCH, 2, {'OMP_WAIT_POLICY': 'passive'}),
 }
-# The default of the scripts, and the name in WAYS of the number of threads that it chooses.
-BY_DEFAULT = {f'{twin} MLP, default number of threads': f'{twin} MLP, {{count}}'
-              for twin in ('NumPy', 'PyTorch')}
+# The scripts' default, and the name in WAYS that belongs to the number of threads that it chooses.
+BY_DEFAULT = {f'{version} MLP, default number of threads': f'{version} MLP, {{count}}'
+              for version in ('NumPy', 'PyTorch')}
 
 
 def number_of_steps(rounds):
@@ -52,9 +52,9 @@ def measure(rounds, advance):
         for name in WAYS:
             contender, count, environment = WAYS[name]
             executors[name] = stack.enter_context(new_process(count, **environment))
-            executors[name].submit(seconds_per_epoch, contender).result()  # the first one warms up
+            executors[name].submit(seconds_per_epoch, contender).result()  # a warm-up
         for number in COMPETING:
-            with other_work(number):
+            with busy_processes(number):
                 for _ in range(rounds):
                     for name in names:
                         way = BY_DEFAULT[name].format(count=_default_threads()) if name in BY_DEFAULT else name
@@ -65,14 +65,14 @@ def measure(rounds, advance):
 
 
 def _default_threads():
-    time.sleep(contenders.PAUSE_SECONDS)  # what was measured before may still be waiting in a busy loop
+    time.sleep(contenders.PAUSE_SECONDS)  # threads of the last measurement may still wait in a busy loop
     count = threads.idle_processors(threads.busy_processors(), available=2)
     return f'{count} thread{"s" * (count > 1)}'
 
 
-@functools.cache  # of the process that measures one way
+@functools.cache  # in the process that measures one way
 def warm_epoch(contender):
-    """An epoch that has run once, so that caches, threads and the memory allocator are warm."""
+    """An epoch that has run once, to warm up caches, threads and the memory allocator."""
     rng = np.random.default_rng(0)
     train = cifar10_utils.Dataset(rng.integers(0, 256, (IMAGES, *description.CIFAR10.image_shape), np.uint8),
                                   rng.integers(description.CIFAR10.n_classes, size=IMAGES))

@@ -1,8 +1,8 @@
-"""What the benchmark measures: functions that train one network for one epoch, ours and others.
+"""The contenders of the benchmark: functions that train one network for one epoch, ours and others.
 
 Each contender is a function (data, hidden_dims, use_batch_norm, batch_size) → a function that
-runs an epoch, or None where the contender can't do that net. Preparation (converting the data,
-making the model, compiling) is done before, and not measured.
+runs an epoch, or None if the contender cannot train that network. The preparation (converting the
+data, making the model, compiling) is not measured.
 """
 
 import importlib.util
@@ -23,12 +23,12 @@ from mlp_pytorch import MLP as TorchMLP
 from training.log import TrainingLog
 
 LR = 0.1
-PAUSE_SECONDS = 0.1  # before a measurement: threads of the one before wait in a busy loop for a while; let them sleep
+PAUSE_SECONDS = 0.1  # before a measurement, because the threads of the last one wait in a busy loop for a while
 N_INPUTS, N_CLASSES = description.CIFAR10.n_inputs, description.CIFAR10.n_classes
 
 
 class Data(NamedTuple):
-    """dataset: as from get_cifar10; images, labels: its training set, float32 and normalized already, and int64."""
+    """dataset: of get_cifar10; images, labels: its training set as normalized float32 and as int64."""
     dataset: dict
     images: np.ndarray
     labels: np.ndarray
@@ -40,14 +40,14 @@ class Data(NamedTuple):
 
 
 def products_of(arrays, transpose):
-    """A function that computes the matrix products of one training step, of arrays made by `arrays(rows, columns)`.
+    """A function that computes the matrix products of one training step, with arrays made by `arrays(rows, columns)`.
 
-    Forward, weight gradients, and input gradients of all layers but the first; always of the same
-    arrays, which lie in the caches as far as they fit.
+    The products are forward, weight gradients, and input gradients of all layers except the first.
+    The arrays are the same in each step, so they stay in the caches if they fit.
     """
     def make(batch_size, hidden_dims):
         sizes = [N_INPUTS, *hidden_dims, N_CLASSES]
-        outs = [arrays(batch_size, size) for size in sizes]  # stands for each layer's output and for its gradient
+        outs = [arrays(batch_size, size) for size in sizes]  # for each layer's output and for its gradient
         weights = [arrays(n, m) for m, n in zip(sizes, sizes[1:])]
 
         def step():
@@ -67,7 +67,7 @@ numpy_products = products_of(lambda rows, columns: np.random.rand(rows, columns)
 torch_products = products_of(torch.rand, torch.t)
 
 
-def _floor(products):
+def _baseline(products):
     def prepare(data, hidden_dims, use_batch_norm, batch_size):
         step = products(batch_size, hidden_dims)
         steps = len(data.labels) // batch_size
@@ -98,7 +98,7 @@ def _log():
 
 
 def plain_pytorch(data, hidden_dims, use_batch_norm, batch_size):
-    """PyTorch as a tutorial writes it, on images that are normalized float32 tensors in memory already."""
+    """PyTorch as in a tutorial, on normalized float32 images in memory."""
     images, labels = torch.from_numpy(data.images), torch.from_numpy(data.labels)
     model, optimizer = _torch_model(hidden_dims, use_batch_norm)
 
@@ -122,7 +122,7 @@ def data_loader(data, hidden_dims, use_batch_norm, batch_size):
 
 
 class PerSample(torch.utils.data.Dataset):
-    """Does to each sample what torchvision's CIFAR10 with ToTensor and Normalize does, operation by operation."""
+    """Converts each sample with the same operations as torchvision's CIFAR10 with ToTensor and Normalize."""
 
     mean, std = description.CIFAR10.mean, description.CIFAR10.std
 
@@ -173,7 +173,7 @@ def scikit_learn(data, hidden_dims, use_batch_norm, batch_size):
 
 
 def jax_jit(data, hidden_dims, use_batch_norm, batch_size):
-    """JAX with a jit-compiled step, on images that are normalized float32 arrays in memory already."""
+    """JAX with a jit-compiled step, on normalized float32 images in memory."""
     import jax
     from jax import numpy as jnp
 
@@ -209,7 +209,7 @@ def jax_jit(data, hidden_dims, use_batch_norm, batch_size):
 
 
 def seconds_of(epoch):
-    """Run the epoch and return the seconds it took."""
+    """Run the epoch and return its time in seconds."""
     time.sleep(PAUSE_SECONDS)
     start = time.perf_counter()
     epoch()
@@ -217,15 +217,15 @@ def seconds_of(epoch):
 
 
 OURS = {'NumPy MLP (this project)': our_numpy, 'PyTorch MLP (this project)': our_pytorch}
-FLOORS = {'NumPy, matrix products only': _floor(numpy_products),
-          'PyTorch, matrix products only': _floor(torch_products)}
+BASELINES = {'NumPy, matrix products only': _baseline(numpy_products),
+             'PyTorch, matrix products only': _baseline(torch_products)}
 OPTIONAL = {'sklearn': ('scikit-learn MLPClassifier', scikit_learn), 'jax': ('JAX, jit-compiled step', jax_jit)}
-# That ours should not be slower than.
+# The MLPs of this project should not be slower than these.
 PEERS = ['PyTorch, plain', 'scikit-learn MLPClassifier', 'JAX, jit-compiled step']
 COURSE = 'course baseline (DataLoader)'
 
 
 def contenders():
-    """name → contender, of those whose packages are installed."""
+    """name → contender, for all contenders whose packages are installed."""
     installed = dict(entry for package, entry in OPTIONAL.items() if importlib.util.find_spec(package))
-    return {**FLOORS, **OURS, 'PyTorch, plain': plain_pytorch, **installed, COURSE: data_loader}
+    return {**BASELINES, **OURS, 'PyTorch, plain': plain_pytorch, **installed, COURSE: data_loader}

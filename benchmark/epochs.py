@@ -1,4 +1,4 @@
-"""Training epochs of all contenders, the time of an evaluation, and where the time of an epoch goes."""
+"""Training epochs of all contenders, the time of an evaluation, and the profile of an epoch."""
 
 import cProfile
 import os
@@ -16,12 +16,12 @@ from benchmark.contenders import COURSE, Data
 from cifar10 import description
 from training.settings import DEFAULTS, net_name as words_of
 
-NETS = [[128], [512, 256, 128]]
+NETWORKS = [[128], [512, 256, 128]]
 BATCH_SIZE = 128
 EPOCHS = DEFAULTS['epochs']
 # The course's pipeline is timed on this fraction of an epoch and extrapolated: it does the same for each batch.
 COURSE_SHARE = 1 / 9
-# The operations of PyTorch that make up each part of an epoch.
+# The PyTorch operations of each part of an epoch.
 TORCH_PARTS = {'loader': ['aten::index_select', 'aten::copy_', 'aten::mul_', 'aten::sub_'],
                'linear, forward': ['aten::addmm'], 'linear, backward': ['aten::mm'], 'weight update': ['aten::add_']}
 
@@ -31,7 +31,7 @@ def net_name(hidden_dims, use_batch_norm):
 
 
 def measure(dataset, rounds, advance, batch_norm=(False, True), names=None):
-    """Seconds per training epoch: {net: {contender: a list, one entry for each round}}.
+    """Seconds per training epoch: {network: {contender: a list, one entry for each round}}.
 
     advance is called after each epoch; names: the contenders to measure, by default all.
     """
@@ -40,33 +40,33 @@ def measure(dataset, rounds, advance, batch_norm=(False, True), names=None):
     part = Data({**dataset, 'train': cifar10_utils.Dataset(part, whole.labels[:len(part)])}, None, None)
     chosen = {name: prepare for name, prepare in contenders.contenders().items() if names is None or name in names}
     seconds = {}
-    for hidden_dims in NETS:
+    for hidden_dims in NETWORKS:
         for use_batch_norm in batch_norm:
             epochs = {name: prepare(part if name == COURSE else whole, hidden_dims, use_batch_norm, BATCH_SIZE)
                       for name, prepare in chosen.items()}
-            net = net_name(hidden_dims, use_batch_norm)
-            seconds[net] = {name: [] for name, epoch in epochs.items() if epoch}
+            network = net_name(hidden_dims, use_batch_norm)
+            seconds[network] = {name: [] for name, epoch in epochs.items() if epoch}
             for _ in range(rounds):
                 for name, epoch in epochs.items():
                     if epoch:
                         elapsed = contenders.seconds_of(epoch)
-                        seconds[net][name].append(elapsed / COURSE_SHARE if name == COURSE else elapsed)
+                        seconds[network][name].append(elapsed / COURSE_SHARE if name == COURSE else elapsed)
                     advance()
     return seconds
 
 
 def number_of_steps(rounds, batch_norm=(False, True), names=None):
-    return len(NETS) * len(batch_norm) * rounds * len(names or contenders.contenders())
+    return len(NETWORKS) * len(batch_norm) * rounds * len(names or contenders.contenders())
 
 
 def measure_evaluation(dataset, rounds, advance):
-    """Time of a default run's evaluations (each epoch's validation, one test) over that of its training."""
-    ratios, sizes = {}, (description.CIFAR10.n_inputs, NETS[0], description.CIFAR10.n_classes)
+    """The time of a default run's evaluations (validation in each epoch, one test), divided by its training time."""
+    ratios, sizes = {}, (description.CIFAR10.n_inputs, NETWORKS[0], description.CIFAR10.n_classes)
     for name, train_module, model in [
             ('NumPy', train_mlp_numpy, train_mlp_numpy.MLP(*sizes, dtype=np.float32)),
             ('PyTorch', train_mlp_pytorch, train_mlp_pytorch.MLP(*sizes))]:
         prepare = contenders.OURS[f'{name} MLP (this project)']
-        epoch = prepare(Data(dataset, None, None), NETS[0], False, BATCH_SIZE)
+        epoch = prepare(Data(dataset, None, None), NETWORKS[0], False, BATCH_SIZE)
         loaders = cifar10_utils.get_dataloader(dataset, BATCH_SIZE, return_numpy=name == 'NumPy')
         ratios[name] = []
         for _ in range(rounds):
@@ -79,21 +79,21 @@ def measure_evaluation(dataset, rounds, advance):
 
 
 def measure_profiles(dataset, advance):
-    """Where the time of an epoch of both twins goes: {twin, net: {part: share}}."""
+    """The profile of an epoch: {'version, network': {part: fraction of the time}}."""
     shares = {}
-    for twin, profile in (('NumPy', profile_numpy), ('PyTorch', profile_pytorch)):
-        for hidden_dims in NETS:
-            prepare = contenders.OURS[f'{twin} MLP (this project)']
+    for version, profile in (('NumPy', profile_numpy), ('PyTorch', profile_pytorch)):
+        for hidden_dims in NETWORKS:
+            prepare = contenders.OURS[f'{version} MLP (this project)']
             epoch = prepare(Data(dataset, None, None), hidden_dims, False, BATCH_SIZE)
             epoch()
             found = profile(epoch)
-            shares[f'{twin}, {net_name(hidden_dims, False)}'] = {**found, 'everything else': 1 - sum(found.values())}
+            shares[f'{version}, {net_name(hidden_dims, False)}'] = {**found, 'everything else': 1 - sum(found.values())}
             advance()
     return shares
 
 
 def profile_numpy(epoch):
-    """By Python's own profiler, function by function."""
+    """The fraction of each part, from Python's own profiler."""
     parts = {'loader': cifar10_utils.NumpyLoader.__iter__, 'linear, forward': modules.LinearModule.forward,
              'linear, backward': modules.LinearModule.backward, 'weight update': train_mlp_numpy.sgd_step}
     profile = cProfile.Profile()
@@ -105,9 +105,10 @@ def profile_numpy(epoch):
 
 
 def profile_pytorch(epoch):
-    """By PyTorch's own profiler, operation by operation: the time between operations belongs to nothing."""
-    os.environ.setdefault('KINETO_LOG_LEVEL', '6')  # else it writes its own log into the progress bar
+    """The fraction of each part, from PyTorch's own profiler. It does not count the time between operations."""
+    os.environ.setdefault('KINETO_LOG_LEVEL', '6')  # otherwise its log messages break the progress bar
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profiled:
         epoch()
     times = {row.key: row.self_cpu_time_total for row in profiled.key_averages()}
-    return {part: sum(times.get(name, 0) for name in names) / sum(times.values()) for part, names in TORCH_PARTS.items()}
+    total = sum(times.values())
+    return {part: sum(times.get(name, 0) for name in names) / total for part, names in TORCH_PARTS.items()}

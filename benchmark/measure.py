@@ -1,13 +1,13 @@
 """Measure how fast the MLPs train, relative to their matrix products and to other libraries.
 
-    python -m pip install -r benchmark/requirements.txt && python -m benchmark
-    python -m benchmark --quick                    the main ratios in a minute, nothing is written
-    python -m benchmark --parts scaling busy       measure these parts again and keep the others
+examples:
+  python -m pip install -r benchmark/requirements.txt && python -m benchmark
+  python -m benchmark --quick                    # only the main ratios, in a minute; writes nothing
+  python -m benchmark --parts scaling busy       # measures these parts again and keeps the others
 
-In each round every contender trains one epoch of each net, one after the other in one process; what is
-compared are the ratios within a round, and their median over the rounds. Each part is written to
-results/benchmark.json as soon as it is finished, with the machine that it was measured on; tables and
-figures are drawn of all the parts that are there.
+In each round every contender trains one epoch of each network. Each ratio compares two times of the same
+round, and the tables show the medians over the rounds. Each finished part is written to benchmark.json in
+--results_dir, with the machine. At the end benchmark.md and benchmark*.png are made from all its parts.
 """
 
 import functools
@@ -33,21 +33,21 @@ from storage.files import json_bytes, write_together
 from training.results import environment
 from training.threads import processors
 
-# Package and module names of what is optional.
+# Names of the optional packages and of their modules.
 PEERS = {'scikit-learn': 'sklearn', 'jax': 'jax'}
 PARTS = ['epochs', 'evaluation', 'profile', 'start', 'scaling', 'busy']
-# What --quick measures: the ratios of report.summary, on this share of the training images.
+# --quick measures the ratios of report.summary on this share of the training images.
 QUICK_SHARE, QUICK_ROUNDS = 1 / 2, 3
-QUICK = [*contenders.FLOORS, *contenders.OURS, contenders.COURSE]
+QUICK = [*contenders.BASELINES, *contenders.OURS, contenders.COURSE]
 
 
 class BenchmarkError(UserError):
-    """A results file that holds no benchmark."""
+    """The results file is not a benchmark."""
 
 
 @functools.lru_cache(1)  # the parts share it
 def load_data(data_dir):
-    """CIFAR-10 where it is at hand, otherwise random images of its shape; and a name for it."""
+    """CIFAR-10 if it is in data_dir, otherwise random images of the same shape; and the name of the data."""
     if (Path(data_dir) / CACHE_NAME).exists():
         return cifar10_utils.get_cifar10(data_dir), 'CIFAR-10'
     rng, facts = np.random.default_rng(0), description.CIFAR10
@@ -61,12 +61,12 @@ def load_data(data_dir):
 def steps_of(part, rounds):
     """How often a part advances the progress bar."""
     return {'epochs': lambda: epochs.number_of_steps(rounds), 'evaluation': lambda: 2 * rounds,
-            'profile': lambda: 2 * len(epochs.NETS), 'start': startup.number_of_steps,
+            'profile': lambda: 2 * len(epochs.NETWORKS), 'start': startup.number_of_steps,
             'scaling': scaling.number_of_steps, 'busy': lambda: busy.number_of_steps(rounds)}[part]()
 
 
 def measure(part, data_dir, rounds, advance):
-    """What benchmark.json holds of a part; None where it needs data that isn't there."""
+    """The entry of a part in benchmark.json; None if the data that it needs is missing."""
     if part == 'scaling':
         found = {'axes': scaling.measure(advance)}
     elif part == 'busy':
@@ -89,14 +89,14 @@ def measure(part, data_dir, rounds, advance):
 
 
 def machine():
-    """What the times depend on: processor and versions."""
+    """The processor and the versions, because the times depend on them."""
     packages = ['numpy', 'torch', *(package for package in PEERS if importlib.util.find_spec(PEERS[package]))]
     return {'processor': processor_name(), 'processors': processors(),
             **environment(packages, torch.get_num_threads(), 'cpu')}
 
 
 def processor_name():
-    """What the processor calls itself, on Linux and elsewhere."""
+    """The name of the processor, on Linux and elsewhere."""
     try:
         lines = Path('/proc/cpuinfo').read_text(encoding='utf-8', errors='replace').splitlines()
         return next(line.partition(':')[2].strip() for line in lines if line.startswith('model name'))
@@ -105,14 +105,14 @@ def processor_name():
 
 
 def load_record(path):
-    """The parts that a benchmark has written before. Raises BenchmarkError where the file holds something else."""
+    """The parts of an earlier benchmark. Raises BenchmarkError if the file is something else."""
     if not path.exists():
         return {}
     try:
         record = json.loads(path.read_text(encoding='utf-8'))
         return {part: record[part] for part in PARTS if 'machine' in record.get(part, {})}
     except (ValueError, AttributeError, TypeError) as error:
-        raise BenchmarkError(f'{path} holds no benchmark ({error}): move it away') from error
+        raise BenchmarkError(f'{path} is not a benchmark ({error}): move it or use another --results_dir') from error
 
 
 def quick(data_dir):
@@ -128,10 +128,9 @@ def quick(data_dir):
 
 def main():
     parser = ArgumentParser(__doc__, 'benchmark')
-    parser.add_argument('--rounds', type=COUNT, default=5, metavar='N', help='measurements of each kind')
-    parser.add_argument('--parts', nargs='+', choices=PARTS, default=PARTS, metavar='PART',
-                        help=f'what to measure, of {", ".join(PARTS)}')
-    parser.add_argument('--quick', action='store_true', help='only the main ratios, in a minute; nothing is written')
+    parser.add_argument('--rounds', type=COUNT, default=5, metavar='N', help='repetitions of each measurement')
+    parser.add_argument('--parts', nargs='+', choices=PARTS, default=PARTS, metavar='PART', help='parts to measure')
+    parser.add_argument('--quick', action='store_true', help='only the main ratios, in a minute; writes nothing')
     add_folders(parser, DATA_DIR)
     arguments = parser.parse_args()
     path = Path(arguments.results_dir) / 'benchmark.json'
@@ -150,8 +149,8 @@ def main():
                     record[part] = found
                     write_together({path: json_bytes(record)})
                 else:
-                    print(f'part {part} is left out: it trains on CIFAR-10, which is not in {arguments.data_dir}; '
-                          'python train_mlp_numpy.py fetches it', file=sys.stderr)
+                    print(f'skipping {part}: it needs CIFAR-10, which is not in {arguments.data_dir}; run '
+                          'python train_mlp_numpy.py to download it', file=sys.stderr)
         paths = report.write(path, record)
     say(textwrap.fill(report.summary(record), 79))
     say(' '.join(map(str, ['written:', *paths])))

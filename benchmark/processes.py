@@ -1,4 +1,4 @@
-"""Processes to measure in: with an environment of their own, and such as keep a processor busy."""
+"""Processes for the benchmark: one with an environment of its own, and processes that keep CPUs busy."""
 
 import concurrent.futures
 import contextlib
@@ -10,13 +10,13 @@ import time
 
 import torch
 
-# What OpenBLAS and OpenMP read, once, when they are loaded.
+# OpenBLAS and OpenMP read these once, when they are loaded.
 THREAD_VARIABLES = ('OPENBLAS_NUM_THREADS', 'OMP_NUM_THREADS')
 BUSY = 'import os, sys\nwhile os.getppid() == int(sys.argv[1]):\n    pass'
 
 
 def new_process(threads, **environment):
-    """An executor of one new process that computes with so many threads, with these variables in its environment."""
+    """An executor of one new process with this number of compute threads and these environment variables."""
     environment = {**dict.fromkeys(THREAD_VARIABLES, str(threads)), **environment}
     before = {name: os.environ.get(name) for name in environment}
     os.environ.update(environment)
@@ -32,8 +32,8 @@ def new_process(threads, **environment):
 
 
 @contextlib.contextmanager
-def other_work(processes):
-    """So many processes that compute without end, each on one processor; they end with this one."""
+def busy_processes(processes):
+    """Run this number of processes that each keep one CPU busy until the context or this process ends."""
     running = [subprocess.Popen([sys.executable, '-c', BUSY, str(os.getpid())]) for _ in range(processes)]
     try:
         yield

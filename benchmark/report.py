@@ -11,20 +11,20 @@ OTHERS_COLOR = 'C7'
 
 
 def text(record):
-    """Lines of Markdown tables, of the parts that the record holds: seconds and ratios, where the time goes, the targets."""
+    """Lines of Markdown: tables of the parts in the record, with times, ratios, profile and targets."""
     lines = []
     if 'epochs' in record:
         seconds = record['epochs']['seconds']
-        floor = next(iter(seconds[next(iter(seconds))]))
-        lines += [f'Seconds per training epoch (median of {record["epochs"]["rounds"]} rounds; min–max), and '
-                  f'the median ratio to the first row. Data: {record["epochs"]["data"]}. {_machine(record, "epochs")}', '']
-        lines += _table(seconds, {name: [_cell(seconds[net], name, floor) for net in seconds]
+        baseline = next(iter(seconds[next(iter(seconds))]))
+        lines += [f'Seconds per training epoch (median of {record["epochs"]["rounds"]} rounds; min–max), and the median '
+                  f'ratio to the first row. Data: {record["epochs"]["data"]}. {_machine(record, "epochs")}', '']
+        lines += _table(seconds, {name: [_cell(seconds[network], name, baseline) for network in seconds]
                                   for name in seconds[next(iter(seconds))]})
     if 'profile' in record:
         shares = record['profile']['shares']
         lines += ['', f'Where the time of an epoch goes. {_machine(record, "profile")}', '']
         lines += _table(next(iter(shares.values())),
-                        {net: [f'{share:.0%}' for share in row.values()] for net, row in shares.items()})
+                        {network: [f'{share:.0%}' for share in row.values()] for network, row in shares.items()})
     if 'busy' in record:
         seconds = record['busy']['seconds']
         lines += ['', 'Seconds per training epoch (hidden layer of 128), idle and under load (median of '
@@ -33,7 +33,7 @@ def text(record):
                         {name: [_range(values) for values in row.values()] for name, row in seconds.items()})
     if 'scaling' in record:
         lines += ['', _second_thread(record['scaling']['axes']['width of the hidden layer'])]
-    rows = targets.judge(record)
+    rows = targets.check(record)
     lines += ['', '| target | median | min–max | at most | met |', '| --- ' * 5 + '|']
     lines += [f'| {row["target"]} | {row["median"]:.3g} | {row["smallest"]:.3g} to {row["largest"]:.3g} '
               f'| {row["limit"]:g} | {"yes" if row["met"] else "NO"} |' for row in rows]
@@ -48,20 +48,20 @@ def _table(columns, rows):
 
 
 def _machine(record, part):
-    """On what the part was measured, in a sentence."""
+    """A sentence about the machine on which the part was measured."""
     machine = record[part]['machine']
     return (f'Measured on {machine["processors"]} processors ({machine["processor"]}), {machine["platform"]}, '
             f'NumPy {machine["numpy"]}, PyTorch {machine["torch"]}.')
 
 
 def _second_thread(widths):
-    """What it gave, over the widths of the hidden layer, in a sentence."""
-    floor, _, numpy_mlp, pytorch_mlp = widths['1']
+    """A sentence about the gain from a second thread, over the widths of the hidden layer."""
+    baseline, _, numpy_mlp, pytorch_mlp = widths['1']
     gains = {name: [one / two for one, two in zip(widths['1'][name], widths['2'][name])]
-             for name in (floor, numpy_mlp, pytorch_mlp)}
+             for name in (baseline, numpy_mlp, pytorch_mlp)}
     words = [f'{min(values):.1f} to {max(values):.1f}' for values in gains.values()]
-    return (f'Over the widths of the hidden layer, a second thread makes the products in NumPy {words[0]} times as fast, an '
-            f'epoch of the NumPy MLP {words[1]} times and one of the PyTorch MLP {words[2]} times.')
+    return (f'Over the widths of the hidden layer, a second thread makes the products in NumPy {words[0]} times as '
+            f'fast, an epoch of the NumPy MLP {words[1]} times and one of the PyTorch MLP {words[2]} times.')
 
 
 def _met(rows):
@@ -69,41 +69,42 @@ def _met(rows):
 
 
 def summary(record):
-    """The main figures of the parts that the record holds, in a few sentences."""
+    """The main results of the parts in the record, in a few sentences."""
     sentences = []
     if 'epochs' in record:
         seconds = record['epochs']['seconds']
-        small, *_, large = [net for net in seconds if 'batch normalization' not in net]
-        floor, _, numpy_mlp, pytorch_mlp, *_, course = seconds[small]
+        small, *_, large = [network for network in seconds if 'batch normalization' not in network]
+        baseline, _, numpy_mlp, pytorch_mlp, *_, course = seconds[small]
 
-        def ratio(net, name, other):
-            return statistics.median(targets.ratios(seconds, net, name, other))
+        def ratio(network, name, other):
+            return statistics.median(targets.ratios(seconds, network, name, other))
 
         sentences = [
-            f'Relative to its matrix products in NumPy, an epoch of {small} takes {ratio(small, numpy_mlp, floor):.2f} × (NumPy MLP) '
-            f'and {ratio(small, pytorch_mlp, floor):.2f} × (PyTorch MLP), an epoch of {large} '
-            f'{ratio(large, numpy_mlp, floor):.2f} × and {ratio(large, pytorch_mlp, floor):.2f} ×.',
-            f'The course\'s own data pipeline takes {ratio(small, course, numpy_mlp):.1f} × as long as the NumPy MLP and '
-            f'{ratio(small, course, pytorch_mlp):.1f} × as long as the PyTorch MLP ({small}).']
-    return ' '.join([*sentences, _met(targets.judge(record))])
+            f'Relative to its matrix products in NumPy, an epoch of {small} takes '
+            f'{ratio(small, numpy_mlp, baseline):.2f} × (NumPy MLP) and {ratio(small, pytorch_mlp, baseline):.2f} × '
+            f'(PyTorch MLP), an epoch of {large} {ratio(large, numpy_mlp, baseline):.2f} × and '
+            f'{ratio(large, pytorch_mlp, baseline):.2f} ×.',
+            f'The course\'s own data pipeline takes {ratio(small, course, numpy_mlp):.1f} × as long as the NumPy MLP '
+            f'and {ratio(small, course, pytorch_mlp):.1f} × as long as the PyTorch MLP ({small}).']
+    return ' '.join([*sentences, _met(targets.check(record))])
 
 
 def _range(values):
     return f'{statistics.median(values):.2f} s ({min(values):.2f} to {max(values):.2f})'
 
 
-def _cell(seconds, name, floor):
+def _cell(seconds, name, baseline):
     if name not in seconds:
         return '–'
-    return f'{_range(seconds[name])}, {_ratio(seconds[name], seconds[floor]):.2f} ×'
+    return f'{_range(seconds[name])}, {_ratio(seconds[name], seconds[baseline]):.2f} ×'
 
 
-def _ratio(values, floor):
-    return statistics.median(a / b for a, b in zip(values, floor))
+def _ratio(values, baseline):
+    return statistics.median(a / b for a, b in zip(values, baseline))
 
 
-def _seconds_and_ratio(values, floor):
-    return f'{statistics.median(values):.2f} s, {_ratio(values, floor):.2f} ×'
+def _seconds_and_ratio(values, baseline):
+    return f'{statistics.median(values):.2f} s, {_ratio(values, baseline):.2f} ×'
 
 
 @plain_figures()
@@ -123,13 +124,13 @@ def draw_epochs(measured):
     """A bar for each contender, with and without batch normalization: seconds per training epoch."""
     from matplotlib.figure import Figure
 
-    plain_nets = list(measured['seconds'])[::2]
-    names = list(measured['seconds'][plain_nets[0]])
+    plain_networks = list(measured['seconds'])[::2]
+    names = list(measured['seconds'][plain_networks[0]])
     figure = Figure(figsize=(13, 5), layout='constrained')
     figure.suptitle(f'one training epoch of 45,000 images, batch size {measured["batch_size"]}, '
                     f'{measured["machine"]["threads"]} threads')
-    for axes, net in zip(figure.subplots(1, 2, sharey=True), plain_nets):
-        for offset, key, height in ((-0.2, net, 0.4), (0.2, f'{net}, batch normalization', 0.34)):
+    for axes, network in zip(figure.subplots(1, 2, sharey=True), plain_networks):
+        for offset, key, height in ((-0.2, network, 0.4), (0.2, f'{network}, batch normalization', 0.34)):
             for row, name in enumerate(names):
                 values = measured['seconds'][key].get(name)
                 if not values or offset > 0 and 'matrix products' in name:
@@ -138,9 +139,10 @@ def draw_epochs(measured):
                 axes.barh(row + offset, median, height, color=COLORS.get(name, OTHERS_COLOR),
                           hatch='///' if offset > 0 else None, edgecolor='white')
                 axes.plot([min(values), max(values)], [row + offset] * 2, color='black', linewidth=1)
-                axes.annotate(f' {_seconds_and_ratio(values, measured["seconds"][key][names[0]])}', (max(values), row + offset),
-                              va='center', fontsize=8)
-        axes.set(title=f'hidden layers: {net}', xlabel='seconds (bar: median; black line: min–max; ×: median ratio to the products in NumPy)')
+                axes.annotate(f' {_seconds_and_ratio(values, measured["seconds"][key][names[0]])}',
+                              (max(values), row + offset), va='center', fontsize=8)
+        axes.set(title=f'hidden layers: {network}',
+                 xlabel='seconds (bar: median; black line: min–max; ×: median ratio to the products in NumPy)')
         axes.margins(x=0.2)
         axes.grid(axis='x', alpha=0.3)
         axes.set_axisbelow(True)
@@ -152,10 +154,10 @@ def draw_epochs(measured):
 
 
 def draw_scaling(growth):
-    """How far an epoch is above its matrix products, over batch size, width and depth, on one and on two threads."""
+    """Epoch time relative to its matrix products, over batch size, width and depth, on one and on two threads."""
     from matplotlib.figure import Figure
 
-    floor, _, *ours = growth[next(iter(growth))]['1']
+    baseline, _, *ours = growth[next(iter(growth))]['1']
     figure = Figure(figsize=(11, 4), layout='constrained')
     figure.suptitle('epoch time relative to its matrix products '
                     '(default: one hidden layer of 128, batch size 128)')
@@ -163,7 +165,7 @@ def draw_scaling(growth):
     for axes, (axis, results) in zip(panels, growth.items()):
         for name in ours:
             for threads, style in (('1', ':'), ('2', '-')):
-                ratios = [a / b for a, b in zip(results[threads][name], results[threads][floor])]
+                ratios = [a / b for a, b in zip(results[threads][name], results[threads][baseline])]
                 axes.plot(results['values'], ratios, style, color=COLORS[name], marker='o', markersize=4,
                           label=f'{name.split(" (")[0]}, {threads} thread{"s" * (threads != "1")}')
         axes.axhline(1, color='0.6', linewidth=1)
@@ -171,7 +173,7 @@ def draw_scaling(growth):
         axes.set_xticks(results['values'], results['values'], fontsize='small')
         axes.set(xlabel=axis)
         axes.grid(alpha=0.3)
-    panels[0].set(ylabel='ratio to the products in NumPy', ylim=(0, None))  # when all panels have drawn
+    panels[0].set(ylabel='ratio to the products in NumPy', ylim=(0, None))  # last: the panels share the axis
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(handles, labels, loc='outside lower center', ncols=4, fontsize='small')
     return figure

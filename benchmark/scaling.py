@@ -1,4 +1,4 @@
-"""How the time of a training epoch grows with the batch, the width and depth of the network, and the threads."""
+"""The time of a training epoch for several batch sizes, widths, depths and numbers of threads."""
 
 import statistics
 
@@ -11,15 +11,15 @@ from benchmark.processes import new_process
 from cifar10 import description
 
 THREADS = [1, 2]
-# What varies: its values, and (hidden_dims, batch_size) for a value.
+# name of the variable: its values, and a function value → (hidden_dims, batch_size).
 AXES = {
     'batch size': ([32, 64, 128, 256, 512, 1024, 2048, 4096], lambda value: ([128], value)),
     'width of the hidden layer': ([64, 128, 256, 512, 1024, 2048], lambda value: ([value], 128)),
     'hidden layers of 128': ([1, 2, 4, 8], lambda value: ([128] * value, 128)),
 }
-IMAGES = 4096  # in the data that a point trains on; the time is given for a whole epoch
+IMAGES = 4096  # in one measurement, which is extrapolated to a whole epoch
 ROUNDS = 5
-CONTENDERS = {**contenders.FLOORS, **contenders.OURS}
+CONTENDERS = {**contenders.BASELINES, **contenders.OURS}
 
 
 def number_of_steps():
@@ -53,7 +53,7 @@ def measure_point(axis, value):
     epochs = {name: prepare(data, hidden_dims, False, batch_size) for name, prepare in CONTENDERS.items()}
     seconds = {name: [] for name in epochs}
     for epoch in epochs.values():
-        epoch()  # warms up caches, threads and the memory allocator
+        epoch()  # a warm-up of caches, threads and the memory allocator
     for _ in range(ROUNDS):
         for name, epoch in epochs.items():
             seconds[name].append(contenders.seconds_of(epoch))

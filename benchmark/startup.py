@@ -1,4 +1,4 @@
-"""How long a second start of train_mlp_numpy.py takes to its first step, and how much memory a default run needs."""
+"""The time from a second start of train_mlp_numpy.py to its first step, and the memory of a default run."""
 
 import os
 import subprocess
@@ -47,7 +47,7 @@ def seconds_to_first_step(data_dir):
     return float(out) - start
 
 
-# A process counts what its parent had in memory when it was started: so a small one stands in between.
+# The peak memory of a process includes the memory of its parent at the start, so the parent must be a small process.
 PEAK_MEMORY = """
 import os, subprocess, sys
 process = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL)

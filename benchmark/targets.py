@@ -4,28 +4,26 @@ import statistics
 
 from benchmark import busy, contenders
 from benchmark.contenders import COURSE
-from benchmark.epochs import NETS, net_name
+from benchmark.epochs import NETWORKS, net_name
 
-# Of each MLP's epoch relative to NumPy's matrix products, for each of NETS.
-OVER_THE_FLOOR = [(1.25, 1.15), (1.5, 1.3)]
-BUSY = 3  # times as long as on one thread an epoch may take by default under load
-
-
-def ratios(seconds, net, name, other):
-    """name's time over other's, in each round."""
-    return [a / b for a, b in zip(seconds[net][name], seconds[net][other])]
+# For each MLP, the largest ratio of its epoch to NumPy's matrix products, for each of NETWORKS.
+OVER_THE_BASELINE = [(1.25, 1.15), (1.5, 1.3)]
+BUSY = 3  # the largest ratio of a default epoch under load to an epoch on one thread
 
 
-def judge(record):
-    """The targets: a list of dicts with what is measured, its median and range, the limit, and whether it is met.
+def ratios(seconds, network, name, other):
+    """The time of `name` divided by the time of `other`, in each round."""
+    return [a / b for a, b in zip(seconds[network][name], seconds[network][other])]
 
-    Those of the parts that the record holds.
-    """
+
+def check(record):
+    """The targets of the parts in the record: a list of dicts with name, median, range, limit and `met`."""
     rows = []
     if 'epochs' in record:
         rows += _of_epochs(record['epochs']['seconds'])
     if 'evaluation' in record:
-        rows += [(f'{name}: evaluation / training', values, 0.1) for name, values in record['evaluation']['ratios'].items()]
+        ratios_of = record['evaluation']['ratios']
+        rows += [(f'{name}: evaluation / training', values, 0.1) for name, values in ratios_of.items()]
     if 'start' in record:
         rows += [('seconds from a second start to the first training step', record['start']['seconds'], 1),
                  ('peak memory of a default run of train_mlp_numpy.py, MB', [record['start']['peak_memory']], 700)]
@@ -36,14 +34,14 @@ def judge(record):
 
 
 def _of_epochs(seconds):
-    floor, *_ = contenders.FLOORS
-    limits = [(ours, net_name(net, False), floor, limit)
-              for ours, limits in zip(contenders.OURS, OVER_THE_FLOOR) for net, limit in zip(NETS, limits)]
-    limits += [(ours, net_name(NETS[0], False), COURSE, 0.1) for ours in contenders.OURS]
-    limits += [(ours, net_name(net, False), peer, 1) for ours in contenders.OURS for net in NETS
-               for peer in contenders.PEERS if peer in seconds[net_name(net, False)]]
-    return [(f'{name} / {other}, {net}', ratios(seconds, net, name, other), limit)
-            for name, net, other, limit in limits]
+    baseline, *_ = contenders.BASELINES
+    limits = [(ours, net_name(network, False), baseline, limit)
+              for ours, limits in zip(contenders.OURS, OVER_THE_BASELINE) for network, limit in zip(NETWORKS, limits)]
+    limits += [(ours, net_name(NETWORKS[0], False), COURSE, 0.1) for ours in contenders.OURS]
+    limits += [(ours, net_name(network, False), peer, 1) for ours in contenders.OURS for network in NETWORKS
+               for peer in contenders.PEERS if peer in seconds[net_name(network, False)]]
+    return [(f'{name} / {other}, {network}', ratios(seconds, network, name, other), limit)
+            for name, network, other, limit in limits]
 
 
 def _of_busy(seconds):

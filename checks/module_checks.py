@@ -1,4 +1,4 @@
-"""Checks of each NumPy module: forward, every gradient against central differences and autograd, initialization, cache."""
+"""Checks of each NumPy module: forward, gradients against central differences and autograd, initialization, cache."""
 
 import numpy as np
 
@@ -206,7 +206,8 @@ class BatchNormModuleChecks(ForwardChecks):
                 self.assert_gradient(f'∂L/∂{name}', self.module.grads[name], getattr(reference, name).grad,
                                      self.RESULTS[name])
             self.assert_close(self.module.running_mean, reference.running_mean, 'running mean')
-            self.assert_close(self.module.running_var, reference.running_var, 'running variance: unbiased, momentum 0.1?')
+            self.assert_close(self.module.running_var, reference.running_var,
+                              'running variance: unbiased, momentum 0.1?')
 
     def test_evaluation_leaves_the_running_estimates(self):
         """batch norm: evaluation does not move the running estimates"""

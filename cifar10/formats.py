@@ -3,8 +3,8 @@
 Each reader takes `sizes`, the numbers of training and test images, and returns the four arrays
 (train_images, train_labels, test_images, test_labels): uint8, images (n, 3, 32, 32), labels (n,).
 Each raises FormatError for a file that it cannot read. The batches are pickles, and a pickle can run any code. So an
-unpickler reads them that accepts only arrays of bytes. There is no list of md5 sums for the files, because one hash over all
-images and labels verifies every source.
+unpickler reads them that accepts only arrays of bytes. A list of md5 sums is not needed, because one hash over all images
+and labels verifies every source.
 """
 
 import io

@@ -94,8 +94,9 @@ def _read_only(data_dir, error):
     """The content of the files in a folder that cannot be written because of `error`."""
     content, failures = _first_verified(_local_sources(data_dir))
     if content is None:
-        raise DataUnavailable('\n'.join([f'--data_dir {data_dir} cannot be written ({error}), and CIFAR-10 is not in it:',
-                                         *failures, 'Use a folder that can be read and written.'])) from error
+        raise DataUnavailable('\n'.join([
+            f'--data_dir {data_dir} cannot be written ({error}), and CIFAR-10 is not in it:', *failures,
+            'Use a folder that can be read and written.'])) from error
     return content
 
 

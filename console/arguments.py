@@ -17,7 +17,7 @@ BATCHES_FOLDER = 'cifar-10-batches-py'  # its name in the official archive
 
 
 class Allowed(NamedTuple):
-    """A type for argparse: converts a text with `read`, and rejects it if `test` fails. `words` name the valid values."""
+    """A type for argparse: converts a text with `read`, and rejects it if `test` fails. `words`: the valid values."""
     read: Callable
     words: str
     test: Callable

@@ -25,7 +25,7 @@ NOT_SUPPORTED = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, er
 
 @contextlib.contextmanager
 def atomic_write(path):
-    """Yield a binary file to write to. At the end it replaces `path`, complete and flushed; after an error `path` is unchanged."""
+    """Yield a binary file to write to. At the end it replaces `path`; after an error `path` is unchanged."""
     path = Path(path)
     with _temporary_name(path) as temporary:
         with _named(path), open(temporary, 'wb') as file:
@@ -38,8 +38,8 @@ def write_together(contents):
     """Write {path: bytes} and make the folders. All files are written or, if an OSError is raised, none of them.
 
     Every file is first written under a temporary name in its folder. Then all are renamed. If one cannot be renamed (on
-    Windows, if a viewer has the old file open), the old files are restored. Files that another program wrote are renamed
-    and kept. A group of files is ours if its JSON file has the first key of the new one.
+    Windows, if a viewer has the old file open), the old files are restored. Files of another program are renamed and
+    kept. A group of files is ours if its JSON file has the first key of the new one.
     """
     contents = {Path(path): content for path, content in contents.items()}
     with contextlib.ExitStack() as stack:
@@ -144,7 +144,8 @@ def _flush(file):
     except OSError as error:
         if error.errno not in NOT_SUPPORTED:
             raise
-        _note(f'{Path(file.name).parent} is on a file system without fsync: after a power cut, new files may be incomplete')
+        _note(f'{Path(file.name).parent} is on a file system without fsync: after a power failure, new files may be '
+              'incomplete')
 
 
 @functools.cache
@@ -204,7 +205,8 @@ def exclusive_lock(path, waiting_message):
                 print(waiting_message, file=sys.stderr)
                 _lock(file, wait=True)
             elif error.errno in NOT_SUPPORTED:
-                _note(f'{Path(path).parent} is on a file system without locks: start no second process that writes there')
+                _note(f'{Path(path).parent} is on a file system without locks: do not start a second process that '
+                      'writes there')
             else:
                 raise
         yield

@@ -17,7 +17,7 @@ from conftest import ROOT
 from training.log import TrainingLog
 
 NUMPY, PYTORCH = contenders.OURS
-FLOOR, TORCH_FLOOR = contenders.FLOORS
+BASELINE, TORCH_BASELINE = contenders.BASELINES
 
 
 @pytest.fixture(autouse=True)
@@ -25,7 +25,7 @@ def hurried(monkeypatch):
     monkeypatch.setattr(contenders, 'PAUSE_SECONDS', 0)
 
 
-def test_the_floor_multiplies_what_a_training_step_multiplies():
+def test_the_baseline_multiplies_what_a_training_step_multiplies():
     shapes = []
 
     class Recorded(np.ndarray):
@@ -93,15 +93,15 @@ def test_the_courses_way_is_given_for_a_whole_epoch(expect_trainable, monkeypatc
     monkeypatch.setattr(contenders, '_torch_step', lambda model, optimizer, images, labels: samples.append(len(labels)))
     monkeypatch.setattr(contenders, 'seconds_of', lambda epoch: (samples.clear(), epoch(), sum(samples))[-1])
     monkeypatch.setattr(contenders, 'OPTIONAL', {})
-    monkeypatch.setattr(epochs, 'NETS', [[4]])
+    monkeypatch.setattr(epochs, 'NETWORKS', [[4]])
     monkeypatch.setattr(epochs, 'BATCH_SIZE', 10)
     seconds = epochs.measure(cifar10_utils.get_cifar10(expect_trainable), 1, lambda: None)['4']
     assert seconds['PyTorch, plain'] == [1400]
     assert seconds[contenders.COURSE] == [pytest.approx(1400, rel=0.1)]
 
 
-def record_with(ours, floor):
-    seconds = {net: {FLOOR: [floor] * 3, TORCH_FLOOR: [1.0] * 3, NUMPY: ours, PYTORCH: [1.0] * 3,
+def record_with(ours, baseline):
+    seconds = {net: {BASELINE: [baseline] * 3, TORCH_BASELINE: [1.0] * 3, NUMPY: ours, PYTORCH: [1.0] * 3,
                      'PyTorch, plain': [1.0] * 3, contenders.COURSE: [20.0] * 3}
                for net in ('128', '512 256 128')}
     return {'epochs': {'seconds': seconds}, 'evaluation': {'ratios': {'NumPy': [0.05], 'PyTorch': [0.2]}},
@@ -109,14 +109,14 @@ def record_with(ours, floor):
 
 
 def test_a_target_is_met_only_where_the_median_ratio_is_within_the_limit():
-    rows = {row['target']: row for row in targets.judge(record_with([1.2, 9.0, 1.3], floor=1.0))}
-    row = rows[f'{NUMPY} / {FLOOR}, 128']
+    rows = {row['target']: row for row in targets.check(record_with([1.2, 9.0, 1.3], baseline=1.0))}
+    row = rows[f'{NUMPY} / {BASELINE}, 128']
     assert (row['median'], row['smallest'], row['largest'], row['met']) == (1.3, 1.2, 9.0, False)
-    assert rows[f'{PYTORCH} / {FLOOR}, 128']['met'] and rows['NumPy: evaluation / training']['met']
+    assert rows[f'{PYTORCH} / {BASELINE}, 128']['met'] and rows['NumPy: evaluation / training']['met']
     assert not rows['PyTorch: evaluation / training']['met']
     assert not rows['peak memory of a default run of train_mlp_numpy.py, MB']['met']
-    assert {row['target']: row for row in targets.judge(record_with([1.2] * 3, floor=1.0))}[
-        f'{NUMPY} / {FLOOR}, 128']['met']
+    assert {row['target']: row for row in targets.check(record_with([1.2] * 3, baseline=1.0))}[
+        f'{NUMPY} / {BASELINE}, 128']['met']
 
 
 PARTS = ['epochs', 'evaluation', 'profile', 'start', 'scaling', 'busy']
@@ -126,8 +126,8 @@ PARTS = ['epochs', 'evaluation', 'profile', 'start', 'scaling', 'busy']
 def small(monkeypatch, expect_trainable):
     """Nets that take no time, and no processes."""
     committed = json.loads((ROOT / 'results' / 'reference' / 'benchmark.json').read_text())
-    monkeypatch.setattr(epochs, 'NETS', [[4], [5, 4, 3]])
-    monkeypatch.setattr(targets, 'NETS', epochs.NETS)
+    monkeypatch.setattr(epochs, 'NETWORKS', [[4], [5, 4, 3]])
+    monkeypatch.setattr(targets, 'NETWORKS', epochs.NETWORKS)
     monkeypatch.setattr(contenders, 'OPTIONAL', {})
     monkeypatch.setattr(scaling, 'measure', lambda advance: committed['scaling']['axes'])
     monkeypatch.setattr(busy, 'measure', lambda rounds, advance: committed['busy']['seconds'])
@@ -148,7 +148,7 @@ def test_the_whole_measures_and_draws(tmp_path, monkeypatch, capsys, small):
     output, errors = capsys.readouterr()
     record = record_in(tmp_path)
     assert list(record) == [part for part in PARTS if part != 'start'], 'which trains on the real data'
-    assert 'part start is left out' in errors and 'train_mlp_numpy.py' in errors and not (tmp_path / 'none').exists()
+    assert 'skipping start: it needs CIFAR-10' in errors and 'train_mlp_numpy.py' in errors and not (tmp_path / 'none').exists()
     assert record['epochs']['data'] == 'generated images of the same shape'
     assert list(record['epochs']['seconds']) == ['4', '4, batch normalization', '5 4 3', '5 4 3, batch normalization']
     assert list(record['profile']['shares']) == ['NumPy, 4', 'NumPy, 5 4 3', 'PyTorch, 4', 'PyTorch, 5 4 3']
@@ -185,7 +185,7 @@ def test_a_file_that_holds_no_benchmark_stays(tmp_path, monkeypatch, capsys, sma
     (tmp_path / 'new' / 'benchmark.json').write_text(content)
     with pytest.raises(SystemExit) as ended:
         run(monkeypatch, tmp_path, '--parts', 'busy')
-    assert ended.value.code == 1 and 'holds no benchmark' in capsys.readouterr().err
+    assert ended.value.code == 1 and 'is not a benchmark' in capsys.readouterr().err
     assert (tmp_path / 'new' / 'benchmark.json').read_text() == content
 
 
@@ -220,12 +220,12 @@ def test_the_busy_part_measures_each_way_beside_other_work_and_the_way_that_the_
     working = []
 
     @contextlib.contextmanager
-    def other_work(number):
+    def busy_processes(number):
         working.append(number)
         yield
 
     monkeypatch.setattr(busy, 'new_process', Here)
-    monkeypatch.setattr(busy, 'other_work', other_work)
+    monkeypatch.setattr(busy, 'busy_processes', busy_processes)
     monkeypatch.setattr(busy.threads, 'busy_processors', lambda: working[-1])
     advanced = []
     seconds = busy.measure(2, lambda: advanced.append(1))
@@ -247,7 +247,7 @@ def test_a_process_to_measure_in_has_its_own_environment():
 def test_other_work_works_until_the_measurement_ends(monkeypatch):
     started, popen = [], processes.subprocess.Popen
     monkeypatch.setattr(processes.subprocess, 'Popen', lambda *a, **k: started.append(popen(*a, **k)) or started[-1])
-    with processes.other_work(2):
+    with processes.busy_processes(2):
         assert len(started) == 2 and all(process.poll() is None for process in started)
     assert all(process.poll() is not None for process in started)
 
@@ -256,7 +256,7 @@ def test_a_point_of_the_scaling_is_given_for_a_whole_epoch(monkeypatch, expect_t
     monkeypatch.setattr(scaling, 'IMAGES', 64)
     monkeypatch.setattr(contenders, 'seconds_of', lambda epoch: 2.0)  # whatever it takes
     seconds = scaling.measure_point('batch size', 32)
-    assert list(seconds) == [FLOOR, TORCH_FLOOR, NUMPY, PYTORCH]
+    assert list(seconds) == [BASELINE, TORCH_BASELINE, NUMPY, PYTORCH]
     assert set(seconds.values()) == {2.0 * 1400 / 64}
 
 
