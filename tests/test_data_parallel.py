@@ -58,6 +58,12 @@ def test_each_process_has_a_gpu_of_its_own_but_no_variable_alone_picks_one(secon
     assert devices.find_device('auto') == torch.device('cuda', 0)
 
 
+def test_a_decision_travels_on_the_device_that_nccl_needs(second_of_two):
+    second_of_two.setattr(data_parallel.distributed, 'broadcast', lambda value, source: source == 0 or 1 / 0)
+    with pytest.raises(RuntimeError, match='meta'):  # whose values cannot be read
+        data_parallel.as_in_first(0.1, torch.device('meta'))
+
+
 @pytest.mark.parametrize('device, expected', [('cuda', torch.nn.SyncBatchNorm), ('cpu', torch.nn.BatchNorm1d)])
 def test_on_gpus_batch_normalization_is_synchronized(second_of_two, device, expected):
     second_of_two.setattr(torch.nn.parallel, 'DistributedDataParallel', lambda model: model)

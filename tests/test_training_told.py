@@ -18,7 +18,7 @@ import tqdm
 from approval import assert_approved
 from console import process
 from console.arguments import POSITIVE
-from training import data_parallel, log, results, settings, threads
+from training import log, results, settings, threads
 
 
 class Terminal(io.StringIO):
@@ -200,71 +200,3 @@ def test_a_folder_in_the_place_of_a_result_is_told_before_the_training(tmp_path)
         with pytest.raises(IsADirectoryError) as refused:
             results.check_place(tmp_path / ending)
         assert str(refused.value) == f"[Errno 21] Is a directory: '{tmp_path / ending}.{ending}'"
-
-
-class TwoProcesses:
-    """In place of torch.distributed in the second of two processes, of which the first has twice its values."""
-
-    def __init__(self, launched=True, initialized=True):
-        self.launched, self.initialized, self.done = launched, initialized, []
-
-    def is_torchelastic_launched(self):
-        return self.launched
-
-    def is_initialized(self):
-        return self.initialized
-
-    def init_process_group(self):
-        self.done.append('joined')
-
-    def destroy_process_group(self):
-        self.done.append('left')
-
-    def get_rank(self):
-        return 1
-
-    def get_world_size(self):
-        return 2
-
-    def all_reduce(self, values):
-        values *= 3
-
-    def broadcast(self, value, source):
-        assert value.dtype == torch.float64 and source == 0
-        self.done.append(value.device.type)
-        value *= 2
-
-
-def test_of_two_processes_the_second_takes_means_and_what_the_first_decides(monkeypatch):
-    monkeypatch.setattr(data_parallel, 'distributed', TwoProcesses())
-    monkeypatch.setattr(os, 'environ', {'LOCAL_RANK': '3', 'LOCAL_WORLD_SIZE': '4'})
-    assert data_parallel.rank_and_world_size() == (1, 2) and data_parallel.local_rank_and_world_size() == (3, 4)
-    assert data_parallel.fetch([torch.tensor(1.0), torch.tensor(4.0)]) == [1.5, 6]
-    assert data_parallel.as_in_first(0.1, torch.device('cpu')) == 0.2
-    with pytest.raises(RuntimeError):  # a number on the device 'meta' can travel, but not be read
-        data_parallel.as_in_first(0.1, torch.device('meta'))
-    assert data_parallel.distributed.done == ['cpu', 'meta']
-    norm = torch.nn.BatchNorm1d(2)
-    norm.running_mean[:] = torch.tensor([1.0, 2.0])
-    norm.num_batches_tracked += 5
-    data_parallel.average_buffers(norm)
-    assert norm.running_mean.tolist() == [1.5, 3] and norm.num_batches_tracked == 5
-
-
-def test_a_process_alone_has_nothing_to_share(monkeypatch):
-    monkeypatch.setattr(data_parallel, 'distributed', TwoProcesses(initialized=False))
-    assert data_parallel.rank_and_world_size() == data_parallel.local_rank_and_world_size() == (0, 1)
-    assert data_parallel.fetch([torch.tensor(1.0)]) == [1] and data_parallel.as_in_first(0.1, None) == 0.1
-    model = torch.nn.Linear(2, 2)
-    assert data_parallel.replica(model) is model
-
-
-@pytest.mark.parametrize('launched, initialized, done', [
-    (True, False, ['joined', 'left']), (True, True, []), (False, False, [])])
-def test_a_process_joins_the_others_that_torchrun_has_started_and_leaves_them(monkeypatch, launched, initialized, done):
-    processes = TwoProcesses(launched, initialized)
-    monkeypatch.setattr(data_parallel, 'distributed', processes)
-    with pytest.raises(ZeroDivisionError), data_parallel.joined_processes():
-        assert processes.done == done[:1]
-        raise ZeroDivisionError
-    assert processes.done == done

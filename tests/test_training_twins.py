@@ -21,7 +21,7 @@ def test_a_training_says_a_line_for_each_epoch_and_records_the_numbers_and_the_e
         expect_trainable, capsys, monkeypatch, twin):
     monkeypatch.setattr(twin, 'environment', lambda packages, threads, device: (packages, threads, device))
     monkeypatch.setattr(threads, 'processors', lambda: 9)
-    monkeypatch.setattr(train_mlp_numpy, 'numpy_threads', lambda: 3)
+    monkeypatch.setattr(threads, 'numpy_threads', lambda: 3)
     monkeypatch.setattr(torch, 'get_num_threads', lambda: 3)
     _, val_accuracies, test_accuracy, info = twin.train(**SETTINGS, use_batch_norm=True, data_dir=expect_trainable)
     lines = capsys.readouterr().out.splitlines()
