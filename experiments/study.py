@@ -20,6 +20,9 @@ from storage.files import exclusive_lock, json_bytes, write_together
 from training.threads import processors
 
 
+NO_MAIN_GUARD = 78  # exit code of a worker
+
+
 class ResultsError(UserError):
     """A results file that is damaged or belongs to other settings, and is left as it is; or a study cut short."""
 
@@ -27,7 +30,7 @@ class ResultsError(UserError):
 def refuse_without_main_guard():
     """End a worker that, importing the script which started it, is about to start the study a second time."""
     if getattr(multiprocessing.current_process(), '_inheriting', False):  # Python's own check of the same mistake
-        raise SystemExit("put the script's call under `if __name__ == '__main__':`, since each worker imports the script")
+        raise SystemExit(NO_MAIN_GUARD)
 
 
 @contextlib.contextmanager
@@ -100,14 +103,20 @@ def train_all(results_filename, results, todo, train_one, jobs, data_dir):
     with _signals_held_back():  # the process that keeps track of the locks is started here
         executor = concurrent.futures.ProcessPoolExecutor(jobs, multiprocessing.get_context('spawn'), _start_worker,
                                                           [threads])
+    workers = []
     try:
         with _signals_held_back():  # and here those that train: starting the first has let Ctrl-C through again
             futures = {executor.submit(train_one, run, data_dir): kind for kind, run in todo}
+            workers += multiprocessing.active_children()
         for future in tqdm(concurrent.futures.as_completed(futures), f'{jobs} at a time', len(todo), unit='run',
                            disable=None):
             results[futures[future]].append(future.result())
             save(results_filename, results)
     except concurrent.futures.process.BrokenProcessPool as error:
+        executor.shutdown(cancel_futures=True)  # waits for the exit codes
+        if NO_MAIN_GUARD in [process.exitcode for process in workers]:
+            raise SystemExit("put the script's call under `if __name__ == '__main__':`, because each worker imports "
+                             'the script') from None
         raise ResultsError('a training process was ended from outside, perhaps for want of memory; '
                            'the finished runs are kept, the same command goes on') from error
     except BaseException:  # an error or Ctrl-C: what still runs is of no use

@@ -335,5 +335,5 @@ def test_a_script_without_a_main_guard_is_told_so_and_does_not_wait_for_itself(t
                       f'{str(tmp_path / "a" / "runs.json")!r}, jobs=1, data_dir={str(trainable_dir)!r}, settings={{"epochs": 1}})\n')
     ended = subprocess.run([sys.executable, script], stderr=subprocess.PIPE, text=True, timeout=120, env={
         **os.environ, 'PYTHONPATH': f'{ROOT}{os.pathsep}{ROOT / "tests"}', 'GENERATED_CONTENT': json_of(trainable.content())})
-    assert ended.returncode == 1
-    assert "put the script's call under `if __name__ == '__main__':`" in ended.stderr
+    assert ended.returncode == 1 and ended.stderr.count('\n') == 1
+    assert ended.stderr.startswith("put the script's call under `if __name__ == '__main__':`")

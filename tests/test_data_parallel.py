@@ -46,6 +46,7 @@ def second_of_two(monkeypatch):
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
     monkeypatch.setattr(torch.cuda, 'device_count', lambda: 2)
     monkeypatch.setattr(torch.cuda, 'set_device', lambda _: None)
+    monkeypatch.setattr(devices, 'try_out', lambda _: None)
     monkeypatch.setenv('LOCAL_RANK', '1')
     monkeypatch.setenv('LOCAL_WORLD_SIZE', '2')
     return monkeypatch

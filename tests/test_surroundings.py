@@ -94,6 +94,21 @@ def test_imports_that_fail_or_are_interrupted_end_a_command_with_one_line(tmp_pa
     assert (run.returncode, run.stdout, run.stderr) == (code, '', said)
 
 
+def test_on_a_gpu_without_kernels_the_cpu_trains_unless_cuda_is_asked_for(command_line, monkeypatch):
+    def fail(device):
+        raise RuntimeError('CUDA error: no kernel image is available\nCompile with …')
+
+    monkeypatch.setattr('torch.cuda.is_available', lambda: True)
+    monkeypatch.setattr('torch.cuda.device_count', lambda: 1)
+    monkeypatch.setattr('torch.cuda.set_device', lambda _: None)
+    monkeypatch.setattr('training.devices.try_out', fail)
+    code, out, err = command_line(*FAST, script='train_mlp_pytorch.py')
+    reason = 'PyTorch cannot compute on the GPU (CUDA error: no kernel image is available)'
+    assert (code, err) == (0, f'note: {reason}; training on the CPU\n') and 'written' in out
+    code, out, err = command_line(*FAST, '--device', 'cuda', script='train_mlp_pytorch.py')
+    assert (code, out, err.count('\n')) == (2, '', 1) and f'device is cuda, but {reason}' in err
+
+
 def never(*_, **__):
     raise AssertionError('it was trained')
 

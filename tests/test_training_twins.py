@@ -110,6 +110,7 @@ def test_the_devices_that_processes_take_and_what_is_refused_is_as_approved(monk
     monkeypatch.setattr(torch.cuda, 'device_count', lambda: counts['gpus'])
     monkeypatch.setattr(torch.cuda, 'set_device', lambda index: lines.append(f'GPU {index} is the current one'))
     monkeypatch.setattr(torch.cuda, 'get_device_name', lambda device: f'GPU {device.index} by name')
+    monkeypatch.setattr(devices, 'try_out', lambda device: lines.append(f'{device} is tried out'))
     monkeypatch.setattr(data_parallel, 'local_rank_and_world_size', lambda: (1, counts['processes']))
     for name, gpus, processes in [('auto', 0, 1), ('cpu', 0, 1), ('cuda', 0, 1), ('cuda', 2, 2), ('auto', 2, 2),
                                   ('cpu', 2, 2), ('auto', 2, 3)]:

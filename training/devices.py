@@ -5,6 +5,7 @@ import contextlib
 import torch
 
 from console.errors import SettingsError
+from console.process import warn
 from training import data_parallel
 
 
@@ -19,7 +20,21 @@ def find_device(name):
         raise SettingsError(f'device is {name}, but there are {torch.cuda.device_count()} GPUs for {processes} '
                             'processes: start fewer processes or use --device cpu')
     torch.cuda.set_device(index)  # nccl uses the current device
-    return torch.device('cuda', index)
+    device = torch.device('cuda', index)
+    try:
+        try_out(device)
+    except RuntimeError as error:
+        reason = f'PyTorch cannot compute on the GPU ({str(error).strip().partition(chr(10))[0]})'
+        if name == 'cuda':
+            raise SettingsError(f'device is cuda, but {reason}: it must be auto or cpu here') from error
+        warn(f'note: {reason}; training on the CPU')
+        return torch.device('cpu')
+    return device
+
+
+def try_out(device):
+    """Compute 1 + 1. Raises a RuntimeError if PyTorch has no kernels for a GPU of this age, for example."""
+    torch.ones(1, device=device).add(1).item()
 
 
 def device_name(device):

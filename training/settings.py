@@ -35,7 +35,8 @@ SETTINGS = {
     'epochs': Setting(10, COUNT, 'passes over the training set'),
     'seed': Setting(42, SEED, 'random seed for initialization and shuffling', 'seed'),
     'threads': Setting(None, COUNT, 'number of compute threads (default: one per idle CPU)', 'threads'),
-    'device': Setting('auto', Allowed(str, 'auto, cpu or cuda', ('auto', 'cpu', 'cuda').__contains__),
+    'device': Setting('auto', Allowed(str, 'auto, cpu or cuda (mps is not supported: the operations of such a small '
+                                      'network are too short to gain from it)', ('auto', 'cpu', 'cuda').__contains__),
                       'auto, cpu or cuda; auto uses CUDA if PyTorch finds a GPU', 'device'),
 }
 DEFAULTS = {name: setting.default for name, setting in SETTINGS.items()}
