@@ -1,17 +1,19 @@
 """Compare networks with and without batch normalization (Q2.2): train six configurations, draw figures, write tables.
 
-    python compare_batch_norm.py                                       the assignment: one seed, two figures
-    python compare_batch_norm.py --extended --seeds 42 43 44 45 46     with controls that each change one thing
+examples:
+  python compare_batch_norm.py                                       # the assignment: one seed, two figures
+  python compare_batch_norm.py --extended --seeds 42 43 44 45 46     # with control experiments
 
-Each finished run is written at once to results/batch_norm.json; the same command goes on where it was stopped.
+Each finished run is written to batch_norm.json in --results_dir, so an interrupted command can be run again to
+resume. At the end batch_norm.md (tables) and batch_norm_*.png (figures) are written.
 """
 
 import os
 import sys
 
 if __name__ == '__main__':
-    sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))  # PYTHONSAFEPATH leaves it out
-    import console.start  # noqa: F401 (what ends the imports below is one line)
+    sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))  # missing if PYTHONSAFEPATH is set
+    import console.start  # noqa: F401 (an error in an import below becomes one line)
 
 import importlib.util
 from pathlib import Path
@@ -30,10 +32,10 @@ RESULTS_NAME = 'batch_norm.json'
 
 
 def train_models(results_filename, seeds=(42,), jobs=None, data_dir=DATA_DIR, settings=None, extended=False):
-    """Train what is missing of the study in the file, and add each run to it as soon as it is finished.
+    """Train the runs of the study that are missing in the file, and add each finished run to it at once.
 
-    jobs: how many runs at a time, each in a process of its own, with the cores shared out between
-    them; default: one for each core. extended: with the controls (experiments/batch_norm_runs.py).
+    jobs: the number of runs in parallel, each in its own process with a part of the cores;
+    default: one for each core. extended: with the control experiments (experiments/batch_norm_runs.py).
     Returns the results. Raises experiments.study.ResultsError, cifar10_utils.DataUnavailable.
     """
     settings = {**SETTINGS, **(settings or {})}
@@ -47,7 +49,7 @@ def train_models(results_filename, seeds=(42,), jobs=None, data_dir=DATA_DIR, se
             if todo:
                 if not importlib.util.find_spec('torch'):
                     raise ModuleNotFoundError(name='torch')
-                cifar10_utils.get_cifar10(data_dir)  # fetched once, here, and not by every process
+                cifar10_utils.get_cifar10(data_dir)  # downloaded once here, not in every process
                 study.train_all(results_filename, results, todo, train_one, jobs, data_dir)
             return bool(todo)
 
@@ -58,23 +60,23 @@ def train_models(results_filename, seeds=(42,), jobs=None, data_dir=DATA_DIR, se
 
 
 def train_one(run, data_dir):
-    """Train a run: called in a process of its own, so that PyTorch is imported there and not to plan or to draw."""
+    """Train a run in its own process. PyTorch is imported only there, because planning and drawing do not need it."""
     from experiments import batch_norm_training
 
     return batch_norm_training.train_one(run, data_dir)
 
 
 def stages(seeds, settings, results, extended):
-    """What to train, part after part, as lists of (kind, run): a study that is cut short has whole parts.
+    """The parts of the study in order, as lists of (kind, run), so that an interrupted study has complete parts.
 
-    A part is asked for when the ones before it are in the results: which learning rate is best is known only then.
+    A part is planned after the earlier parts are in the results, because it may depend on their best learning rates.
     """
     if not extended:
         yield [('runs', run) for run in batch_norm_runs.planned_runs(seeds, settings)]
         return
     plan, seeds = batch_norm_runs, list(dict.fromkeys([batch_norm_runs.SELECTION_SEED, *seeds]))
     yield [('runs', run) for run in plan.planned_runs(seeds, settings)]
-    for _ in plan.LEARNING_RATES:  # each time round, the best rate of a network has moved by one at most
+    for _ in plan.LEARNING_RATES:  # in each round, the best rate of a network moves by at most one
         yield plan.planned_rates(plan.SELECTION_SEED, settings, results)
     for planned in (lambda seed: plan.planned_rates(seed, settings, results),
                     lambda seed: plan.planned_starts(seed, settings), lambda seed: plan.planned_groups(seed, settings),
@@ -86,22 +88,22 @@ def stages(seeds, settings, results, extended):
 
 
 def plot_results(results_filename):
-    """Draw the figures beside the file and write the tables; return their paths and the main table's text."""
+    """Write the figures and tables next to the file; return their paths and the main table's text."""
     return batch_norm_report.write_report(Path(results_filename), load_results(results_filename))
 
 
 def main():
     parser = ArgumentParser(__doc__)
     parser.add_argument('--seeds', type=SEED, nargs='+', metavar='N',
-                        default=[42], help='each repeats all configurations')
+                        default=[42], help='random seeds; every configuration is trained once per seed')
     parser.add_argument('--extended', action='store_true',
-                        help='train the controls too, four times the work for the first seed: another start, '
-                             'statistics of parts of the batch, other learning rates; always with seed 42')
-    parser.add_argument('--jobs', type=COUNT, metavar='N',
-                        default=processors(), help='runs at a time; they share the cores')
+                        help='also train the control experiments (initialization, ghost batch normalization, learning '
+                             'rates); about four times the work for the first seed; always includes seed 42')
+    parser.add_argument('--jobs', type=COUNT, metavar='N', default=processors(),
+                        help='number of training runs in parallel; they share the cores')
     for name, default in SETTINGS.items():
         add_setting(parser, name, default=default)
-    parser.add_argument('--plot_only', action='store_true', help='train nothing, draw what is in the results file')
+    parser.add_argument('--plot_only', action='store_true', help='train nothing; draw the runs of the results file')
     add_folders(parser, DATA_DIR)
     arguments = parser.parse_args()
     check_batch_size(parser, arguments)
@@ -121,7 +123,7 @@ def main():
 
 
 def check_batch_size(parser, arguments):
-    """Refuse a batch of which no statistics can be taken."""
+    """Reject a batch size with which batch normalization has no statistics."""
     size, groups = arguments.batch_size, max(batch_norm_runs.GROUPS)
     if size == 1:
         parser.refuse("argument --batch_size: invalid value '1': must be at least 2, because a single sample has no "

@@ -10,8 +10,8 @@ import os
 import sys
 
 if __name__ == '__main__':
-    sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))  # PYTHONSAFEPATH leaves it out
-    import console.start  # noqa: F401 (what ends the imports below is one line)
+    sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))  # missing if PYTHONSAFEPATH is set
+    import console.start  # noqa: F401 (an error in an import below becomes one line)
 
 import numpy as np
 

@@ -1,7 +1,7 @@
 if __name__ == '__main__':
-    import console.start  # noqa: F401 (what ends the imports below is one line)
+    import console.start  # noqa: F401 (an error in an import below becomes one line)
 
 from benchmark.measure import main
 
-if __name__ == '__main__':  # processes that measure import this file too
+if __name__ == '__main__':  # the processes of the benchmark import this file, too
     main()

@@ -17,9 +17,9 @@ class SettingsError(UserError, ValueError):
 
 
 def what_is_missing(error):
-    """What to install, in words, if the error is that a package of the requirements is not there; otherwise None."""
+    """A message with the command to install a missing package of the requirements; None for another error."""
     package = PACKAGES.get((error.name or '').partition('.')[0]) if isinstance(error, ModuleNotFoundError) else None
-    # Without NumPy, others are likely to be missing too; and the newest PyTorch may not be the one that is required.
+    # If NumPy is missing, other packages probably are too. The newest PyTorch may not be the required version.
     wanted = '-r requirements.txt' if package in ('numpy', 'torch') else package
     return f'{package} is not installed: run python -m pip install {wanted}' if package else None
 

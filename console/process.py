@@ -12,7 +12,7 @@ class Ended(KeyboardInterrupt):
 
 
 def end_interrupted(number, _):
-    """End the process for Ctrl-C before its work has started: an exception would be lost in the C++ of an import."""
+    """End the process after Ctrl-C during the imports, because C++ code of an import may swallow an exception."""
     warn('\ninterrupted')
     os._exit(128 + number)
 

@@ -1,4 +1,4 @@
-"""What a command imports before everything else: if its imports fail or are interrupted, it ends with one line."""
+"""Imported first by every command: if a later import fails or is interrupted, the command ends with one line."""
 
 import os
 import signal
@@ -9,9 +9,9 @@ from console.process import end_interrupted, warn
 
 
 def _end(kind, error, traceback):
-    """In place of sys.excepthook."""
+    """Replaces sys.excepthook."""
     if missing := what_is_missing(error):
-        spec = sys.modules['__main__'].__spec__  # of what python -m runs
+        spec = sys.modules['__main__'].__spec__  # set by python -m
         warn(f'{spec.name.removesuffix(".__main__") if spec else os.path.basename(sys.argv[0])}: error: {missing}')
         sys.exit(1)
     sys.__excepthook__(kind, error, traceback)
