@@ -1,1 +1,1 @@
-"""What a trained model has learnt: its numbers on the test set, and pictures of what is inside."""
+"""What a trained model has learned: its numbers on the test set, and figures of its weights and gradients."""

@@ -82,7 +82,7 @@ def inspect_test_set(model, training, data_dir, stem):
     say('\n'.join(report.table(record, classes)))
     contents = {f'{stem}_{shown}.png': png_bytes(figure)
                 for shown, figure in report.draw(model, test, record, classes, _label(stem.name)).items()}
-    contents[f'{stem}_inside.json'] = json_bytes(record)
+    contents[f'{stem}_inspection.json'] = json_bytes(record)
     write_together(contents)
     return list(contents)
 

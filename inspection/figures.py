@@ -1,22 +1,22 @@
-"""The figures of an inspection, each drawn from the numbers that the JSON beside it holds, and from images.
+"""The figures of an inspection, drawn from images and from the numbers in the JSON file next to the figures.
 
-Images are uint8 (n, 3, 32, 32). Signed pictures (n, 3, 32, 32), such as weights, are shown on a
-grey ground: grey is 0, a channel brighter than that is above 0, darker below.
+Images are uint8 (n, 3, 32, 32). Signed pictures (n, 3, 32, 32), such as weights, are shown on gray:
+gray is 0, a brighter color channel is positive, a darker one negative.
 """
 
 import math
 
 import numpy as np
-from matplotlib.figure import Figure  # without pyplot, which is slow to import and looks for a screen
+from matplotlib.figure import Figure  # pyplot is slow to import and looks for a screen
 
-COLUMNS = 16  # unit pictures in a row
-STEPS = 8  # of brightness in the pictures of many units, at which the eye sees no difference and a PNG can be small
+COLUMNS = 16  # tiles in a row
+STEPS = 8  # levels of brightness in the tiles: the PNG file is small, and the eye sees no difference
 
 
 def picture_scale(values, covered):
-    """The number that becomes the full brightness of a channel, and its negative darkness.
+    """The absolute value that is shown at full brightness or darkness; larger values are clipped.
 
-    covered: the share of all numbers that are within; the few outliers are shown as if they were at the limit.
+    covered: the share of all values that are not clipped.
     """
     return float(np.quantile(np.abs(values), covered)) or 1.0
 
@@ -27,7 +27,7 @@ def signed_pictures(values, scale):
 
 
 def draw_units(values, scale, title, names):
-    """Signed pictures in rows, with a key to the colors; names: one for each, or None to number the rows."""
+    """Signed pictures in rows, with a color key; names: one name for each picture, or None to number the rows."""
     columns, height = (min(COLUMNS, len(values)), 0.56) if names is None else (5, 1.85)  # inches
     rows = math.ceil(len(values) / columns)
     figure = Figure(figsize=(9.86 if names is None else 9, rows * height + 1.9), layout='constrained')
@@ -57,7 +57,7 @@ def _mosaic(axes, pictures, columns, gap=2):
 
 
 def _color_key(figure, scale):
-    """What red, green, blue, all three and their opposites stand for, from −scale to scale."""
+    """The colors of a positive or negative value in the red, green or blue channel, and in all three."""
     ramp = np.linspace(-1, 1, 101)
     for axes, (name, channels) in zip(figure.subplots(1, 4), {'red': [0], 'green': [1], 'blue': [2],
                                                                'all three': [0, 1, 2]}.items()):
@@ -76,7 +76,7 @@ def _image(axes, picture, title):
 
 
 def draw_confusion(confusion, classes, title):
-    """The confusion matrix as numbers on colors."""
+    """The confusion matrix as a heat map with its counts."""
     confusion = np.asarray(confusion)
     figure = Figure(figsize=(8, 7), layout='constrained')
     axes = figure.subplots()
@@ -86,48 +86,52 @@ def draw_confusion(confusion, classes, title):
                   color='white' if count > confusion.max() / 2 else 'black')
     axes.set_xticks(range(len(classes)), classes, rotation=45, ha='right', rotation_mode='anchor')
     axes.set_yticks(range(len(classes)), classes)
-    axes.set(xlabel='what the net calls it', ylabel='what it is', title=title)
+    axes.set(xlabel='predicted class', ylabel='true class', title=title)
     return figure
 
 
-def draw_surest(images, wrong, right, classes, title):
-    """The images of the lists `wrong` and `right` (report.surest), with names and probabilities."""
+def draw_most_confident(images, errors, correct, classes, title):
+    """The images of the two lists of report.inspect, with their predicted and true classes."""
     columns = 6
-    rows = [math.ceil(len(part) / columns) for part in (wrong, right)]
+    rows = [math.ceil(len(part) / columns) for part in (errors, correct)]
     figure = Figure(figsize=(10, 1.95 * max(sum(rows), 1) + 1), layout='constrained')
     figure.suptitle(title)
     parts = figure.subfigures(2, 1, height_ratios=[max(number, 0.3) for number in rows])
-    for part, entries, number, name in zip(parts, (wrong, right), rows, ('wrong', 'right')):
-        part.suptitle(f'most sure and {name}' + ('' if entries else ': none'))
+    names = 'most confident errors', 'most confident correct predictions'
+    for part, entries, number, name in zip(parts, (errors, correct), rows, names):
+        part.suptitle(name + ('' if entries else ': none'))
         grid = list(part.subplots(number, columns, squeeze=False).flat) if number else []
         for axes in grid:
             axes.set_axis_off()
         for axes, entry in zip(grid, entries):
             text = f'{classes[entry["predicted"]]} {entry["probability"]:.4f}'
-            if name == 'wrong':
-                text += f'\nis {classes[entry["label"]]} {entry["probability_of_label"]:.4f}'
+            if entry['label'] != entry['predicted']:
+                text += f'\ntrue: {classes[entry["label"]]} {entry["probability_of_label"]:.4f}'
             _image(axes, images[entry['index']].transpose(1, 2, 0), text)
     return figure
 
 
 def draw_reliability(bins, accuracy, title):
-    """Accuracy against confidence (metrics.reliability), above how many samples have that confidence."""
+    """The reliability diagram of metrics.reliability, and below it the number of samples in each bin."""
     figure = Figure(figsize=(7, 6), layout='constrained')
     figure.suptitle(title)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     edges, width = np.array(bins['edges']), bins['edges'][1]
     filled = [number for number, count in enumerate(bins['count']) if count]
-    confidence, right = ([bins[key][number] for number in filled] for key in ('confidence', 'accuracy'))
-    upper.bar(edges[filled], right, width, align='edge', color='C0', alpha=0.7, edgecolor='white', label='accuracy')
-    upper.plot(confidence, right, 'o', color='C3', label='mean confidence of the bin')
-    upper.plot([0, 1], [0, 1], '--', color='black', label='as right as it is sure')
-    upper.set(ylabel='share that is right', ylim=(0, 1), xlim=(0, 1))
+    confidence, right = (np.array([bins[key][number] for number in filled]) for key in ('confidence', 'accuracy'))
+    style = {'width': width, 'align': 'edge', 'edgecolor': 'white'}
+    upper.bar(edges[filled], right, color='C0', alpha=0.7, label='accuracy in the bin', **style)
+    upper.bar(edges[filled], confidence - right, bottom=right, color='C3', alpha=0.35, hatch='//',
+              label='gap between accuracy and mean confidence', **style)
+    upper.plot([0, 1], [0, 1], '--', color='black', label='perfect calibration')
+    upper.set(ylabel='accuracy', ylim=(0, 1), xlim=(0, 1))
     upper.legend(loc='upper left')
-    lower.bar(edges[:-1], bins['count'], width, align='edge', color='C7', edgecolor='white')
+    lower.bar(edges[:-1], bins['count'], color='C7', **style)
     mean = sum(count * (value or 0) for count, value in zip(bins['count'], bins['confidence'])) / sum(bins['count'])
     lower.axvline(mean, color='C3', label=f'mean confidence {mean:.3f}')
     lower.axvline(accuracy, color='C0', linestyle='--', label=f'accuracy {accuracy:.3f}')
-    lower.set(xlabel='confidence: the largest probability', ylabel='images', ylim=(0, 1.5 * max(bins['count'])))
+    lower.set(xlabel='confidence (highest predicted probability)', ylabel='test images',
+              ylim=(0, 1.5 * max(bins['count'])))
     lower.legend(loc='upper center', ncols=2)
     for axes in (upper, lower):
         axes.grid(alpha=0.3)
@@ -135,7 +139,7 @@ def draw_reliability(bins, accuracy, title):
 
 
 def draw_gradients(images, gradients, names, title):
-    """Each image above its signed gradient, which has a scale of its own."""
+    """Each image above its signed gradient; every gradient has its own scale."""
     columns = 5
     rows = math.ceil(len(images) / columns) or 1
     figure = Figure(figsize=(8, 3.5 * rows + 0.6), layout='constrained')
@@ -148,5 +152,5 @@ def draw_gradients(images, gradients, names, title):
         scale = picture_scale(gradient, 0.99)
         _image(grid[2 * row, column], image.transpose(1, 2, 0), name)
         _image(grid[2 * row + 1, column], signed_pictures(gradient[None], scale)[0],
-               f'from −{scale:.2g} to {scale:.2g}')
+               f'gradient (±{scale:.2g})')
     return figure

@@ -1,6 +1,6 @@
-"""What a NumPy MLP computes on its way from pixels to scores, and, by its own backward pass, what each pixel does.
+"""The hidden units and input gradients of a NumPy MLP, by its own forward and backward passes.
 
-A pixel is a color channel of an image from 0 to 1; the score of a class is its logit, before the softmax.
+A pixel is one color channel of an image, from 0 to 1. The score of a class is its logit, before the softmax.
 """
 
 import numpy as np
@@ -12,7 +12,7 @@ BATCH_SIZE = 1000
 
 
 def inputs_of(model, images):
-    """uint8 images (S, 3, 32, 32) → what the model takes: normalized rows (S, M) of the type of its parameters."""
+    """uint8 images (S, 3, 32, 32) → the inputs of the model: normalized rows (S, M) of the type of its parameters."""
     dtype = model.layers[0].params['weight'].dtype
     return normalize_numpy(images).reshape(len(images), STD.size).astype(dtype)
 
@@ -24,25 +24,25 @@ def probabilities(model, images):
 
 
 def first_hidden(model):
-    """How many layers lie before the output of the first hidden layer, its ReLU included; None without hidden layer."""
+    """The number of layers up to the first ReLU, including it; None without a hidden layer."""
     relus = [number for number, layer in enumerate(model.layers, start=1) if isinstance(layer, ReLUModule)]
     return relus[0] if relus else None
 
 
 def backward(layers, dout):
-    """∂/∂input of the layers from ∂/∂output, after a forward pass; unlike MLP.backward, down to the input itself."""
+    """∂L/∂input of the layers from dout = ∂L/∂output, after a forward pass; MLP.backward skips ∂L/∂input."""
     for layer in reversed(layers):
         dout = layer.backward(dout)
     return dout
 
 
 def score_gradients(model, images, classes):
-    """∂Z_sc/∂pixels: what each pixel of sample s does to the score of class c = classes[s] (derivations.md, Result 10.1).
+    """∂Z_sc/∂pixels, the input gradient of sample s and its class c = classes[s] (derivations.md, Result 10.1).
 
-    images: uint8 (S, 3, 32, 32), classes: integers (S,) → (S, 3, 32, 32), per unit of a pixel that
-    goes from 0 to 1: the backward pass gives the gradient of the normalized input, and 1/STD of each
-    channel that of the pixel. Raises ValueError in training mode, where batch normalization mixes
-    the samples.
+    images: uint8 (S, 3, 32, 32), classes: integers (S,) → (S, 3, 32, 32), per unit of a pixel from 0 to 1: the
+    backward pass gives the gradient with respect to the normalized input, and the factor 1/STD of each channel
+    turns it into the gradient with respect to the pixel. Raises ValueError in training mode, in which batch
+    normalization mixes the samples.
     """
     if model.training:
         raise ValueError('the model is in training mode: call its eval() first')
@@ -52,10 +52,9 @@ def score_gradients(model, images, classes):
 
 
 def unit_pictures(model, units):
-    """∂A_j/∂pixels for each j in `units`: of what the unit hands to its ReLU, or without hidden layer of a score.
+    """∂A_j/∂pixels for each j in `units`, of the pre-activation A_j, or without a hidden layer of the score.
 
-    That is W_j / STD, and with batch normalization γ_j / s_j · W_j / STD, its scale included.
-    Returns: (len(units), 3, 32, 32).
+    This is W_j / STD, and with batch normalization γ_j / s_j · W_j / STD. Returns: (len(units), 3, 32, 32).
     """
     layers = model.layers[:(first_hidden(model) or len(model.layers)) - 1]
     n_units, n_inputs = layers[0].params['weight'].shape
@@ -64,11 +63,11 @@ def unit_pictures(model, units):
 
 
 def contributions(model, images):
-    """How much each unit of the first hidden layer moves the lead of the class that the model decides for: (N,).
+    """How much each unit of the first hidden layer contributes to the decisions of the model: (N,).
 
-    The mean over the images of |(H_j − mean of H_j) · ∂(Z_c − mean of all scores)/∂H_j|, with the
-    output H of the unit and the score Z_c of the likeliest class. So a unit that is as active for
-    every image, whose part a bias could play, contributes nothing.
+    The mean over the images of |(H_j − mean of H_j) · ∂(Z_c − mean of all scores)/∂H_j|, with the output H_j of
+    the unit and the score Z_c of the predicted class. A unit with the same output for every image, which a bias
+    could replace, contributes nothing.
     """
     start = first_hidden(model)
     batches = np.split(images, range(BATCH_SIZE, len(images), BATCH_SIZE))

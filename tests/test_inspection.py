@@ -1,6 +1,9 @@
-"""python -m inspection: its rates, its gradients, its pictures of units, and what it does with image files."""
+"""python -m inspection: its rates, gradients and contributions, how it reads image files, all that it prints and draws."""
 
 import json
+import os
+import re
+import signal
 import sys
 
 import numpy as np
@@ -10,36 +13,96 @@ from PIL import Image
 
 import cifar10_utils
 import mlp_numpy
+from approval import assert_approved
 from cifar10.description import CIFAR10
 from conftest import LINUX
-from inspection import inside, metrics, report
-from inspection.own_images import ImageError, read_image
+from inspection import inside, metrics, own_images, report
+from storage import files
 from training import models
 
-LABELS = [0, 0, 0, 1, 1, 2, 2, 2, 2, 2]
-PREDICTED = [0, 0, 1, 1, 0, 2, 2, 2, 2, 0]
+
+def test_the_rates_of_a_case_counted_by_hand():
+    confusion = metrics.confusion_matrix([0, 0, 0, 1, 1, 2, 2, 2, 2, 2, 4], [0, 0, 1, 1, 0, 2, 2, 2, 2, 0, 4], 5)
+    assert confusion.tolist() == [[2, 1, 0, 0, 0], [1, 1, 0, 0, 0], [1, 0, 4, 0, 0], [0] * 5, [0, 0, 0, 0, 1]]
+    precision, recall, f1 = metrics.precision_recall_f1(confusion)
+    np.testing.assert_allclose(precision, [2 / 4, 1 / 2, 4 / 4, 0, 1])
+    np.testing.assert_allclose(recall, [2 / 3, 1 / 2, 4 / 5, 0, 1])
+    np.testing.assert_allclose(f1, [4 / 7, 2 / 4, 8 / 9, 0, 1])
 
 
-def test_a_confusion_matrix_counts_what_is_what_and_called_what():
-    assert metrics.confusion_matrix(LABELS, PREDICTED, 4).tolist() == [[2, 1, 0, 0], [1, 1, 0, 0], [1, 0, 4, 0],
-                                                                       [0, 0, 0, 0]]
+def test_the_calibration_of_a_case_counted_by_hand():
+    confidences, right = [0, 0.25, 0.125, 0.75, 0.875, 1, 0.625], [False, True, False, False, True, True, True]
+    assert metrics.reliability(confidences, right, bins=4) == {
+        'edges': [0, 0.25, 0.5, 0.75, 1], 'count': [3, 0, 2, 2], 'confidence': [0.125, None, 0.6875, 0.9375],
+        'accuracy': [1 / 3, None, 0.5, 1], 'ece': (abs(1 - 0.375) + abs(1 - 1.375) + abs(2 - 1.875)) / 7}
+    assert metrics.reliability(np.array([1], np.float32), [1])['edges'] == np.linspace(0, 1, 11).tolist()
 
 
-def test_precision_recall_and_f1_of_a_case_counted_by_hand():
-    precision, recall, f1 = metrics.precision_recall_f1(metrics.confusion_matrix(LABELS, PREDICTED, 4))
-    np.testing.assert_allclose(precision, [2 / 4, 1 / 2, 4 / 4, 0])
-    np.testing.assert_allclose(recall, [2 / 3, 1 / 2, 4 / 5, 0])
-    np.testing.assert_allclose(f1, [4 / 7, 2 / 4, 8 / 9, 0])
+def test_the_intervals_are_those_of_theory():
+    # Newcombe 1998, table I, 81 of 263
+    assert metrics.wilson_interval(81 / 263, 263) == pytest.approx([0.2553, 0.3662], abs=1e-4)
+    confidences, correct = np.full(1000, 0.5), np.arange(1000) < 800  # ece = |share of correct ones − 0.5|
+    deviation = np.sqrt(0.8 * 0.2 / 1000)
+    expected = [0.3 - 1.96 * deviation, 0.3 + 1.96 * deviation]
+    assert metrics.ece_interval(confidences, correct) == pytest.approx(expected, abs=0.003)
 
 
-def test_the_rates_are_those_of_scikit_learn():
-    sklearn_metrics = pytest.importorskip('sklearn.metrics')
-    rng = np.random.default_rng(0)
-    labels, predicted = rng.integers(9, size=500), rng.integers(1, 10, size=500)  # no label 9, no prediction 0
-    confusion = metrics.confusion_matrix(labels, predicted, 10)
-    np.testing.assert_array_equal(confusion, sklearn_metrics.confusion_matrix(labels, predicted, labels=range(10)))
-    expected = sklearn_metrics.precision_recall_fscore_support(labels, predicted, labels=range(10), zero_division=0)
-    np.testing.assert_allclose(metrics.precision_recall_f1(confusion), expected[:3])
+STD = cifar10_utils.STD.reshape(-1)
+MEAN = cifar10_utils.MEAN.reshape(-1)
+# Red, green and blue of an image, from 0 to 1, the additional brightness of its left half, and its label.
+IMAGES = [((0.8, 0.2, 0.2), 0, 0), ((1, 0.2, 0), 0, 0), ((0.6, 0.4, 0.4), 0, 0), ((0.2, 0.2, 1), 0, 3),
+          ((0, 0.2, 0.8), 0, 3), ((0.4, 0.4, 0.8), 0, 8), ((0.2, 0.2, 0.2), 0.2, 8), ((0.2, 0.4, 0.2), 0.4, 8),
+          ((0.4, 0.4, 0.4), 0.4, 8), ((0.9, 1, 1), 0, 0), ((0.1, 0, 0), 0, 9), ((0.6, 0.4, 0), 0.4, 9),
+          ((0, 1, 0), 0, 4), ((0.2, 1, 0.4), 0, 4), ((1, 0, 1), 0, 1), ((0.8, 0, 0.8), 0, 1),
+          ((0.3, 0.6, 0), 0, 5), ((0.9, 0.4, 0.6), 0, 5)]
+
+
+def halves(color, brighter):
+    """uint8 (3, 32, 32) of one color, with a brighter left half."""
+    image = np.empty((3, 32, 32))
+    image[:] = np.reshape(color, (3, 1, 1))
+    image[:, :, :16] += brighter
+    return np.round(255 * image).astype(np.uint8)
+
+
+def weights_of(*parts):
+    """(weights, bias) of a unit with the pre-activation Σ weight · mean of the pixels in an area (channels, columns)."""
+    row = np.zeros((3, 32, 32))
+    for weight, channels, columns in parts:
+        row[channels, :, columns] += weight / row[channels, :, columns].size
+    return row.reshape(-1) * STD, row.reshape(-1) @ MEAN
+
+
+ALL = slice(None)
+# The pre-activations of the hidden units: red, blue − green, left − right, and a constant.
+UNITS = [[(1, [0], ALL)], [(1, [2], ALL), (-1, [1], ALL)],
+         [(1, slice(3), slice(16)), (-1, slice(3), slice(16, 32))], []]
+
+
+def net_with_hidden_units(dtype=np.float32):
+    """Four hidden units that decide for the classes 0, 3 and 8; the other classes have constant scores."""
+    model = mlp_numpy.MLP(3072, [4], 10, dtype=dtype)
+    first, last = model.layers[0].params, model.layers[2].params
+    for unit, parts in enumerate(UNITS):
+        first['weight'][unit], first['bias'][unit] = weights_of(*parts)
+    first['bias'][3] = 0.1
+    last['weight'][:] = 0
+    last['weight'][[0, 3, 8], [0, 1, 2]] = 5, 6, 7
+    last['weight'][:, 3] = np.arange(10)
+    last['bias'][:] = 0
+    last['bias'][0] = -1
+    model.eval()
+    return model
+
+
+def net_without_hidden_layer():
+    """Each score depends on red, green or blue."""
+    model = mlp_numpy.MLP(3072, [], 10)
+    for label in range(10):
+        row, bias = weights_of((label % 3 + 1, [label % 3], ALL))
+        model.layers[0].params['weight'][label], model.layers[0].params['bias'][label] = row, bias - label / 10
+    model.eval()
+    return model
 
 
 @pytest.fixture
@@ -59,17 +122,13 @@ def net(hidden_dims, use_batch_norm, dtype=np.float64):
     return model
 
 
-def saved(tmp_path, model):
-    models.save(tmp_path / 'net.npz', model, {'test_accuracy': 0.5})
-    return tmp_path / 'net.npz'
-
-
 @pytest.mark.parametrize('hidden_dims, use_batch_norm', [([], False), ([16], False), ([16, 12], True)])
 def test_the_gradient_of_a_score_with_respect_to_the_pixels_is_that_of_autograd(tmp_path, images, hidden_dims,
                                                                                 use_batch_norm):
     model, classes = net(hidden_dims, use_batch_norm), [0, 3, 3, 9, 5, 1]
     found = inside.score_gradients(model, images, classes)
-    twin, _ = models.load_pytorch(saved(tmp_path, model))
+    models.save(tmp_path / 'net.npz', model, {})
+    twin, _ = models.load_pytorch(tmp_path / 'net.npz')
     pixels = torch.tensor(images / 255, requires_grad=True)
     mean, std = (torch.tensor(values, dtype=torch.float64).reshape(3, 1, 1) for values in (CIFAR10.mean, CIFAR10.std))
     twin((pixels - mean) / std)[range(6), classes].sum().backward()
@@ -85,9 +144,8 @@ def test_in_training_mode_the_samples_mix_and_the_gradient_is_refused(images):
         inside.score_gradients(model, images, [0] * 6)
 
 
-@pytest.mark.parametrize('use_batch_norm', [False, True])
-def test_a_unit_is_pictured_by_what_each_pixel_adds_to_its_input(images, use_batch_norm):
-    model = net([5], use_batch_norm)
+def test_a_unit_is_pictured_by_what_each_pixel_adds_to_its_input(images):
+    model = net([5], True)
     (picture,) = inside.unit_pictures(model, np.array([3]))
     layers = model.layers[:inside.first_hidden(model) - 1]
 
@@ -102,115 +160,197 @@ def test_a_unit_is_pictured_by_what_each_pixel_adds_to_its_input(images, use_bat
     assert unit_input(after) - unit_input(before) == pytest.approx(0.25 * picture[1, 5, 7])
 
 
-def test_without_hidden_layer_the_pictures_are_the_templates_of_the_classes():
-    model = net([], False)
-    found = inside.unit_pictures(model, np.arange(10)) * cifar10_utils.STD
-    np.testing.assert_allclose(found.reshape(10, -1), model.layers[0].params['weight'], atol=1e-15)
-
-
-def test_contributions_are_those_of_their_equation_and_nothing_for_a_constant_unit(images):
+@pytest.mark.parametrize('batch_size', [6, 4])
+def test_contributions_are_those_of_their_equation_and_nothing_for_a_constant_unit(images, monkeypatch, batch_size):
     model = net([5], False)
     model.layers[0].params['weight'][2], model.layers[0].params['bias'][2] = 0, 3
     hidden = np.maximum(inside.inputs_of(model, images) @ model.layers[0].params['weight'].T
                         + model.layers[0].params['bias'], 0)
     weight = model.layers[2].params['weight']
-    likeliest = (hidden @ weight.T + model.layers[2].params['bias']).argmax(axis=1)
-    expected = np.abs((hidden - hidden.mean(axis=0)) * (weight[likeliest] - weight.mean(axis=0))).mean(axis=0)
+    predicted = (hidden @ weight.T + model.layers[2].params['bias']).argmax(axis=1)
+    expected = np.abs((hidden - hidden.mean(axis=0)) * (weight[predicted] - weight.mean(axis=0))).mean(axis=0)
+    sizes, forward = [], model.layers[0].forward
+    monkeypatch.setattr(model.layers[0], 'forward', lambda x: (sizes.append(len(x)), forward(x))[1])
+    monkeypatch.setattr(inside, 'BATCH_SIZE', batch_size)
     found = inside.contributions(model, images)
-    np.testing.assert_allclose(found, expected, rtol=1e-6)
-    assert found[2] < 1e-12 < found[0]
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-12)
+    assert found[2] < 1e-12 < found[0] and max(sizes) == batch_size
+    np.testing.assert_allclose(inside.probabilities(model, images), model.forward(inside.inputs_of(model, images)))
+
+
+def test_equal_images_and_units_keep_their_order():
+    model = mlp_numpy.MLP(3072, [300], 10, dtype=np.float32)
+    for layer in (model.layers[0], model.layers[2]):
+        layer.params['weight'][:] = 0
+    model.eval()
+    test = cifar10_utils.Dataset(np.zeros((300, 3, 32, 32), np.uint8), np.arange(300) % 2)
+    record = report.inspect(model, test)
+    assert [entry['index'] for entry in record['most_confident_errors']] == list(range(1, 25, 2))
+    assert [entry['index'] for entry in record['most_confident_correct']] == list(range(0, 24, 2))
+    assert record['gradients'] == record['most_confident_correct'][:1]
+    probability = record['most_confident_correct'][0]['probability']  # of each image; no sum over them has rounded in float32
+    assert record['mean_confidence'] == pytest.approx(probability, rel=1e-12)
+    assert record['loss'] == pytest.approx(-np.log(probability), rel=1e-12)
+    assert record['units'] == {'index': list(range(128)), 'share_of_contributions': [0] * 128, 'scale': 1}
+    assert list(report.classify(model, test.images[0], CIFAR10.classes)) == list(CIFAR10.classes[:3])
+    report.draw(model, test, record, CIFAR10.classes, 'net')['weights'].canvas.draw()  # can be laid out
+    assert inside.inputs_of(model, test.images[:1]).dtype == np.float32, 'the type of the parameters'
+
+
+def colors(picture):
+    """Pixels of the left and right half of each tile in a picture (32, 34 · n − 2, RGB)."""
+    tiles = picture.shape[1] // 34 + 1  # there are two pixels between them
+    return ' | '.join(' '.join(f'{value:g}' for value in np.round(picture[16, column].astype(float), 2))
+                      for number in range(tiles) for column in (34 * number + 8, 34 * number + 24))
+
+
+def artists(axes):
+    """The content of a panel: its words, its pictures as colors, its curves and bars."""
+    legend = axes.get_legend()
+    yield from (word for word in (axes.get_title(), axes.get_xlabel(), axes.get_ylabel()) if word)
+    yield from (text.get_text() for text in (legend.get_texts() if legend else []))
+    if axes.texts:
+        yield ' '.join(text.get_text() for text in axes.texts)
+    yield from (colors(image.get_array()) for image in axes.get_images() if len(image.get_array()) == 32)
+    yield from (f'curve {np.round(line.get_ydata(), 3).tolist()}' for line in axes.get_lines())
+    if axes.patches:
+        yield f'bars {np.round([bar.get_y() + bar.get_height() for bar in axes.patches], 3).tolist()}'
+
+
+def described(figure):
+    """A figure as text, after it was drawn."""
+    figure.canvas.draw()
+    lines = [text.get_text() for part in (figure, *figure.subfigs) for text in part.texts]
+    return '\n'.join([*lines, *(line for axes in figure.axes for line in artists(axes))]) + '\n'
+
+
+def rounded(value):
+    """Rounded to digits that are the same on every machine."""
+    if isinstance(value, dict):
+        return {key: rounded(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [rounded(item) for item in value]
+    return float(f'{value:.4g}') if isinstance(value, float) else value
 
 
 @pytest.fixture
-def model_path(tmp_path):
-    """The file of an untrained net."""
-    models.save(tmp_path / 'net.npz', net([20], True, np.float32), {'test_accuracy': 0.5})
-    return tmp_path / 'net.npz'
+def inspected(run_in_process, monkeypatch, tmp_path):
+    """inspected(*arguments) of python -m inspection → all that it prints and writes; figures as text."""
+    monkeypatch.setattr(files, 'png_bytes', lambda figure: described(figure).encode())
+    def run(*arguments, images=IMAGES):
+        test = cifar10_utils.Dataset(np.array([halves(color, brighter) for color, brighter, _ in images]),
+                                     np.array([label for *_, label in images]))
+        monkeypatch.setattr(cifar10_utils, 'get_cifar10', lambda data_dir: {'data': {'test': test}}[data_dir])
+        code, out, err = run_in_process('inspection', [*arguments, '--data_dir', 'data'])
+        lines = [f'$ python -m inspection {" ".join(arguments)}', out + err + f'exit code {code}']
+        for path in sorted((tmp_path / 'results').glob('*')):
+            text = path.read_text(encoding='utf-8')
+            if path.suffix == '.json':
+                text = files.json_bytes(rounded(json.loads(text))).decode()
+            lines += [f'--- {path.name}', text.rstrip()]
+            path.unlink()
+        return '\n'.join(lines) + '\n'
+
+    return run
 
 
-def test_a_net_without_hidden_layer_that_is_never_right_is_shown_too(trainable):
-    test = cifar10_utils.Dataset(trainable.test_images[:20], np.zeros(20, np.int64))
-    model = net([], False)
-    model.layers[-2].params['bias'][0] = -1e3
-    record = report.inspect(model, test)
-    assert record['accuracy'] == 0 and record['surest_right'] == record['gradients'] == []
-    for figure in report.draw(model, test, record, CIFAR10.classes, 'net').values():
-        figure.canvas.draw()
+def test_the_inspection_of_a_hidden_layer_is_as_approved(inspected, tmp_path):
+    models.save(tmp_path / 'hidden.npz', net_with_hidden_units(), {'settings': {'lr': 0.1}, 'test_accuracy': 0.5})
+    assert_approved('inspection_hidden', inspected('hidden.npz'))
 
 
-def test_own_images_need_no_data_and_no_torch(run_script, model_path, tmp_path):
-    Image.new('RGB', (64, 48), (200, 30, 30)).save(tmp_path / 'red.png')
-    run = run_script('inspection.__main__', model_path, '--images', tmp_path / 'red.png',
-                     '--results_dir', tmp_path, WITHOUT='torch')
-    assert (run.returncode, run.stderr) == (0, '')
-    line, written = run.stdout.splitlines()
-    model, _ = models.load_numpy(model_path)
-    red = np.broadcast_to(np.array([200, 30, 30], np.uint8).reshape(1, 3, 1, 1), (1, 3, 32, 32))
-    row = model.forward(inside.inputs_of(model, red))[0]
-    likeliest = np.argsort(-row)[:3]
-    assert line == f'{tmp_path}/red.png: ' + ', '.join(f'{CIFAR10.classes[i]} {row[i]:.4f}' for i in likeliest)
-    found, = json.loads((tmp_path / 'net_images.json').read_text())['images']
-    assert list(found)[1:] == [CIFAR10.classes[i] for i in likeliest]
-    assert (tmp_path / 'net_images.png').exists() and 'net_images.png' in written
+def test_the_inspection_without_hidden_layer_and_without_a_correct_prediction_is_as_approved(inspected, tmp_path):
+    models.save(tmp_path / 'linear.npz', net_without_hidden_layer(), {})
+    text = inspected('linear.npz', images=IMAGES[3:4])
+    assert_approved('inspection_linear', re.sub(r'--- linear_inspection.json\n(?s:.*?)(?=---)', '', text))
 
 
-def test_an_own_image_is_the_mean_of_the_pixels_of_its_center(tmp_path):
-    pixels = np.random.default_rng(0).integers(0, 256, (64, 128, 3), np.uint8)
-    Image.fromarray(pixels).save(tmp_path / 'wide.png')
-    expected = pixels[:, 32:96].reshape(32, 2, 32, 2, 3).mean(axis=(1, 3)).transpose(2, 0, 1)
-    found = read_image(tmp_path / 'wide.png')
-    assert found.shape == (3, 32, 32) and found.dtype == np.uint8
-    assert np.abs(found - expected).max() <= 1, 'rounded once for rows and once for columns'
+@pytest.mark.skipif(not os.path.exists('/dev/zero'), reason='needs /dev/zero')
+def test_the_classification_of_images_is_as_approved(inspected, monkeypatch, tmp_path):
+    monkeypatch.setattr(report, 'SHOWN_IMAGES', 2)
+    models.save(tmp_path / 'net.npz', net_with_hidden_units(), {})
+    for name, color, brighter in (('red_for_$5_or_$6_each.png', (1, 0.2, 0.2), 0), ('-1.gif', (0.4, 0.4, 0.4), 0.4),
+                                  ('blue.png', (0, 0.2, 1), 0)):
+        Image.fromarray(halves(color, brighter).transpose(1, 2, 0)).save(tmp_path / name)
+    assert_approved('inspection_images', inspected('net.npz', '--images', 'red_for_$5_or_$6_each.png', 'nowhere.png',
+                                                   '-1.gif', '/dev/zero', 'blue.png'))
 
 
-def test_an_own_image_is_turned_as_its_camera_says_and_lies_on_white(tmp_path):
-    image = Image.new('RGB', (32, 32), 'black')
-    image.paste('red', (0, 0, 32, 16))  # the upper half
-    exif = Image.Exif()
-    exif[0x0112] = 3  # upside down
-    image.save(tmp_path / 'turned.png', exif=exif)
-    found = read_image(tmp_path / 'turned.png')
-    assert found[0, 24, 16] == 255 and found[0, 8, 16] == 0
-    Image.new('RGBA', (40, 40), (255, 0, 0, 0)).save(tmp_path / 'clear.png')
-    assert (read_image(tmp_path / 'clear.png') == 255).all()
-
-
-@pytest.mark.parametrize('mode, color, ending, expected', [
-    ('L', 100, 'png', (100, 100, 100)), ('LA', (100, 255), 'png', (100, 100, 100)), ('1', 1, 'png', (255, 255, 255)),
-    ('P', 0, 'gif', (0, 0, 0)), ('CMYK', (0, 255, 255, 0), 'jpg', (254, 0, 0)), ('I;16', 100 * 257, 'png', (100,) * 3)])
-def test_own_images_may_have_any_colors_and_size(tmp_path, mode, color, ending, expected):
-    Image.new(mode, (7, 3), color).save(tmp_path / f'image.{ending}')
-    found = read_image(tmp_path / f'image.{ending}')
-    assert np.abs(found.astype(int) - np.reshape(expected, (3, 1, 1))).max() <= 1
-
-
-@pytest.mark.parametrize('limit', [8000, 4000])  # Pillow warns above the limit, and refuses above twice that
-def test_a_decompression_bomb_is_refused_before_it_goes_off(tmp_path, monkeypatch, limit):
-    Image.new('L', (90, 90)).save(tmp_path / 'bomb.png')
-    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', limit)
-    monkeypatch.setattr(Image.Image, 'load', lambda *_: pytest.fail('its pixels were unpacked'))
-    with pytest.raises(ImageError, match=rf'bomb.png .*8100 pixels\) exceeds limit of .* decompression bomb'):
-        read_image(tmp_path / 'bomb.png')
-
-
-def test_an_eps_image_starts_no_other_program(tmp_path, monkeypatch):
-    Image.new('RGB', (9, 9)).save(tmp_path / 'drawing.eps')
-    (tmp_path / 'gs').write_text(f'#!/bin/sh\ntouch {tmp_path}/started\n')
-    (tmp_path / 'gs').chmod(0o755)
-    monkeypatch.setenv('PATH', f'{tmp_path}:/usr/bin:/bin')
-    with pytest.raises(ImageError, match='drawing.eps'):
-        read_image(tmp_path / 'drawing.eps')
-    assert not (tmp_path / 'started').exists()
+def test_models_and_images_that_cannot_be_inspected_are_refused_as_approved(inspected, monkeypatch, tmp_path):
+    models.save(tmp_path / 'net.npz', net_without_hidden_layer(), {})
+    models.save(tmp_path / 'small.npz', mlp_numpy.MLP(20, [7], 10), {})
+    models.save(tmp_path / 'binary.npz', mlp_numpy.MLP(3072, [], 2), {})
+    printed = [inspected(*arguments) for arguments in [
+        ['nowhere.npz'], ['small.npz'], ['binary.npz'], ['net.npz', '--images', 'nowhere.png']]]
+    with monkeypatch.context() as patch:
+        patch.setattr(models, 'load_numpy', lambda path: signal.raise_signal(signal.SIGINT))
+        printed.append(inspected('net.npz'))
+    assert_approved('inspection_refusals', '\n'.join(printed))
 
 
 @pytest.mark.filterwarnings('error')
 @pytest.mark.parametrize('name', ['a$\\frac$', pytest.param('b\udcff', marks=pytest.mark.skipif(
-    not LINUX, reason='elsewhere a name is text'))])
-def test_any_name_of_a_model_can_be_the_title_of_a_figure(model_path, tmp_path, monkeypatch, name):
-    monkeypatch.setitem(sys.modules, 'inspection.__main__', None)  # which other tests import anew
+    not LINUX, reason='other systems have only names of Unicode'))])
+def test_any_name_of_a_model_can_be_the_title_of_a_figure(tmp_path, monkeypatch, name):
+    monkeypatch.setitem(sys.modules, 'inspection.__main__', None)  # other tests import it again
     monkeypatch.delitem(sys.modules, 'inspection.__main__')
-    from inspection.__main__ import inspect_images, load
+    from inspection.__main__ import inspect_images
 
     image = np.zeros((3, 32, 32), np.uint8)
-    written = inspect_images(load(model_path)[0], [(tmp_path / '日$.png', image)], tmp_path / name)
+    written = inspect_images(net_with_hidden_units(), [(tmp_path / '日$.png', image)], tmp_path / name)
     assert [path.endswith(('.png', '.json')) for path in map(str, written)] == [True, True]
+
+
+def test_images_are_classified_without_data_and_without_torch(run_script, tmp_path):
+    models.save(tmp_path / 'net.npz', net_with_hidden_units(), {})
+    Image.new('RGB', (64, 48), (200, 30, 30)).save(tmp_path / 'red.png')
+    run = run_script('inspection.__main__', tmp_path / 'net.npz', '--images', tmp_path / 'red.png',
+                     '--results_dir', tmp_path, WITHOUT='torch', data_dir=tmp_path / 'nowhere')
+    assert (run.returncode, run.stderr) == (0, '')
+    assert (tmp_path / 'net_images.png').exists() and not (tmp_path / 'nowhere').exists()
+
+
+def test_an_image_becomes_the_mean_of_the_pixels_of_its_center(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 128, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / 'wide.png')
+    expected = pixels[:, 32:96].reshape(32, 2, 32, 2, 3).mean(axis=(1, 3)).transpose(2, 0, 1)
+    found = own_images.read_image(tmp_path / 'wide.png')
+    assert found.shape == (3, 32, 32) and found.dtype == np.uint8
+    assert np.abs(found - expected).max() <= 1, 'rounded once for rows and once for columns'
+
+
+def read(path):
+    """The colors of the two halves of an image file, or the message without Pillow's words."""
+    try:
+        image = own_images.read_image(path)
+    except own_images.ImageError as error:
+        return re.sub(r'(?<=an image: )(?!floating|No such|not a file).*', '…', str(error))
+    return f'{path}: {image.dtype} {image.shape}, {colors(image.transpose(1, 2, 0))}'
+
+
+def test_image_files_are_read_or_refused_as_approved(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 80000)  # bomb.png has more, but less than twice as many
+    color = halves((0.8, 0.4, 0.2), 0.2).transpose(1, 2, 0)
+    clear = np.dstack([color, np.repeat([[255, 51]], 16, axis=1).repeat(32, axis=0).astype(np.uint8)])
+    gray16, gray32 = (np.repeat([pair], 16, axis=1).repeat(32, axis=0) for pair in ([10 * 256, 200 * 257], [-5, 70000]))
+    palette, mirrored = Image.fromarray(color).quantize(4), Image.Exif()
+    mirrored[0x0112] = 2
+    for name, image, options in [
+            ('bomb.png', np.zeros((300, 300), np.uint8), {}), ('drawing.eps', color, {}),
+            ('floats.tiff', gray32.astype(np.float32), {}), ('gray.png', color[:, :, 0], {}),
+            ('gray16.png', gray16.astype(np.uint16), {}), ('gray32.tiff', gray32.astype(np.int32), {}),
+            ('mirrored.png', color, {'exif': mirrored}),
+            ('odd metadata.png', color, {'exif': b'Exif\0\0II*\0\x08\0\0\0\xff\xff'}),
+            ('two frames.gif', palette, {'save_all': True, 'append_images': [Image.new('P', (32, 32))]}),
+            ('white where clear.png', clear, {}), ('wide.png', np.hstack([color * 0, color, color * 0]), {})]:
+        (image if image is palette else Image.fromarray(image)).save(name, **options)
+    (tmp_path / 'cut.png').write_bytes((tmp_path / 'bomb.png').read_bytes()[:100])
+    (tmp_path / 'text.jpg').write_text('no image')
+    (tmp_path / 'folder').mkdir()
+    names = sorted(path.name for path in tmp_path.iterdir())
+    (tmp_path / 'gs').write_text('#!/bin/sh\ntouch started\n')  # Pillow would start it for an EPS file
+    (tmp_path / 'gs').chmod(0o755)
+    monkeypatch.setenv('PATH', f'{tmp_path}:/usr/bin:/bin')
+    assert_approved('inspection_image_files', '\n'.join(map(read, [*names, 'nowhere.png'])) + '\n')
+    assert not (tmp_path / 'started').exists()
