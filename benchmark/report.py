@@ -129,6 +129,8 @@ def draw_epochs(measured):
     figure = Figure(figsize=(13, 5), layout='constrained')
     figure.suptitle(f'one training epoch of 45,000 images, batch size {measured["batch_size"]}, '
                     f'{measured["machine"]["threads"]} threads')
+    figure.supxlabel('seconds (bar: median; black line: min–max; ×: median ratio to the products in NumPy)',
+                     fontsize='medium')
     for axes, network in zip(figure.subplots(1, 2, sharey=True), plain_networks):
         for offset, key, height in ((-0.2, network, 0.4), (0.2, f'{network}, batch normalization', 0.34)):
             for row, name in enumerate(names):
@@ -141,9 +143,8 @@ def draw_epochs(measured):
                 axes.plot([min(values), max(values)], [row + offset] * 2, color='black', linewidth=1)
                 axes.annotate(f' {_seconds_and_ratio(values, measured["seconds"][key][names[0]])}',
                               (max(values), row + offset), va='center', fontsize=8)
-        axes.set(title=f'hidden layers: {network}',
-                 xlabel='seconds (bar: median; black line: min–max; ×: median ratio to the products in NumPy)')
-        axes.margins(x=0.2)
+        axes.set_title(f'hidden layers: {network}')
+        axes.margins(x=0.25)
         axes.grid(axis='x', alpha=0.3)
         axes.set_axisbelow(True)
     axes.set_yticks(range(len(names)), names)
