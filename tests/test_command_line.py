@@ -1,23 +1,29 @@
-"""The scripts write complete results, say what was reached, and refuse what makes no sense in one line."""
+"""What the command lines take and refuse, and how a script ends for each error."""
 
-import json
+import argparse
+import errno
+import io
 import re
+import signal
+import sys
 
 import pytest
-from PIL import Image
 
-from conftest import LINUX
-from training import models
-
-SCRIPTS = ['train_mlp_numpy.py', 'train_mlp_pytorch.py']
-ALL_SCRIPTS = [*SCRIPTS, 'compare_batch_norm.py', 'experiments.twins', 'unittests.py', 'benchmark',
-               'inspection']
-FAST = ['--epochs', '2', '--hidden_dims', '8', '--lr', '0.05', '--batch_size', '200']
-FAST_STEM = 'mlp_numpy_hidden_dims8_lr0.05_batch_size200_epochs2'
+import train_mlp_pytorch
+from approval import assert_approved
+from cifar10.sources import DataUnavailable
+from conftest import ROOT
+from console import arguments, errors
+from console.errors import SettingsError
+from console.process import Ended
+from training.log import Diverged
+TRAINING_SCRIPTS = ['train_mlp_numpy.py', 'train_mlp_pytorch.py']
+ALL_SCRIPTS = [*TRAINING_SCRIPTS, 'compare_batch_norm.py', 'experiments.twins', 'unittests.py', 'benchmark', 'inspection']
 
 # The assignment's own numbers, and ours.
 OF_A_RUN = {'--hidden_dims': '128', '--lr': '0.1', '--batch_size': '128', '--epochs': '10', '--seed': '42',
             '--results_dir': 'results/'}
+
 DEFAULTS = {
     'train_mlp_numpy.py': OF_A_RUN,
     'train_mlp_pytorch.py': {**OF_A_RUN, '--device': 'auto'},
@@ -31,6 +37,7 @@ DEFAULTS = {
 
 FOLDERS = [['--data_dir', 'a file'], ['--data_dir', ''], ['--results_dir', 'a file'],
            ['--results_dir', 'a file/folder'], ['--results_dir', '/proc/results'], ['--results_dir', '']]
+
 TRAINING = [
     *(['--epochs', value] for value in ('0', '-3', '2.5', 'ten', '', '1\n2')), ['--threads', '0'],
     *(['--lr', value] for value in ('nan', '-1', '0', 'inf', '-inf', '-.5', '-1e5', '1e-999', '0,1', '3.5e38', 'é')),
@@ -39,6 +46,7 @@ TRAINING = [
     *(['--seed', value] for value in ('-1', '4294967296', 'x')), ['--use_batch_norm', '--batch_size', '1'],
     ['--lr'], ['--seed', '--lr', '1'], ['--epoch', '3'], ['--use_batchnorm'], ['3'], ['-1'], ['--lr=-1', '-2'],
     ['--epochs=2', '-3'], *FOLDERS]
+
 BAD_INVOCATIONS = [
     *(('train_mlp_numpy.py', case) for case in [*TRAINING, ['--device', 'cpu']]),
     *(('train_mlp_pytorch.py', case) for case in [*TRAINING, ['--device', 'tpu'], ['--device', 'cuda']]),
@@ -52,10 +60,9 @@ BAD_INVOCATIONS = [
 ]
 
 
-@pytest.mark.parametrize('columns', ['40', '120'])
 @pytest.mark.parametrize('script', ALL_SCRIPTS)
-def test_help_shows_each_default(run_in_process, monkeypatch, script, columns):
-    monkeypatch.setenv('COLUMNS', columns)
+def test_help_shows_each_default(run_in_process, monkeypatch, script):
+    monkeypatch.setenv('COLUMNS', '40')
     code, out, err = run_in_process(script, ['--help'])
     assert (code, err) == (0, '')
     options = re.split(r'\n  (?=--)', out.split('options:')[1])[1:]
@@ -67,124 +74,108 @@ def test_help_shows_each_default(run_in_process, monkeypatch, script, columns):
     assert defaults.items() >= DEFAULTS[script].items()
 
 
-@pytest.mark.parametrize('script, flags, stem', [
-    ('train_mlp_numpy.py', [], 'mlp_numpy'),
-    ('train_mlp_numpy.py', ['--use_batch_norm'], 'mlp_numpy_batch_norm'),
-    ('train_mlp_pytorch.py', ['--use_batch_norm', '--device', 'cpu'], 'mlp_pytorch_batch_norm'),
-])
-def test_a_run_writes_complete_results_and_a_summary(run_script, tmp_path, script, flags, stem):
-    # From another working directory, to a path with a space and a letter beyond ASCII, on 40 columns, with every
-    # warning an error, and a log file in place of a terminal.
-    run = run_script(script, *FAST, *flags, '--results_dir', 'neue Ergebnüsse', cwd=tmp_path, COLUMNS='40',
-                     PYTHONWARNINGS='error')
-    assert (run.returncode, run.stderr) == (0, ''), 'no warning, no debris of a progress bar'
-    results = tmp_path / 'neue Ergebnüsse'
-    stem += '_hidden_dims8_lr0.05_batch_size200_epochs2' + '_devicecpu' * ('--device' in flags)
-    assert sorted(path.name for path in results.iterdir()) == [f'{stem}.json', f'{stem}.npz', f'{stem}.png']
-
-    record = json.loads((results / f'{stem}.json').read_text())
-    assert record['config'].items() >= {'hidden_dims': [8], 'lr': 0.05, 'epochs': 2, 'seed': 42}.items()
-    for key in ('train_loss', 'train_accuracy', 'val_accuracy'):
-        assert len(record[key]) == 2
-    assert len(record['val_loss']) == 3
-    model, training = models.load_numpy(results / f'{stem}.npz')
-    assert training['test_accuracy'] == record['test_accuracy'] and training['settings']['hidden_dims'] == [8]
-    assert 'results_dir' not in training['settings'], 'the same run makes the same file wherever it writes'
-    assert record['best_epoch'] == 1 + record['val_accuracy'].index(max(record['val_accuracy']))
-    assert 0 <= record['test_accuracy'] <= 1 and record['seconds_per_epoch'] > 0
-    assert record['dataset']['name'] == 'CIFAR-10'
-    assert record['environment'].keys() >= {'python', 'numpy', 'threads', 'device'}
-    with Image.open(results / f'{stem}.png') as image:
-        image.verify()
-
-    *epochs, summary, written = run.stdout.splitlines()
-    assert [line.split('  ')[0] for line in epochs] == ['epoch 1/2', 'epoch 2/2']
-    assert summary.startswith(f'best epoch {record["best_epoch"]} of 2: validation accuracy ')
-    assert summary.endswith(f'test accuracy {record["test_accuracy"]:.4f} '
-                            f'(last epoch: test accuracy {record["last_test_accuracy"]:.4f})')
-    assert all(f'{stem}.{kind}' in written for kind in ('json', 'png', 'npz'))
+class Parsed(errors.UserError):
+    """In place of a run: its argument is the parser."""
 
 
-def test_two_processes_with_the_same_seed_write_the_same_numbers(run_script, tmp_path):
-    # The second twice at once, into one folder; one of the two reports to a full device.
-    def start(name, **options):
-        return run_script('train_mlp_numpy.py', *FAST, '--results_dir', tmp_path / name, cwd=tmp_path, start_only=True,
-                          OMP_NUM_THREADS='2', OPENBLAS_NUM_THREADS='2', **options)
+def stop_at(result):
+    """In place of argparse's parse_args."""
+    def parse_args(parser, args):
+        raise Parsed(parser, result(parser, args))
 
-    if not LINUX:
-        pytest.skip('needs Linux: a device that is always full')
-    with open('/dev/full', 'w') as full:
-        processes = [start('first'), start('second'), start('second', stdout=full)]
-    errors = [process.communicate(timeout=60)[1] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0, 0]
-    assert errors == ['', '', 'cannot write to standard output ([Errno 28] No space left on device); the work continues\n']
-    records = []
-    for name in ('first', 'second'):
-        record = json.loads((tmp_path / name / f'{FAST_STEM}.json').read_text())
-        record.pop('seconds_per_epoch')
-        record['config'].pop('results_dir')
-        records.append(record)
-        with Image.open(tmp_path / name / f'{FAST_STEM}.png') as image:
-            image.load()
-        assert len(list((tmp_path / name).iterdir())) == 3
-    assert records[0] == records[1]
+    return parse_args
 
 
-def test_the_numpy_script_runs_without_torch(run_script, tmp_path):
-    run = run_script('train_mlp_numpy.py', *FAST, '--results_dir', tmp_path, WITHOUT='torch')
-    assert (run.returncode, run.stderr) == (0, '')
+def option_text(action):
+    """What the project has said of one option."""
+    parts = [' '.join(action.option_strings) or action.dest, f'{type(action).__name__.strip("_")}']
+    parts += [f'{name} {getattr(action, name)!r}' for name in ('metavar', 'nargs', 'default')]
+    return f'{", ".join(parts).replace(str(ROOT), "ROOT")}\n    {action.help}'
 
 
-@pytest.mark.parametrize('script', SCRIPTS)
-def test_a_run_that_diverges_writes_nothing(expect_trainable, tmp_path, script, run_in_process):
-    arguments = ['--lr', '1e30', '--data_dir', expect_trainable, '--results_dir', str(tmp_path / 'new')]
-    code, _, err = run_in_process(script, arguments)
-    assert code == 1
-    assert err.startswith(f'{script}: error: training diverged: loss is nan at epoch 1, step ')
-    assert err.count('\n') == 1 and not (tmp_path / 'new').exists()
+def test_the_options_are_those_approved_with_their_defaults_and_help(run_in_process, monkeypatch):
+    monkeypatch.setattr(argparse.ArgumentParser, 'parse_args', stop_at(lambda *_: None))
+    told = []
+    for script in [*TRAINING_SCRIPTS, 'inspection']:
+        with pytest.raises(Parsed) as stopped:
+            run_in_process(script, [])
+        parser = stopped.value.args[0]
+        told += [f'{parser.prog}: {parser.description}', *map(option_text, parser._actions[1:]), '']
+    assert_approved('options', '\n'.join(told))
 
 
-def test_a_terminal_shows_a_progress_bar_that_is_gone_at_the_end(run_script, tmp_path):
-    run = run_script('train_mlp_numpy.py', *FAST, '--results_dir', tmp_path, terminal_columns=40)
-    assert run.returncode == 0
-    assert 'epoch 1/2: ' in run.stdout and 'epoch 2/2  train loss' in run.stdout
-    # A carriage return arrives as the end of a line here: each bar is followed by another one or by spaces over it.
-    lines = run.stdout.splitlines()
-    bars = [number for number, line in enumerate(lines) if '%|' in line]
-    assert bars and all(len(lines[number]) <= 40 for number in bars)
-    assert all(number + 1 in bars or lines[number + 1].isspace() for number in bars)
+def test_what_is_allowed_is_taken_as_approved(run_in_process, monkeypatch):
+    monkeypatch.setattr(argparse.ArgumentParser, 'parse_args',
+                        stop_at(argparse.ArgumentParser.parse_args))
+    told = []
+    for text in ['', '--hidden_dims', '--hidden_dims 1 65536 --use_batch_norm', '--lr 3.4e38 --seed 0',
+                 '--lr 1e-300 --seed 4294967295', '--lr .5 --epochs 1 --batch_size 1', '--batch_size 45000 --threads 1',
+                 '--epochs 1000000 --data_dir new --results_dir new/newer --threads 999']:
+        with pytest.raises(Parsed) as stopped:
+            run_in_process('train_mlp_numpy.py', text.split())
+        parser, arguments = stopped.value.args
+        changed = {name: value for name, value in vars(arguments).items() if value != parser.get_default(name)}
+        told.append(f'{text}\n    {changed}')
+    assert_approved('flags', '\n'.join(told) + '\n')
 
 
-def test_loss_and_accuracy_stand_whole_in_a_terminal_of_80_columns(run_script, tmp_path):
-    run = run_script('train_mlp_numpy.py', '--epochs', '1', '--hidden_dims', '8', '--batch_size', '1', '--results_dir',
-                     tmp_path, terminal_columns=80)
-    assert run.returncode == 0
-    assert re.search(r'epoch 1/1: .*%\|.*\| \d+/1400, \S+ left, loss \d\.\d{4}, accuracy \d\.\d{4}\s*$', run.stdout, re.M)
+def test_what_makes_no_sense_is_refused_in_one_line_as_approved(run_in_process, tmp_path, monkeypatch):
+    monkeypatch.setattr(train_mlp_pytorch.torch.cuda, 'is_available', lambda: False)
+    (tmp_path / 'a file').write_text('untouched')
+    told = {}  # the scripts that say the same of the same arguments
+    for script, arguments in BAD_INVOCATIONS:
+        code, out, err = run_in_process(script, arguments)
+        assert (code, out) == (2, '') and err.startswith(f'{script}: error: ') and err.count('\n') == 1, arguments
+        message = err.rstrip().partition(': error: ')[2].replace(f' {script} --help', ' … --help')
+        told.setdefault(f'{" ".join(map(repr, arguments)) or "nothing"}\n    {message}', []).append(script)
+    assert [path.name for path in tmp_path.iterdir()] == ['a file'], 'no file was touched'
+    assert (tmp_path / 'a file').read_text() == 'untouched'
+    text = '\n'.join(f'{", ".join(scripts)}: {words}' for words, scripts in told.items()) + '\n'
+    # Whoever may write anywhere is told another reason.
+    assert_approved('refusals', re.sub(r"(?<='/proc/results' is not writable \().*(?=\))", '…', text))
 
 
-def test_threads_are_chosen_by_a_flag_that_the_record_and_the_name_carry(run_script, tmp_path):
-    run = run_script('train_mlp_numpy.py', *FAST, '--threads', '1', '--results_dir', tmp_path, OMP_NUM_THREADS='2',
-                     OPENBLAS_NUM_THREADS='2')
-    assert run.returncode == 0
-    record = json.loads((tmp_path / 'mlp_numpy_hidden_dims8_lr0.05_batch_size200_epochs2_threads1.json').read_text())
-    assert record['environment']['threads'] == record['config']['threads'] == 1
+def test_what_python_m_runs_goes_by_its_own_name(capsys, monkeypatch):
+    monkeypatch.setattr(sys, 'argv', ['somewhere/inspection/__main__.py', '--nonsense'])
+    parser = arguments.ArgumentParser('Shows it.\nIn all its beauty.', 'inspection')
+    assert (parser.prog, parser.description) == ('inspection', 'Shows it.')
+    with pytest.raises(SystemExit, match='2'):
+        parser.parse_args()
+    assert capsys.readouterr().err == ('inspection: error: unrecognized arguments: --nonsense; '
+                                       'run python -m inspection --help to see the options\n')
 
 
-def test_unittests_prints_a_report_without_torch_and_without_the_letters_of_mathematics_too(run_script):
-    run = run_script('unittests.py', WITHOUT='torch', PYTHONIOENCODING='ascii')
-    assert run.returncode == 0 and 'Traceback' not in run.stderr and '\nOK' in run.stderr
-    assert 'linear: gradients of weight, bias and input equal central differences ... ok' in run.stderr
-    assert "linear: gradients of weight, bias and input equal autograd's ... skipped" in run.stderr
+def ended(capsys, monkeypatch, error):
+    """The exit code and the line with which a script ends for an error; '' where it is passed on."""
+    monkeypatch.setattr(sys, 'argv', ['script.py'])
+    with pytest.raises((SystemExit, type(error))) as caught:
+        with errors.user_errors(arguments.ArgumentParser('A script.'), when_interrupted='all is well'):
+            raise error
+    out, err = capsys.readouterr()
+    assert not out
+    return f'{error!r}\n    {caught.value.code if err else "passed on"} {err!r}'
 
 
-def test_a_net_too_large_for_the_memory_is_refused_in_one_line(run_script, tmp_path):
-    run = run_script('train_mlp_numpy.py', '--hidden_dims', '65536', '--results_dir', tmp_path,
-                     LIMITS=json.dumps({'RLIMIT_AS': 1500 * 10**6}))
-    assert run.returncode == 1 and run.stderr.count('\n') == 1 and not list(tmp_path.iterdir())
-    assert run.stderr.startswith('train_mlp_numpy.py: error: out of memory (')
-    assert run.stderr.endswith('use smaller --hidden_dims or --batch_size\n')
+def missing(module):
+    return ModuleNotFoundError(f"No module named '{module}'", name=module)
 
 
-def test_unittests_ends_with_0_where_no_check_fails(run_in_process):
-    code, _, err = run_in_process('unittests.py', [])
-    assert code in (0, False) and err.endswith('\nOK\n')
+def test_a_script_ends_as_approved_for_each_error_that_is_none_of_ours(capsys, monkeypatch):
+    errors = [DataUnavailable('no data'), Diverged('too fast'), Parsed('one more'), SettingsError('lr is 0: give 1'),
+              missing('matplotlib.figure'), missing('PIL'), missing('tqdm.auto'), missing('torch'), missing('modules'),
+              MemoryError('9 GB'), OSError(errno.ENOSPC, 'No space left', 'run.json'), KeyboardInterrupt(),
+              Ended(int(signal.SIGTERM)), ValueError('a defect'), SettingsError('two\nlines')]
+    assert_approved('errors', '\n'.join(ended(capsys, monkeypatch, error) for error in errors) + '\n')
+
+
+def test_a_letter_that_a_stream_does_not_have_ends_no_script(monkeypatch):
+    streams = [io.TextIOWrapper(io.BytesIO(), 'ascii') for _ in range(2)]
+    monkeypatch.setattr(sys, 'stdout', streams[0])
+    monkeypatch.setattr(sys, 'stderr', streams[1])
+    arguments.ArgumentParser('A script.').parse_args([])
+    for stream in streams:
+        stream.write('32×32')
+        stream.flush()
+        assert stream.buffer.getvalue() == b'32?32'
+    monkeypatch.setattr(sys, 'stdout', io.StringIO())  # which has no bytes behind it
+    arguments.ArgumentParser(None).parse_args([])

@@ -4,12 +4,14 @@ import json
 import os
 import shutil
 import subprocess
+import types
 
 import numpy as np
 import pytest
 
 import train_mlp_numpy
 import train_mlp_pytorch
+from approval import assert_approved
 from conftest import ROOT
 from training import curves, models, results
 from training.log import TrainingLog
@@ -25,16 +27,6 @@ def test_a_folder_of_the_project_is_recorded_relative_to_it_wherever_the_script_
     assert results.portable(tmp_path / 'data') == str(tmp_path / 'data')
     monkeypatch.chdir(ROOT)
     assert results.portable('results/') == 'results/'
-
-
-def test_a_default_run_is_compared_with_the_committed_one_and_another_run_is_not():
-    record = json.loads((results.REFERENCE_DIR / 'mlp_pytorch.json').read_text())
-    threads = record['environment']['threads']
-    line = results.reference_line('mlp_pytorch', threads)
-    assert line.startswith(f'reference result: test accuracy {record["test_accuracy"]:.4f} (')
-    assert f'PyTorch {record["environment"]["torch"]}' in line and line.endswith(f'{threads} threads)')
-    assert results.reference_line('mlp_pytorch', threads + 5) == f'{line[:-1]}; this run: {threads + 5})'
-    assert results.reference_line('mlp_pytorch_epochs1', threads) is None
 
 
 def test_what_runs_write_is_ignored_by_git_and_the_reference_is_not():
@@ -107,12 +99,6 @@ def test_the_first_steps_stand_whole_in_an_inset_and_the_rest_fills_the_panel():
     assert list(inset.get_lines()[0].get_ydata()) == RECORD['batch_loss'][:100] and inset.get_ylim()[1] >= 9
 
 
-def test_every_setting_that_differs_from_its_default_stands_in_the_name_a_new_one_too():
-    changed = {'hidden_dims': [], 'use_batch_norm': True, 'seed': 0, 'momentum': 0.9}
-    assert results.result_stem('mlp_numpy', {}) == 'mlp_numpy'
-    assert results.result_stem('mlp_numpy', changed) == 'mlp_numpy_batch_norm_hidden_dimsnone_seed0_momentum0.9'
-
-
 def test_the_title_is_in_words():
     assert curves.title('mlp_pytorch', RECORD) == (
         'PyTorch MLP, hidden layer 8, batch normalization, learning rate 0.05: test accuracy 0.444')
@@ -125,3 +111,48 @@ def test_settings_may_be_numbers_and_arrays_of_numpy(expect_trainable, module):
     assert b'"n_hidden": [8, 4]' in models.model_bytes(model, {})
     with pytest.raises(ValueError, match='hidden_dims is 8.0: it must be an integer'):
         module.train(np.array([8.0]), lr=0.1, use_batch_norm=False, batch_size=100, epochs=1, seed=1, data_dir='none')
+
+
+def test_one_line_on_the_committed_result_of_that_name_if_there_is_one(monkeypatch, tmp_path):
+    monkeypatch.setattr(results, 'REFERENCE_DIR', tmp_path)
+    sound = {'test_accuracy': 0.43216,
+             'environment': {'platform': 'Linux', 'numpy': '2.0', 'torch': '2.1', 'threads': 2}}
+    (tmp_path / 'run.json').write_text(json.dumps(sound))
+    assert results.reference_line('run', 2) == (
+        'reference result: test accuracy 0.4322 (Linux, NumPy 2.0, PyTorch 2.1, 2 threads)')
+    assert results.reference_line('run', 1).endswith(' 2 threads; this run: 1)')
+    del sound['environment']['platform']
+    for name, text in {'part': json.dumps(sound), 'list': '[]', 'damaged': '{'}.items():
+        (tmp_path / f'{name}.json').write_text(text)
+        assert results.reference_line(name, 2) is None
+    assert results.reference_line('nowhere', 2) is None
+
+
+def test_a_result_notes_what_it_may_depend_on(monkeypatch):
+    monkeypatch.setattr(results, 'platform', types.SimpleNamespace(
+        python_version=lambda: '3.9', system=lambda: 'CP/M', machine=lambda: 'Z80'))
+    monkeypatch.setattr(results, 'version', {'numpy': '2.0', 'torch': '2.1'}.get)
+    monkeypatch.setattr(results, 'commit', lambda: 'c0ffee')
+    assert results.environment(['numpy', 'torch'], 3, 'cpu') == {
+        'python': '3.9', 'numpy': '2.0', 'torch': '2.1', 'platform': 'CP/M Z80', 'threads': 3, 'device': 'cpu',
+        'commit': 'c0ffee'}
+
+
+def test_the_names_of_results_are_as_approved():
+    told = [results.result_stem('mlp', changed) for changed in [
+        {}, {'use_batch_norm': True}, {'use_batch_norm': False, 'hidden_dims': []},
+        {'hidden_dims': [512, 8], 'lr': 1e-05}, {'hidden_dims': [1] * 20}, {'hidden_dims': [11, *[1] * 19]},
+        {'hidden_dims': [128] * 70}, {'seed': 10**41, 'lr': 1}, {'momentum': 0.9}]]
+    assert_approved('result_names', '\n'.join(told) + '\n')
+
+
+def test_a_folder_in_the_place_of_a_result_is_told_before_the_training(tmp_path):
+    results.check_place(tmp_path / 'nowhere' / 'run')
+    (tmp_path / 'file').write_text('')
+    results.check_place(tmp_path / 'file' / 'run')
+    results.check_place(tmp_path / 'file')
+    for ending in ('json', 'png', 'npz'):
+        (tmp_path / f'{ending}.{ending}').mkdir()
+        with pytest.raises(IsADirectoryError) as refused:
+            results.check_place(tmp_path / ending)
+        assert str(refused.value) == f"[Errno 21] Is a directory: '{tmp_path / ending}.{ending}'"

@@ -10,8 +10,9 @@ import pytest
 
 import unittests
 from conftest import ROOT
-from console.process import end_interrupted
-from test_command_line import ALL_SCRIPTS, FAST, FAST_STEM
+from console import process
+from test_command_line import ALL_SCRIPTS
+from test_run import FAST, FAST_STEM
 from training import results
 
 
@@ -145,7 +146,7 @@ def test_a_terminal_of_one_column_is_wide_enough(run_script, tmp_path):
 def test_a_signal_that_was_ignored_stays_ignored(command_line, monkeypatch):
     # As under nohup; and what the signals did before is restored. Ctrl-C before the work ends the process at once.
     for number, action, expected in ((signal.SIGHUP, signal.SIG_IGN, 1), (signal.SIGHUP, signal.SIG_DFL, 129),
-                                     (signal.SIGINT, end_interrupted, 130)):
+                                     (signal.SIGINT, process.end_interrupted, 130)):
         monkeypatch.setattr('training.results.check_place', lambda stem, number=number: signal.raise_signal(number))
         before = signal.signal(number, action)
         try:
@@ -153,3 +154,29 @@ def test_a_signal_that_was_ignored_stays_ignored(command_line, monkeypatch):
             assert signal.getsignal(number) is action
         finally:
             signal.signal(number, before)
+
+
+def test_who_ends_a_process_is_told_by_its_exit_code_and_signals_act_as_before_afterwards():
+    assert [process.exit_code(error) for error in (KeyboardInterrupt(), process.Ended(15), process.Ended(1))] == [
+        130, 143, 129]
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(process.Ended) as ended, process.signals_as_ctrl_c():
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert ended.value.args == (signal.SIGTERM,) and signal.getsignal(signal.SIGTERM) is before
+
+
+def test_where_nobody_takes_the_output_it_is_left_out(monkeypatch, capsys):
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, 'w') as output:
+        monkeypatch.setattr(sys, 'stdout', output)
+        for _ in range(2):
+            process.say('to nobody')
+    assert capsys.readouterr().err == ''
+    if os.path.exists('/dev/full'):
+        with open('/dev/full', 'w') as output:
+            monkeypatch.setattr(sys, 'stdout', output)
+            for _ in range(2):
+                process.say('too much')
+        assert capsys.readouterr().err == (
+            'cannot write to standard output ([Errno 28] No space left on device); the work continues\n')

@@ -9,6 +9,7 @@ import torch
 import train_mlp_numpy
 import train_mlp_pytorch
 from approval import assert_approved
+from console.arguments import POSITIVE
 from training import command_line, data_parallel, devices, settings, threads
 from training.log import TrainingLog
 
@@ -34,6 +35,21 @@ def test_a_training_says_a_line_for_each_epoch_and_records_the_numbers_and_the_e
     assert {type(number) for number in numbers} == {float} and len(numbers) == 2 + 2 + 3 + 4
     twin.train(**SETTINGS, use_batch_norm=False, data_dir=expect_trainable, verbose=False)
     assert capsys.readouterr().out == ''
+
+
+def test_settings_are_refused_as_approved():
+    sound = {'hidden_dims': [1, 65536], 'lr': 3.4e38, 'batch_size': 45000, 'epochs': 1, 'seed': 2**32 - 1}
+    settings.check_settings(**sound)
+    settings.check_settings(hidden_dims=[], lr=5e-324, batch_size=1, seed=0)
+    told = []
+    for change in [{'hidden_dims': [8, 0]}, {'hidden_dims': [65537]}, {'lr': 0}, {'lr': 3.5e38}, {'lr': math.nan},
+                   {'batch_size': 0}, {'batch_size': 45001}, {'epochs': 0}, {'seed': -1}, {'seed': 2**32}]:
+        with pytest.raises(settings.SettingsError) as refused:
+            settings.check_settings(**{**sound, **change})
+        told.append(str(refused.value))
+    assert_approved('settings', '\n'.join(told) + '\n')
+    assert POSITIVE('1e300') == 1e300
+    assert (settings.net_name([512, 8]), settings.net_name([])) == ('512 8', 'no hidden layer')
 
 
 @pytest.mark.parametrize('twin', TWINS)
