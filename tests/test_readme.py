@@ -81,7 +81,10 @@ def test_what_is_said_of_the_default_runs_is_that_of_the_committed_results():
                 f'{found["threads"]} threads.') in text
     on_one_thread = [run['test_accuracy'] for run in records['twins']['runs']
                      if run['seed'] == 42 and not run['use_batch_norm']]
-    assert 'on one thread, the commands in the first two rows of the table gave {:.4f} and {:.4f}'.format(*on_one_thread) in text
+    elsewhere = [json.loads((ROOT / 'results' / 'reference' / 'inspection' / f'{name}_inspection.json').read_text())['accuracy']
+                 for name in ('mlp_numpy', 'mlp_pytorch')]
+    assert ('the table gave {:.4f} and {:.4f} on one machine, and {:.4f} and {:.4f} on another machine.'
+            .format(*on_one_thread, *elsewhere)) in text
     assert (f'downloads CIFAR-10 (at most {CIFAR10.archive_bytes / 1e6:.0f} MB) and keeps '
             f'{CIFAR10.content_bytes / 1e6:.0f} MB') in text
 
