@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from console.process import warn
+from console.process import import_guard, warn
 
 NEGATIVE_NUMBER = re.compile(r'-(\.?\d|inf|nan)', re.IGNORECASE)
 BATCHES_FOLDER = 'cifar-10-batches-py'  # its name in the official archive
@@ -73,7 +73,8 @@ class ArgumentParser(argparse.ArgumentParser):
         return formatter
 
     def parse_args(self, args=None):
-        """The same as in argparse; a stream whose encoding lacks a character prints "?" for it."""
+        """The same as in argparse; a stream whose encoding lacks a character prints "?" for it. The imports are done."""
+        import_guard.close()
         for stream in (sys.stdout, sys.stderr):  # a redirect on Windows may lack characters such as ∂
             if hasattr(stream, 'reconfigure'):
                 stream.reconfigure(errors='replace')

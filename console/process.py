@@ -11,6 +11,10 @@ class Ended(KeyboardInterrupt):
     """A signal ended the process; the argument is the number of the signal."""
 
 
+# What console.start replaces for the imports of a command; an interactive session that runs a script needs it afterwards.
+import_guard = contextlib.ExitStack()
+
+
 def end_interrupted(number, _):
     """End the process after Ctrl-C during the imports, because C++ code of an import may swallow an exception."""
     warn('\ninterrupted')
@@ -29,8 +33,6 @@ def signals_as_ctrl_c():
             number = getattr(signal, name, None)  # Windows has no SIGHUP
             if number is not None and signal.getsignal(number) is signal.SIG_DFL:
                 before[number] = signal.signal(number, end)
-        if signal.getsignal(signal.SIGINT) is end_interrupted:
-            before[signal.SIGINT] = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield
     finally:

@@ -5,7 +5,7 @@ import signal
 import sys
 
 from console.errors import what_is_missing
-from console.process import end_interrupted, warn
+from console.process import end_interrupted, import_guard, warn
 
 
 def _end(kind, error, traceback):
@@ -17,6 +17,7 @@ def _end(kind, error, traceback):
     sys.__excepthook__(kind, error, traceback)
 
 
+import_guard.callback(setattr, sys, 'excepthook', sys.excepthook)
 sys.excepthook = _end
 if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not if Ctrl-C is ignored
-    signal.signal(signal.SIGINT, end_interrupted)
+    import_guard.callback(signal.signal, signal.SIGINT, signal.signal(signal.SIGINT, end_interrupted))

@@ -144,9 +144,8 @@ def test_a_terminal_of_one_column_is_wide_enough(run_script, tmp_path):
 
 @pytest.mark.skipif(not UNIX, reason='needs the signals of Unix')
 def test_a_signal_that_was_ignored_stays_ignored(command_line, monkeypatch):
-    # As under nohup; and what the signals did before is restored. Ctrl-C before the work ends the process at once.
-    for number, action, expected in ((signal.SIGHUP, signal.SIG_IGN, 1), (signal.SIGHUP, signal.SIG_DFL, 129),
-                                     (signal.SIGINT, process.end_interrupted, 130)):
+    # As under nohup; and what the signals did before is restored.
+    for number, action, expected in ((signal.SIGHUP, signal.SIG_IGN, 1), (signal.SIGHUP, signal.SIG_DFL, 129)):
         monkeypatch.setattr('training.results.check_place', lambda stem, number=number: signal.raise_signal(number))
         before = signal.signal(number, action)
         try:
@@ -154,6 +153,13 @@ def test_a_signal_that_was_ignored_stays_ignored(command_line, monkeypatch):
             assert signal.getsignal(number) is action
         finally:
             signal.signal(number, before)
+
+
+def test_a_session_that_runs_a_script_keeps_its_hook_and_its_ctrl_c(command_line, monkeypatch):
+    monkeypatch.delitem(sys.modules, 'console.start', raising=False)  # as where no script has run yet
+    before = sys.excepthook, signal.getsignal(signal.SIGINT)
+    assert command_line('--epochs', '0')[0] == 2 and 'console.start' in sys.modules
+    assert (sys.excepthook, signal.getsignal(signal.SIGINT)) == before
 
 
 def test_who_ends_a_process_is_told_by_its_exit_code_and_signals_act_as_before_afterwards():
