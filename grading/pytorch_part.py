@@ -2,13 +2,14 @@
 
 import numpy as np
 
-from grading.findings import MISSING, NOT_GRADED, NOT_IMPLEMENTED, Place
-from grading.interface import describe_value
+from grading.findings import INCORRECT, MISSING, NOT_GRADED, NOT_IMPLEMENTED, Place
+from grading.interface import Malformed, describe_value
+from grading.nets import CLASSES, INPUTS, WrongSizes, check_sizes
 from grading.remote import SolutionEnded, SolutionError
-from grading.telling import attempt
+from grading.telling import attempt, hint_for
 
 PART = 'pytorch'
-INPUTS, HIDDEN, CLASSES = 5, [6, 4], 3
+HIDDEN = [6, 4]
 BUILT = f'MLP({INPUTS}, {HIDDEN}, {CLASSES})'
 NORM = 'BatchNorm'
 
@@ -26,22 +27,28 @@ def judge(context, source, has_torch):
     try:
         names = [name for name, *_ in session.classes('mlp_pytorch')]
     except (SolutionError, SolutionEnded) as error:
-        return context.skip(PART, NOT_GRADED, f'mlp_pytorch.py cannot be imported: {error}')
+        return context.incorrect(PART, f'mlp_pytorch.py cannot be imported: {error}.', cause='cannot be imported',
+                                 place=error.place)
     if 'MLP' not in names:
         return context.skip(PART, MISSING, 'no class MLP in mlp_pytorch.py')
     try:
         session.ask('seed', number=1)
-        model = session.new('mlp_pytorch', 'MLP', [INPUTS, list(HIDDEN), CLASSES])
-        facts = session.ask('torch_facts', args=[model.ref])
-        if not facts['module']:
-            return context.incorrect(PART, 'MLP is not an nn.Module: it should be class MLP(nn.Module), and call '
-                                           'super().__init__() first.', cause='no nn.Module',
-                                     place=source.place_of_class('MLP'))
-        session.ask('torch_weights', args=[model.ref])
-        x = context.rng.normal(size=(7, INPUTS)).astype(np.float32)
-        trace = session.ask('torch_trace', args=[model.ref, x, False])
+        model = _build(context, HIDDEN)
+        facts = session.ask('torch_facts', args=[model])
     except (SolutionError, SolutionEnded) as error:
-        return context.skip(PART, NOT_GRADED, f'{BUILT} cannot be built or called: {error}')
+        return context.incorrect(PART, f'{BUILT} cannot be built: {error}.', cause='cannot be built',
+                                 place=error.place, hint=hint_for(error))
+    if not facts['module']:
+        return context.incorrect(PART, 'MLP is not an nn.Module: it should be class MLP(nn.Module), and call '
+                                       'super().__init__() first.', cause='no nn.Module',
+                                 place=source.place_of_class('MLP'))
+    x = context.rng.normal(size=(7, INPUTS)).astype(np.float32)
+    try:
+        x, trace = _first_trace(context, model, x)
+    except (SolutionError, SolutionEnded) as error:
+        return context.incorrect(PART, f'forward of {BUILT} cannot be computed: {error}.', place=error.place,
+                                 cause=f'raises {error.kind}' if isinstance(error, SolutionError) else 'no answer',
+                                 hint=hint_for(error))
     asks_for_norm = 'use_batch_norm' in [name for name, *_ in session.signature('mlp_pytorch', 'MLP')]
     if not facts['parameters']:
         return context.incorrect(PART, 'The model has no parameters: nn.Module does not see layers in a Python list; '
@@ -68,6 +75,44 @@ def judge(context, source, has_torch):
     elif has_norm:
         context.note(PART, 'Forward passes batch normalization, which the assignment does not ask for.',
                      cause='batch norm')
+    if not context.findings.of(PART, INCORRECT):
+        _no_hidden_layer(context, x)
+
+
+def _build(context, hidden, **more):
+    """An MLP → its reference. A note if it changes its arguments."""
+    answer = context.session.ask('new', module='mlp_pytorch', name='MLP', args=[INPUTS, list(hidden), CLASSES],
+                                 kwargs={**context.session.further('mlp_pytorch', 'MLP', 3), **more})
+    if answer['changed']:
+        context.note(PART, 'MLP.__init__ changes its argument in place.', cause='in place')
+    return answer['made']
+
+
+def _trace(context, model, x, training=False):
+    return context.session.ask('torch_trace', args=[model, x, training])
+
+
+def _first_trace(context, model, x):
+    """→ the batch that it takes, rows of numbers or else images, and its trace."""
+    try:
+        return x, _trace(context, model, x)
+    except SolutionError as error:
+        images = x.reshape(len(x), 1, 1, -1)
+        trace = attempt(lambda: _trace(context, model, images))
+        if isinstance(trace, Exception):
+            raise
+        context.deviates(PART, 'forward takes images (S, channels, height, width) only, and fails for rows '
+                               f'(S, n_inputs): {error}. Graded on images.', cause='images only', place=error.place)
+        return images, trace
+
+
+def _no_hidden_layer(context, x):
+    try:
+        trace = _trace(context, _build(context, []), x)
+        check_sizes(INPUTS, [], _shapes(trace), 'passes')
+    except (SolutionError, SolutionEnded, Malformed) as error:
+        context.deviates(PART, f'An empty n_hidden, for multinomial logistic regression, fails: {error}.',
+                         cause='empty n_hidden', place=error.place)
 
 
 def _at(context, method, pattern, first=False):
@@ -79,16 +124,19 @@ def _linears(trace):
     return [(into, out) for kind, into, out in trace['passed'] if kind == 'Linear']
 
 
-def _layers(context, trace, how=''):
+def _shapes(trace):
+    """Those of the weights of the linear layers that are passed."""
+    return [(out.shape[-1], into.shape[-1]) for into, out in _linears(trace)]
+
+
+def _layers(context, trace, verb='passes'):
     """Number and shapes of the linear layers. Returns whether the rest can be graded by what passes them."""
-    sizes = [INPUTS, *HIDDEN, CLASSES]
-    met, expected = ([f'{m}→{n}' for m, n in pairs] for pairs in (
-        [(into.shape[-1], out.shape[-1]) for into, out in _linears(trace)], zip(sizes, sizes[1:])))
-    if met != expected:
-        context.incorrect(PART, f'{BUILT}{how} passes the linear layers {", ".join(met)}; it should be '
-                                f'{", ".join(expected)}.', cause='layer sizes',
-                          place=_at(context, '__init__', r'Linear'))
-    return met == expected
+    try:
+        check_sizes(INPUTS, HIDDEN, _shapes(trace), verb)
+    except WrongSizes as error:
+        context.incorrect(PART, f'{error}.', cause='layer sizes', place=_at(context, '__init__', r'Linear'))
+        return False
+    return True
 
 
 def _between(context, trace):
@@ -138,12 +186,8 @@ def _softmax(source):
 
 def _batch_norm(context, x, right_layers, linear):
     """right_layers, linear: what is known without it, the layers and whether an activation is missing."""
-    session = context.session
     try:
-        model = session.ask('new', module='mlp_pytorch', name='MLP', args=[INPUTS, list(HIDDEN), CLASSES],
-                            kwargs={**session.further('mlp_pytorch', 'MLP', 3), 'use_batch_norm': True})['made']
-        session.ask('torch_weights', args=[model])
-        trace = session.ask('torch_trace', args=[model, x, True])
+        trace = _trace(context, _build(context, HIDDEN, use_batch_norm=True), x, training=True)
     except (SolutionError, SolutionEnded) as error:
         return context.incorrect(PART, f'With use_batch_norm=True a batch of 7 fails: {error}.', cause='batch norm',
                                  place=error.place)
@@ -153,7 +197,7 @@ def _batch_norm(context, x, right_layers, linear):
         return context.incorrect(PART, 'With use_batch_norm=True forward passes no batch normalization.',
                                  cause='batch norm missing',
                                  place=_at(context, '__init__', r'BatchNorm|Linear', first=True))
-    if not right_layers or not _layers(context, trace, ' with use_batch_norm=True'):
+    if not right_layers or not _layers(context, trace, 'with use_batch_norm=True passes'):
         return
     for layer, ((_, out), (into, _)) in enumerate(zip(pairs, pairs[1:]), 1):
         between = next((after for before, after in norms if _close(before, out)), None)
@@ -183,7 +227,7 @@ def _batch_norm(context, x, right_layers, linear):
 
 def _gradients(context, model, x):
     labels = np.arange(len(x)) % CLASSES
-    answer = attempt(lambda: context.session.ask('torch_gradients', args=[model.ref, x, labels]))
+    answer = attempt(lambda: context.session.ask('torch_gradients', args=[model, x, labels]))
     if isinstance(answer, Exception):
         return context.incorrect(PART, f'The gradients of the cross-entropy cannot be computed: {answer}.',
                                  cause='no gradients',

@@ -57,8 +57,9 @@ class SolutionError(Exception):
 
     @property
     def is_of_the_machine(self):
-        """Is it something that this machine lacks: a package, a file that was not handed in, space on the disk?"""
+        """Is it something that this machine lacks: a package, a file, space on the disk, a GPU?"""
         return (self.kind == 'ModuleNotFoundError' or 'No space left on device' in self.message
+                or 'CUDA' in self.message or 'NVIDIA' in self.message
                 or self.kind == 'ImportError' and 'cannot import name' not in self.message)
 
     @property

@@ -74,6 +74,15 @@ class Source:
             cls = bases[0] if bases else None
         return None
 
+    def may_have(self, name):
+        """Is a name one that `if __name__ == '__main__'`, `global` or `import *` may bring?"""
+        outside = [node for node in self.tree.body if not isinstance(node, (ast.FunctionDef, ast.ClassDef))]
+        set_there = {node.id for statement in outside for node in ast.walk(statement)
+                     if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+        return name in set_there or any(
+            isinstance(node, ast.Global) and name in node.names
+            or isinstance(node, ast.ImportFrom) and node.names[0].name == '*' for node in ast.walk(self.tree))
+
     def function(self, name):
         return next((node for node in self.tree.body if isinstance(node, ast.FunctionDef) and node.name == name), None)
 

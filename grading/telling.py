@@ -68,7 +68,8 @@ class Context:
 HINTS = [  # what NumPy and Python mean by their messages, where a beginner may not see it
     (r"Cannot interpret '\d+' as a data type", 'a shape is one argument, a tuple: np.zeros((rows, columns))'),
     (r'cannot unpack non-iterable int', '`for i, n in enumerate(sizes)` gives pairs; a list of numbers does not'),
-    (r'could not be broadcast|mismatch in its core dimension|not aligned|shape-mismatch',
+    ('3072', 'an image of CIFAR-10 has 3072 numbers, other inputs have not: n_inputs is how many there are'),
+    (r'could not be broadcast|mismatch in its core dimension|not aligned|shape-mismatch|mat1 and mat2 shapes',
      'the shapes do not go together: print them, and write the shape of each array next to the formula'),
     (r"name '\w+' is not defined|referenced before assignment|not associated with a value",
      'the name is used before it has a value'),

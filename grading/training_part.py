@@ -30,6 +30,8 @@ def judge(context, sources, has_torch):
         source = sources[script]
         functions = {name: source.function(name) for name in JUDGES if source.function(name)}
         stubs = [name for name, function in functions.items() if is_stub(function) or _returns_unset(function)]
+        if 'accuracy' in stubs and 'train' in functions and 'train' not in stubs:
+            stubs.remove('accuracy')  # in a script that is written, it is an error
         if source.problem:
             outcomes.append(source.problem)
         elif source.exists and not functions:
@@ -107,21 +109,27 @@ def data(rng):
 def _accuracy(context, script, torch_kind, *_):
     predictions = (0.2 + 0.2 * np.eye(4, dtype=np.float32))[[0, 1, 2, 3, 3]]  # none above 0.5: rounding finds no class
     targets = np.array([0, 1, 2, 0, 1])
+    needed = [name for name, kind, has_default in context.session.signature(script, 'accuracy')
+              if not has_default and not kind.startswith('VAR')]
+    if len(needed) != 2:
+        raise Malformed(f'takes other arguments: {", ".join(needed) or "none"}')
     answers = []
-    for given in (targets, np.eye(4)[targets]):
-        answers.append(attempt(lambda given=given: _number(context.session.ask(
-            'accuracy', args=[script, predictions, given, torch_kind]))))
-        if isinstance(answers[-1], float) and abs(answers[-1] - 0.6) < 1e-6:
-            return
-    first, _ = answers
-    if isinstance(first, Exception):
-        raise first
-    shown = (f'{first:.4g}' if isinstance(first, float) else
-             f'{len(first)} values' if isinstance(first, list) else describe_value(first))
-    context.incorrect(PART, f'In {script}.py accuracy gives {shown} where 3 of 5 predictions are right: it should be '
-                            '0.6.',
-                      cause='accuracy',
-                      place=context.sources[script].place_in('accuracy', r'argmax|==|mean|return'))
+    for tensors in (2, 1, 0) if torch_kind else (0,):
+        for given in (targets, np.eye(4)[targets]):
+            answers.append(attempt(lambda: _number(context.session.ask(
+                'accuracy', args=[script, predictions, given, tensors]))))
+            if isinstance(answers[-1], float) and abs(answers[-1] - 0.6) < 1e-6:
+                return
+    source = context.sources[script]
+    answer = next((answer for answer in answers if not isinstance(answer, Exception)), answers[0])
+    if getattr(answer, 'kind', '') == 'NameError' and source.may_have(answer.message.partition("'")[2].partition("'")[0]):
+        raise answer
+    shown = (f'{answer:.4g}' if isinstance(answer, float) else
+             f'{len(answer)} values' if isinstance(answer, list) else describe_value(answer))
+    words = (f'fails: {answer}.' if isinstance(answer, Exception) else
+             f'gives {shown} where 3 of 5 predictions are right: it should be 0.6.')
+    context.incorrect(PART, f'In {script}.py accuracy {words}', cause='accuracy',
+                      place=getattr(answer, 'place', None) or source.place_in('accuracy', r'argmax|==|mean|return'))
 
 
 def _number(value):

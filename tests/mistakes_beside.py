@@ -25,7 +25,14 @@ PYTORCH = [
     ('layer sizes', 'in n_hidden:', 'in n_hidden[::-1]:'),
     ('layer sizes', 'in n_hidden:', 'in n_hidden[:1]:'),
     ('layer sizes', LAST, 'layers.append(nn.Linear(n_inputs, n_classes + 1))'),
-    ('not graded', '            n_inputs = out\n', ''),
+    ('raises RuntimeError', '            n_inputs = out\n', ''),
+    ('raises RuntimeError', 'flatten(1)', 'reshape(-1, 3072)'),
+    ('cannot be built', LAST, LAST.replace(', n_classes', '')),
+    ('not graded', 'layers = []', 'raise RuntimeError("No CUDA GPUs are available")'),
+    ('images only', 'flatten(1)', 'view(len(x), x.shape[1] * x.shape[2] * x.shape[3])'),
+    ('empty n_hidden', 'layers = []', 'layers = n_hidden[:0] if n_hidden[0] else []'),
+    ('empty n_hidden', 'in n_hidden:', 'in n_hidden or [7]:'),
+    ('in place', 'layers = []', 'layers, n_hidden = [], n_hidden.append(7) or n_hidden[:-1]'),
     ('no activation', ELU, ''),
     ('no activation', ELU, '            if out != 4:\n    ' + ELU),
     ('probabilities instead of logits', LAST, f'{BEHIND_LAST}(nn.Softmax(dim=1))'),
@@ -68,9 +75,9 @@ PYTORCH = [
      '        self.linear = nn.Bilinear(1, *sizes)\n\n    def forward(self, x):\n        '
      f'return self.linear(x[:, :1], x)\n\n{MODULE}', ('nn.Linear(', 'Affine(')),
     ('missing', MODULE, 'class Net(nn.Module)'),
-    ('not graded', MODULE, f'import sys\nsys.exit("do not import me")\n\n{MODULE}'),
+    ('cannot be imported', MODULE, f'import sys\nsys.exit("do not import me")\n\n{MODULE}'),
     ('not graded', MODULE, f'{MODULE}):'),
-    ('not graded', FORWARD, 'import os\n        os._exit(3)'),
+    ('no answer', FORWARD, 'import os\n        os._exit(3)'),
     ('not implemented', small_solutions.MLP_PYTORCH.partition(MODULE)[2], ':\n    def __init__(self, n_inputs, n_hidden, '
      'n_classes):\n        pass\n\n    def forward(self, x):\n        return out\n'),
     ('correct', FORWARD, 'x = x.view(len(x), -1)\n        for layer in self.layers:\n            x = layer(input=x)\n'
@@ -102,7 +109,11 @@ NUMPY_ACCURACY = [
     ('accuracy', A, '(predictions.round() == np.eye(4)[targets]).all(axis=1).mean()'),
     ('accuracy', f'return {A}', A),
     ('accuracy', A, f'{A} * np.nan'),
-    ('not graded', A, 'targetz.mean()'),
+    ('accuracy', A, 'targetz.mean()'),
+    ('accuracy', f'return {A}', 'return accuracy'),
+    ('not graded', A, 'targetz.mean()\n\nif __name__ == "__main__":\n    targetz = 1'),
+    ('not graded', A, 'targetz.mean()\n\nfrom nets import *'),
+    ('not graded', '(predictions, targets):', '(model, predictions, targets):'),
     ('correct', A, '(predictions.argmax(axis=1) == targets.argmax(axis=1)).mean()'),
     ('correct', A, f'np.array([[{A}]])'),
     ('not graded', f'return {A}', 'import os\n    os._exit(3)'),
@@ -137,6 +148,7 @@ NUMPY_TRAIN = [
     ('not graded', 'epochs, seed, data_dir):', 'epochs, seed, data_dir, momentum):'),
     ('not graded', 'epochs, seed, data_dir):', 'n_epochs, seed=42, data_dir=None):'),
     ('not graded', 'hidden_dims, lr, batch_size, epochs, seed, data_dir):', '):'),
+    ('correct', 'best, best_model,', "next(iter(loaders['train']))\n    best, best_model,"),
     ('correct', 'seed, data_dir):', 'seed, data_dir, verbose=False, *others, **more):'),
     ('correct', BEST, 'forward = best_model.forward\n    best_model.forward = lambda x: forward(x) if x.ndim == 2 else '
                     f'1 / 0\n    {BEST}', ("loaders['test']), {}", "loaders['test'])")),
@@ -145,7 +157,9 @@ TENSOR = '(predictions.argmax(dim=1) == targets).float().mean().item()'
 PYTORCH_ACCURACY = [
     ('accuracy', TENSOR, '(predictions.argmax(dim=1) != targets).float().mean()'),
     ('correct', TENSOR, '(predictions.argmax(dim=1) == targets).float().mean()'),
-    ('not graded', TENSOR, '(predictions == targets).all(axis=1).mean()'),
+    ('accuracy', TENSOR, '(predictions == targets).all(axis=1).mean()'),
+    ('correct', TENSOR, '(predictions.argmax(axis=1) == targets).astype(float).mean()'),
+    ('correct', TENSOR, '(predictions.numpy().argmax(axis=1) == targets.argmax(axis=1)).astype(float).mean()'),
 ]
 EVAL, RESTORED, NO_GRAD = '    model.eval()\n', '    model.train(mode)\n', '    with torch.no_grad():\n'
 PYTORCH_EVALUATE = [

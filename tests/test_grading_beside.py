@@ -46,7 +46,7 @@ def test_the_solution_of_this_project_is_right_in_its_scripts_too(server):
 
 def test_a_mistake_beside_the_numpy_half_counts_but_its_verdict_is_that_of_the_half(judged):
     findings = judged(('            n_inputs = out\n', ''), ('copy.deepcopy(model)', 'model'))
-    assert (findings.verdict('pytorch'), findings.verdict('training')) == ('not graded', 'incorrect')
+    assert (findings.verdict('pytorch'), findings.verdict('training')) == ('incorrect', 'incorrect')
     assert findings.overall() == 'correct'
 
 
@@ -154,7 +154,7 @@ def test_scripts_find_a_tiny_data_set_in_place_of_cifar10_utils(monkeypatch, tor
     loaders = tiny.get_dataloader(tiny.get_cifar10(), 2)
     train, test = loaders['train'], loaders['test']
     assert [of(part) for part in tiny.first_batch(train)] == [pictures[:2], [0, 1]]
-    for first, second in ([0, 1], [2, 3]), ([5, 6], [7, 8]), ([5, 6], [7, 8]):  # the labels of each pass
+    for first, second in ([0, 1], [2, 3]), ([5, 6], [7, 8]), ([5, 6], [7, 8]):  # of each pass: a look at a batch is none
         batches = []
         for x, y in train:
             batches.append((of(x), of(y)))

@@ -88,6 +88,7 @@ OUTCOMES = [  # (what the solution does, what it looks at then, what it sees)
     ('from data.helper import MINE', 'MINE', 1),
     ("import wandb; wandb.init(project='mine').config.update(1)\n@wandb.each.run\ndef f():\n    return 3", 'f()', 3),
     ('from torch.utils.tensorboard import SummaryWriter\nwith SummaryWriter("runs") as w: w.add_scalar("loss", 1.0, 0)', '1', 1),
+    ("import seaborn; seaborn.set_theme()\nfrom sacred import Experiment\n@Experiment('mine').automain\ndef f():\n    return 3", 'f()', 3),
     ("import matplotlib; matplotlib.use('TkAgg')", '1', 1),
     ("import matplotlib.pyplot as plt; plt.switch_backend('TkAgg')", 'plt.backend', 'agg'),
     ("import numpy, warnings; numpy.seterr(all='raise'); warnings.simplefilter('error')", '1', 1),

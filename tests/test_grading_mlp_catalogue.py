@@ -77,6 +77,7 @@ MLP = [
     ('layer sizes', LAST, LAST.replace('sizes[-2]', 'sizes[0]')),
     ('layer sizes', LAST, ''),
     ('layer sizes', HIDDEN, '', (LAST, '')),
+    ('raises ValueError', RESHAPE, 'x = x.reshape(-1, 3072)\n'),
     ('cannot be built', SIZES, 'sizes = n_inputs + n_hidden + n_classes'),
     ('cannot be built', SIZES, f'{SIZES}\n        for i, n in sizes:\n            print(n)'),
     ('cannot be built', LAST, LAST + "        self.layers[-1].params['weight'] = np.zeros((2, 3, 4))\n"),

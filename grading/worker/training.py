@@ -23,20 +23,18 @@ def _leaves(thing):
     return [module for _, module in nn.Module.named_modules(thing) if not list(nn.Module.children(module))]
 
 
-def torch_weights(thing):
-    """Weights of a usual size for all linear layers: those of the course of 2018/19 start at 1e-4."""
-    from torch import nn
-    for leaf in _leaves(thing):
-        if isinstance(leaf, nn.Linear):
-            for parameter in leaf.parameters():
-                nn.init.normal_(parameter)
-
-
 def torch_trace(thing, x, training):
-    """forward(x), in training mode or not → its output, and of each leaf that it passes, in order: type, input, output."""
+    """forward(x), in training mode or not → its output, and of each leaf that it passes, in order: type, input, output.
+
+    The linear layers get weights of a usual size first: those of the course of 2018/19 start at 1e-4.
+    """
     import torch
     thing.train(training)
     passed, leaves = [], _leaves(thing)
+    for leaf in leaves:
+        if isinstance(leaf, torch.nn.Linear):
+            for parameter in leaf.parameters():
+                torch.nn.init.normal_(parameter)
 
     def wrap(leaf, forward):
         def traced(*args, **kwargs):
@@ -72,10 +70,10 @@ def torch_gradients(thing, x, labels):
                            if parameter.grad is not None and not torch.isfinite(parameter.grad).all()]}
 
 
-def accuracy(module, predictions, targets, torch_kind):
-    """accuracy(predictions, targets) of a training script."""
-    function = importlib.import_module(module).accuracy
-    return function(*(_tensor(array) if torch_kind else array for array in (predictions, targets)))
+def accuracy(module, predictions, targets, tensors):
+    """accuracy(predictions, targets) of a training script; tensors: how many of the two are no arrays."""
+    given = [predictions, targets]
+    return importlib.import_module(module).accuracy(*map(_tensor, given[:tensors]), *given[tensors:])
 
 
 def _tensor(array):
@@ -104,7 +102,7 @@ class Loader:
 
     def __init__(self, images, passes, batch_size, torch_kind, drop_last=False):
         self.images, self.passes, self.batch_size, self.torch_kind = images, passes, batch_size, torch_kind
-        self.drop_last, self.started = drop_last, 0
+        self.drop_last, self.given = drop_last, 0
         self.dataset = Split(images, passes[0], torch_kind)
         self.labels = _tensor(passes[0]) if torch_kind else passes[0]  # as the loaders of this project have them
 
@@ -112,9 +110,9 @@ class Loader:
         return len(self.images) // self.batch_size if self.drop_last else -(-len(self.images) // self.batch_size)
 
     def __iter__(self):
-        labels = self.passes[min(self.started, len(self.passes) - 1)]
-        self.started += 1
+        labels = self.passes[min(self.given // len(self), len(self.passes) - 1)]
         for batch in range(len(self)):
+            self.given += 1  # counted in batches: a look at the first one is no pass
             where = slice(batch * self.batch_size, (batch + 1) * self.batch_size)
             pair = self.images[where].copy(), labels[where].copy()
             yield tuple(map(_tensor, pair)) if self.torch_kind else pair
@@ -172,10 +170,7 @@ def use_data(images, labels, torch_kind):
         return {split: Loader(images[split], labels[split], batch_size, tensors, drop_last=split == 'train')
                 for split in images}
 
-    def first_batch(loader):  # of this project: it counts as no pass
-        return next(iter(Loader(loader.images, loader.passes, loader.batch_size, loader.torch_kind)))
-
-    data.first_batch = first_batch
+    data.first_batch = lambda loader: next(iter(loader))  # of this project
     data.get_cifar10, data.get_dataloader, data.cifar10_loader = get_cifar10, get_dataloader, get_dataloader
     sys.modules['cifar10_utils'] = data
 
