@@ -2,6 +2,7 @@ import contextlib
 import os
 import runpy
 import shlex
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -73,10 +74,17 @@ def study(trainable, trainable_dir, tmp_path_factory):
     return folder
 
 
-@pytest.fixture(scope='session')
+INHERITED = dict(os.environ)  # as it is before a test patches it
+PATIENCE = 300  # seconds that a process may take: far more than on a machine with much other work
+
+
+@pytest.fixture
 def run_script(trainable, trainable_dir):
-    """Call run_script(SCRIPT, *arguments, **environment) for a process on the trainable data; None unsets a name."""
-    inherited = dict(os.environ)  # as it is before a test patches it
+    """Call run_script(SCRIPT, *arguments, **environment) for a process on the trainable data; None unsets a name.
+
+    At the end of the test it is killed with its children, if it still runs.
+    """
+    started = []
 
     def run(script, *arguments, cwd=ROOT, start_only=False, processes=1, data_dir=trainable_dir,
             terminal_columns=None, stdout=subprocess.PIPE, before=None, **environment):
@@ -87,18 +95,24 @@ def run_script(trainable, trainable_dir):
                 pytest.skip(f'needs Linux: {what}')
         if processes > 1:  # as the command torchrun does
             command[1:1] = ['-m', 'torch.distributed.run', '--standalone', f'--nproc_per_node={processes}']
-        environment = {**inherited, 'GENERATED_CONTENT': json_of(trainable.content()),
+        environment = {**INHERITED, 'GENERATED_CONTENT': json_of(trainable.content()),
                        'DATA_DIR': str(data_dir), **environment}
         environment = {name: value for name, value in environment.items() if value is not None}
         if terminal_columns:
             command = ['script', '-qfec', f'stty rows 24 cols {terminal_columns}; {shlex.join(command)}', '/dev/null']
+        process = subprocess.Popen(command, cwd=cwd, stdin=subprocess.DEVNULL, stdout=stdout, preexec_fn=before,
+                                   stderr=subprocess.PIPE, encoding='utf-8', env=environment, start_new_session=True)
+        started.append(process)
         if start_only:
-            return subprocess.Popen(command, cwd=cwd, stdin=subprocess.DEVNULL, stdout=stdout, preexec_fn=before,
-                                    stderr=subprocess.PIPE, encoding='utf-8', env=environment)
-        return subprocess.run(command, cwd=cwd, stdout=stdout, stderr=subprocess.PIPE, encoding='utf-8', timeout=120,
-                              stdin=subprocess.DEVNULL, env=environment, preexec_fn=before)
+            return process
+        out, err = process.communicate(timeout=PATIENCE)
+        return subprocess.CompletedProcess(command, process.returncode, out, err)
 
-    return run
+    yield run
+    for process in started:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL) if hasattr(os, 'killpg') else process.kill()
+        process.communicate()
 
 
 @pytest.fixture

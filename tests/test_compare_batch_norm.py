@@ -17,7 +17,7 @@ from PIL import Image
 
 import compare_batch_norm
 import small_study
-from conftest import LINUX, ROOT
+from conftest import LINUX, PATIENCE, ROOT
 from experiments import batch_norm_runs
 from experiments.study import missing, only_writer
 from generated_data import json_of
@@ -27,7 +27,6 @@ FIGURES = ['batch_norm_train.png', 'batch_norm_validation.png']
 CONTROL_FIGURES = [f'batch_norm_{name}.png' for name in ('fit', 'gradient', 'groups', 'rates', 'spread')]
 WRITTEN = {'batch_norm.json', 'batch_norm.md', *FIGURES}
 LOCK = '.batch_norm.json.lock'
-PATIENCE = 120  # seconds: ten times what it takes on a machine that does other work as well
 
 
 def read(folder):

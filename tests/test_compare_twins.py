@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from conftest import PATIENCE
 from experiments import twins
 from modules import CrossEntropyModule, SoftMaxModule
 
@@ -58,7 +59,7 @@ def test_ctrl_c_keeps_the_finished_runs(run_script, tmp_path):
         assert process.poll() is None and time.monotonic() < give_up, 'no run was written'
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=120)
+    _, err = process.communicate(timeout=PATIENCE)
     number = len(runs_in(tmp_path))
     assert process.returncode == 130 and number
     assert err == (f'\nexperiments.twins: interrupted; {number} finished run{"s" * (number != 1)} kept in '

@@ -13,10 +13,11 @@ import time
 import pytest
 from PIL import Image
 
+from conftest import PATIENCE
 from small_study import FLAGS, PATCHES
 from training import models
 
-KILLS = int(os.environ.get('KILLS', 5))
+KILLS = int(os.environ.get('KILLS', 3))
 FAST = ['--epochs', '2', '--hidden_dims', '8', '--lr', '0.05', '--batch_size', '200']
 STEM = 'mlp_numpy_hidden_dims8_lr0.05_batch_size200_epochs2'
 
@@ -114,7 +115,7 @@ def test_ctrl_c_sigterm_and_sighup_end_a_run_with_one_line_and_write_nothing(run
     process = run_script('train_mlp_numpy.py', '--epochs', '10000', '--results_dir', tmp_path / 'new', start_only=True)
     assert process.stdout.readline().startswith('epoch     1/10000')
     process.send_signal(number)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 128 + number
     assert err == '\ntrain_mlp_numpy.py: interrupted; no result was written\n'
     assert not (tmp_path / 'new').exists()

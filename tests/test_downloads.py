@@ -8,6 +8,7 @@ import time
 import pytest
 
 from cifar10 import fetching, sources
+from conftest import PATIENCE
 from generated_data import json_of
 from test_data_routes import assert_is, load
 
@@ -232,6 +233,6 @@ def test_two_processes_that_fetch_at_once_both_have_good_data(tiny, tmp_path, se
     address, paths, _ = serve({'/trickles': page(trickles, tiny.archive()), '/good': tiny.archive()})
     environment = environment_for(tiny, [f'{address}/trickles', f'{address}/good'])
     processes = [run_script('load_data.py', tmp_path, start_only=True, **environment) for _ in range(2)]
-    outputs = [process.communicate(timeout=60)[0].strip() for process in processes]
+    outputs = [process.communicate(timeout=PATIENCE)[0].strip() for process in processes]
     assert outputs == [tiny.sha256] * 2
     assert paths == ['/trickles', '/good'], 'the second process waited for the first'

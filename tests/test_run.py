@@ -9,7 +9,7 @@ from PIL import Image
 
 import mlp_numpy
 from approval import assert_approved
-from conftest import LINUX
+from conftest import LINUX, PATIENCE
 from training import command_line, models, results
 
 SCRIPTS = ['train_mlp_numpy.py', 'train_mlp_pytorch.py']
@@ -67,7 +67,7 @@ def test_two_processes_with_the_same_seed_write_the_same_numbers(run_script, tmp
         pytest.skip('needs Linux: a device that is always full')
     with open('/dev/full', 'w') as full:
         processes = [start('first'), start('second'), start('second', stdout=full)]
-    errors = [process.communicate(timeout=60)[1] for process in processes]
+    errors = [process.communicate(timeout=PATIENCE)[1] for process in processes]
     assert [process.returncode for process in processes] == [0, 0, 0]
     assert errors == ['', '', 'cannot write to standard output ([Errno 28] No space left on device); the work continues\n']
     records = []
