@@ -89,7 +89,7 @@ def inspect_test_set(model, training, data_dir, stem):
 
 @plain_figures()
 def inspect_images(model, images, stem):
-    """Print the most probable classes of each of [(path, image)], write a figure and a JSON file, return their paths."""
+    """Print the most probable classes of [(path, image)], write a figure and a JSON file, return their paths."""
     import numpy as np
 
     from inspection import report

@@ -44,7 +44,8 @@ def read_image(path):
             if Path(path).exists() and not Path(path).is_file():
                 raise ValueError('not a file')  # a device or a pipe may never end
             Image.init()
-            with Image.open(path, formats=[name for name in Image.ID if name != 'EPS']) as image:  # EPS runs Ghostscript
+            formats = [name for name in Image.ID if name != 'EPS']  # EPS runs Ghostscript
+            with Image.open(path, formats=formats) as image:
                 image = _eight_bits(ImageOps.exif_transpose(image)).convert('RGBA')
             flat = Image.alpha_composite(Image.new('RGBA', image.size, BACKGROUND), image).convert('RGB')
             small = ImageOps.fit(flat, (WIDTH, HEIGHT), method=Image.Resampling.BOX)

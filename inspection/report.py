@@ -79,8 +79,8 @@ def draw(model, test, record, classes, name):
             f'{name}: predicted class and its probability'),
         'reliability': figures.draw_reliability(
             record['reliability'], record['accuracy'],
-            f'{name}: reliability diagram, {len(record["reliability"]["count"])} bins\nexpected calibration error {record["reliability"]["ece"]:.4f}, '
-            f'95 % interval [{low:.4f}, {high:.4f}]'),
+            f'{name}: reliability diagram, {len(record["reliability"]["count"])} bins\n'
+            f'expected calibration error {record["reliability"]["ece"]:.4f}, 95 % interval [{low:.4f}, {high:.4f}]'),
         'gradients': draw_gradients(
             model, test.images[[entry['index'] for entry in gradients]], [entry['predicted'] for entry in gradients],
             [f'{classes[entry["predicted"]]} {entry["probability"]:.3f}' for entry in gradients], name),

@@ -1,4 +1,4 @@
-"""python -m inspection: its rates, gradients and contributions, how it reads image files, all that it prints and draws."""
+"""python -m inspection: rates, intervals, gradients, contributions, image files, and all that it prints and draws."""
 
 import json
 import os
@@ -66,7 +66,7 @@ def halves(color, brighter):
 
 
 def weights_of(*parts):
-    """(weights, bias) of a unit with the pre-activation Σ weight · mean of the pixels in an area (channels, columns)."""
+    """(weights, bias) of a unit with the pre-activation Σ weight · mean pixel of an area (channels, columns)."""
     row = np.zeros((3, 32, 32))
     for weight, channels, columns in parts:
         row[channels, :, columns] += weight / row[channels, :, columns].size
@@ -74,6 +74,7 @@ def weights_of(*parts):
 
 
 ALL = slice(None)
+NOISE = np.random.default_rng(0).integers(0, 256, (6, 3, 32, 32), np.uint8)
 # The pre-activations of the hidden units: red, blue − green, left − right, and a constant.
 UNITS = [[(1, [0], ALL)], [(1, [2], ALL), (-1, [1], ALL)],
          [(1, slice(3), slice(16)), (-1, slice(3), slice(16, 32))], []]
@@ -105,14 +106,10 @@ def net_without_hidden_layer():
     return model
 
 
-@pytest.fixture
-def images():
-    return np.random.default_rng(0).integers(0, 256, (6, 3, 32, 32), np.uint8)
-
-
-def net(hidden_dims, use_batch_norm, dtype=np.float64):
+def net(hidden_dims, use_batch_norm):
+    """A network with random parameters and running statistics."""
     np.random.seed(0)
-    model = mlp_numpy.MLP(3072, hidden_dims, 10, use_batch_norm, dtype)
+    model = mlp_numpy.MLP(3072, hidden_dims, 10, use_batch_norm)
     for name, layer in models.named_layers(model):
         if name.startswith('batch_norm'):
             for array in (layer.params['weight'], layer.params['bias'], layer.running_mean):
@@ -123,59 +120,59 @@ def net(hidden_dims, use_batch_norm, dtype=np.float64):
 
 
 @pytest.mark.parametrize('hidden_dims, use_batch_norm', [([], False), ([16], False), ([16, 12], True)])
-def test_the_gradient_of_a_score_with_respect_to_the_pixels_is_that_of_autograd(tmp_path, images, hidden_dims,
-                                                                                use_batch_norm):
+def test_the_gradient_of_a_score_with_respect_to_the_pixels_is_that_of_autograd(tmp_path, hidden_dims, use_batch_norm):
     model, classes = net(hidden_dims, use_batch_norm), [0, 3, 3, 9, 5, 1]
-    found = inside.score_gradients(model, images, classes)
+    found = inside.score_gradients(model, NOISE, classes)
     models.save(tmp_path / 'net.npz', model, {})
     twin, _ = models.load_pytorch(tmp_path / 'net.npz')
-    pixels = torch.tensor(images / 255, requires_grad=True)
+    pixels = torch.tensor(NOISE / 255, requires_grad=True)
     mean, std = (torch.tensor(values, dtype=torch.float64).reshape(3, 1, 1) for values in (CIFAR10.mean, CIFAR10.std))
     twin((pixels - mean) / std)[range(6), classes].sum().backward()
     expected = pixels.grad.numpy()
     assert found.shape == expected.shape and found.dtype == np.float64
     assert np.abs(found - expected).max() <= 1e-9 * np.abs(expected).max()
-
-
-def test_in_training_mode_the_samples_mix_and_the_gradient_is_refused(images):
-    model = net([4], True)
     model.train()
     with pytest.raises(ValueError, match=r'^the model is in training mode: call its eval\(\) first$'):
-        inside.score_gradients(model, images, [0] * 6)
+        inside.score_gradients(model, NOISE, classes)
 
 
-def test_a_unit_is_pictured_by_what_each_pixel_adds_to_its_input(images):
-    model = net([5], True)
-    (picture,) = inside.unit_pictures(model, np.array([3]))
-    layers = model.layers[:inside.first_hidden(model) - 1]
-
-    def unit_input(x):
-        for layer in layers:
-            x = layer.forward(x)
-        return x[0, 3]
-
-    before = inside.inputs_of(model, images[:1])
-    after = before.copy()
-    after[0, 1 * 1024 + 5 * 32 + 7] += 0.25 / CIFAR10.std[1]  # a quarter more green in row 5, column 7
-    assert unit_input(after) - unit_input(before) == pytest.approx(0.25 * picture[1, 5, 7])
+def test_the_picture_of_a_unit_includes_the_scale_of_batch_normalization():
+    model = net([5, 4], True)
+    linear, batch_norm = model.layers[:2]
+    scale = batch_norm.params['weight'] / np.sqrt(batch_norm.running_var + batch_norm.eps)
+    expected = (scale[:, None] * linear.params['weight'] / STD)[[3, 1]].reshape(2, 3, 32, 32)
+    np.testing.assert_allclose(inside.unit_pictures(model, np.array([3, 1])), expected)
 
 
-@pytest.mark.parametrize('batch_size', [6, 4])
-def test_contributions_are_those_of_their_equation_and_nothing_for_a_constant_unit(images, monkeypatch, batch_size):
+def test_contributions_are_those_of_their_equation_and_nothing_for_a_constant_unit(monkeypatch):
     model = net([5], False)
-    model.layers[0].params['weight'][2], model.layers[0].params['bias'][2] = 0, 3
-    hidden = np.maximum(inside.inputs_of(model, images) @ model.layers[0].params['weight'].T
-                        + model.layers[0].params['bias'], 0)
-    weight = model.layers[2].params['weight']
-    predicted = (hidden @ weight.T + model.layers[2].params['bias']).argmax(axis=1)
-    expected = np.abs((hidden - hidden.mean(axis=0)) * (weight[predicted] - weight.mean(axis=0))).mean(axis=0)
+    first, last = model.layers[0].params, model.layers[2].params
+    first['weight'][2], first['bias'][2] = 0, 3
+    assert inside.inputs_of(model, NOISE).dtype == np.float64, 'as the parameters'
+    hidden = np.maximum(inside.inputs_of(model, NOISE) @ first['weight'].T + first['bias'], 0)
+    probabilities = model.forward(inside.inputs_of(model, NOISE))
+    dscores = last['weight'][probabilities.argmax(axis=1)] - last['weight'].mean(axis=0)
+    expected = np.abs((hidden - hidden.mean(axis=0)) * dscores).mean(axis=0)
     sizes, forward = [], model.layers[0].forward
     monkeypatch.setattr(model.layers[0], 'forward', lambda x: (sizes.append(len(x)), forward(x))[1])
-    monkeypatch.setattr(inside, 'BATCH_SIZE', batch_size)
-    found = inside.contributions(model, images)
+    monkeypatch.setattr(inside, 'BATCH_SIZE', 4)
+    found = inside.contributions(model, NOISE)
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-12)
-    assert found[2] < 1e-12 < found[0] and max(sizes) == batch_size
-    np.testing.assert_allclose(inside.probabilities(model, images), model.forward(inside.inputs_of(model, images)))
+    assert found[2] < 1e-12 < found[0]
+    np.testing.assert_allclose(inside.probabilities(model, NOISE), probabilities)
+    assert sizes == [4, 2] * 3
+
+
+def test_units_are_sorted_by_their_share_of_all_contributions_and_numbered_in_rows(monkeypatch):
+    monkeypatch.setattr(report, 'SHOWN_UNITS', 18)
+    model, test = net([20], False), cifar10_utils.Dataset(NOISE, np.arange(6))
+    record, values = report.inspect(model, test), inside.contributions(model, NOISE)
+    order = np.argsort(-values)[:18]
+    assert record['units'] == {
+        'index': order.tolist(), 'share_of_contributions': pytest.approx((values[order] / values.sum()).tolist()),
+        'scale': pytest.approx(np.quantile(np.abs(inside.unit_pictures(model, order)), 0.999))}
+    axes = report.draw(model, test, record, CIFAR10.classes, 'net')['weights'].axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ['1–16', '17–18']
 
 
 def test_equal_images_and_units_keep_their_order():
@@ -188,13 +185,12 @@ def test_equal_images_and_units_keep_their_order():
     assert [entry['index'] for entry in record['most_confident_errors']] == list(range(1, 25, 2))
     assert [entry['index'] for entry in record['most_confident_correct']] == list(range(0, 24, 2))
     assert record['gradients'] == record['most_confident_correct'][:1]
-    probability = record['most_confident_correct'][0]['probability']  # of each image; no sum over them has rounded in float32
-    assert record['mean_confidence'] == pytest.approx(probability, rel=1e-12)
+    probability = record['most_confident_correct'][0]['probability']  # the same for all images
+    assert record['mean_confidence'] == pytest.approx(probability, rel=1e-12), 'summed in float64'
     assert record['loss'] == pytest.approx(-np.log(probability), rel=1e-12)
     assert record['units'] == {'index': list(range(128)), 'share_of_contributions': [0] * 128, 'scale': 1}
     assert list(report.classify(model, test.images[0], CIFAR10.classes)) == list(CIFAR10.classes[:3])
     report.draw(model, test, record, CIFAR10.classes, 'net')['weights'].canvas.draw()  # can be laid out
-    assert inside.inputs_of(model, test.images[:1]).dtype == np.float32, 'the type of the parameters'
 
 
 def colors(picture):
@@ -212,9 +208,9 @@ def artists(axes):
     if axes.texts:
         yield ' '.join(text.get_text() for text in axes.texts)
     yield from (colors(image.get_array()) for image in axes.get_images() if len(image.get_array()) == 32)
-    yield from (f'curve {np.round(line.get_ydata(), 3).tolist()}' for line in axes.get_lines())
+    yield from (f'line {np.round(line.get_xydata(), 3).tolist()}' for line in axes.get_lines())
     if axes.patches:
-        yield f'bars {np.round([bar.get_y() + bar.get_height() for bar in axes.patches], 3).tolist()}'
+        yield f'bars {np.round([(bar.get_x(), bar.get_y() + bar.get_height()) for bar in axes.patches], 3).tolist()}'
 
 
 def described(figure):
@@ -224,19 +220,11 @@ def described(figure):
     return '\n'.join([*lines, *(line for axes in figure.axes for line in artists(axes))]) + '\n'
 
 
-def rounded(value):
-    """Rounded to digits that are the same on every machine."""
-    if isinstance(value, dict):
-        return {key: rounded(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [rounded(item) for item in value]
-    return float(f'{value:.4g}') if isinstance(value, float) else value
-
-
 @pytest.fixture
 def inspected(run_in_process, monkeypatch, tmp_path):
     """inspected(*arguments) of python -m inspection → all that it prints and writes; figures as text."""
     monkeypatch.setattr(files, 'png_bytes', lambda figure: described(figure).encode())
+
     def run(*arguments, images=IMAGES):
         test = cifar10_utils.Dataset(np.array([halves(color, brighter) for color, brighter, _ in images]),
                                      np.array([label for *_, label in images]))
@@ -246,7 +234,8 @@ def inspected(run_in_process, monkeypatch, tmp_path):
         for path in sorted((tmp_path / 'results').glob('*')):
             text = path.read_text(encoding='utf-8')
             if path.suffix == '.json':
-                text = files.json_bytes(rounded(json.loads(text))).decode()
+                four_digits = json.loads(text, parse_float=lambda digits: float(f'{float(digits):.4g}'))
+                text = files.json_bytes(four_digits).decode()  # the same on every machine
             lines += [f'--- {path.name}', text.rstrip()]
             path.unlink()
         return '\n'.join(lines) + '\n'
@@ -346,7 +335,7 @@ def test_image_files_are_read_or_refused_as_approved(monkeypatch, tmp_path):
             ('white where clear.png', clear, {}), ('wide.png', np.hstack([color * 0, color, color * 0]), {})]:
         (image if image is palette else Image.fromarray(image)).save(name, **options)
     (tmp_path / 'cut.png').write_bytes((tmp_path / 'bomb.png').read_bytes()[:100])
-    (tmp_path / 'text.jpg').write_text('no image')
+    (tmp_path / 'text.jpg').write_text('not an image')
     (tmp_path / 'folder').mkdir()
     names = sorted(path.name for path in tmp_path.iterdir())
     (tmp_path / 'gs').write_text('#!/bin/sh\ntouch started\n')  # Pillow would start it for an EPS file

@@ -71,20 +71,19 @@ def change(values):
     f'predicts cat for only {np.sum(NUMPY["confusion"], axis=0)[CAT]} of the 10,000 images',
     f'it predicts dog for {NUMPY["confusion"][CAT][DOG]} of them and cat for {NUMPY["confusion"][CAT][CAT]}',
     'predict cat for {}, {:,} and {:,} images'.format(*(np.sum(r['confusion'], axis=0)[CAT] for r in RECORDS[1:])),
-    *('has an accuracy of {:.3f} at a mean confidence of {:.3f}'.format(
-        *(record['reliability'][key][-1] for key in ('accuracy', 'confidence'))) for record in (NUMPY, NUMPY_BATCH_NORM)),
+    *('has an accuracy of {0[accuracy][9]:.3f} at a mean confidence of {0[confidence][9]:.3f}'.format(
+        record['reliability']) for record in (NUMPY, NUMPY_BATCH_NORM)),
 ])
 def test_a_number_on_the_page_is_that_of_the_records(sentence):
     assert sentence in TEXT
 
 
-def test_each_record_is_of_a_default_run_and_has_the_test_accuracy_of_that_run():
-    for seed, pair in zip(SEEDS, PAIRS):
-        for use_batch_norm, record in zip((False, True), pair):
-            settings = {'hidden_dims': [128], 'use_batch_norm': use_batch_norm, 'lr': 0.1, 'batch_size': 128,
-                        'epochs': 10, 'seed': seed}
-            assert record['training']['settings'].items() >= settings.items()
-    for record in (*RECORDS, *sum(PAIRS, [])):
+def test_the_records_are_of_default_runs_with_these_seeds_and_test_accuracies():
+    runs = [(seed, use_batch_norm) for seed in SEEDS for use_batch_norm in (False, True)]
+    for (seed, use_batch_norm), record in zip([(42, False), (42, True)] + runs, RECORDS[1::2] + sum(PAIRS, [])):
+        assert record['training']['settings'].items() >= {
+            'hidden_dims': [128], 'use_batch_norm': use_batch_norm, 'lr': 0.1, 'batch_size': 128, 'epochs': 10,
+            'seed': seed, 'threads': None}.items()
         assert record['accuracy'] == pytest.approx(record['training']['test_accuracy'])
 
 
@@ -109,7 +108,4 @@ def test_statements_about_all_networks_hold():
 def test_every_figure_is_there_and_small():
     figures = re.findall(r'!\[.*?\]\(\.\./(.*?)\)', TEXT)
     assert len(figures) == 7 and all((ROOT / figure).exists() for figure in figures)
-    assert sorted(path.name for path in FOLDER.glob('*.png')) == sorted(
-        f'{name}_{shown}.png' for name in NETWORKS
-        for shown in ('weights', 'confusion', 'most_confident', 'reliability', 'gradients'))
     assert max(path.stat().st_size for path in FOLDER.glob('*.png')) < 300_000
