@@ -101,6 +101,7 @@ def test_statements_about_all_networks_hold():
         assert f'the same most confident frog and horse, test images {frog} and {horse}' in TEXT
         entry, = (entry for entry in record['most_confident_errors'] if entry['index'] == 836)
         assert (CLASSES[entry['label']], CLASSES[entry['predicted']]) == ('automobile', 'truck')
+    assert 'automobile (test image 836)' in TEXT and 'are five horses, three dogs, two frogs and two ships' in TEXT
     right = [CLASSES[entry['label']] for entry in NUMPY['most_confident_correct']]
     assert {name: right.count(name) for name in right} == {'horse': 5, 'dog': 3, 'frog': 2, 'ship': 2}
 
