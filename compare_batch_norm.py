@@ -50,7 +50,7 @@ def train_models(results_filename, seeds=(42,), jobs=None, data_dir=DATA_DIR, se
                 if not importlib.util.find_spec('torch'):
                     raise ModuleNotFoundError(name='torch')
                 cifar10_utils.get_cifar10(data_dir)  # downloaded once here, not in every process
-                study.train_all(results_filename, results, todo, train_one, jobs, data_dir)
+                study.train_all(results_filename, results, todo, train_one, jobs, data_dir, batch_norm_runs.described)
             return bool(todo)
 
         trained = [train(stage) for stage in stages(seeds, settings, results, extended)]
@@ -109,8 +109,7 @@ def main():
     check_batch_size(parser, arguments)
     results_filename = Path(arguments.results_dir) / RESULTS_NAME
     settings = {name: getattr(arguments, name) for name in SETTINGS}
-    with (user_errors(parser, when_interrupted='finished runs are kept'),
-          study.interruptible(parser, results_filename, KINDS)):
+    with user_errors(parser, when_interrupted=lambda: study.kept(results_filename, KINDS)):
         if arguments.plot_only:
             if not load_results(results_filename)['runs']:
                 raise study.ResultsError(f'{results_filename} holds no run to plot: run without --plot_only first')

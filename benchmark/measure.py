@@ -105,14 +105,19 @@ def processor_name():
 
 
 def load_record(path):
-    """The parts of an earlier benchmark. Raises BenchmarkError if the file is something else."""
+    """The parts of an earlier benchmark, unknown ones last. Raises BenchmarkError if the file is something else."""
     if not path.exists():
         return {}
     try:
         record = json.loads(path.read_text(encoding='utf-8'))
-        return {part: record[part] for part in PARTS if 'machine' in record.get(part, {})}
-    except (ValueError, AttributeError, TypeError) as error:
-        raise BenchmarkError(f'{path} is not a benchmark ({error}): move it or use another --results_dir') from error
+        record = {part: record[part] for part in sorted(record, key=(PARTS + list(record)).index)}
+        json_bytes(record)
+        report.check({part: record[part] for part in PARTS if part in record})
+        return record
+    except (ValueError, LookupError, AttributeError, TypeError, ArithmeticError, StopIteration, RecursionError) as error:
+        words = str(error).partition('\n')[0][:200]
+        raise BenchmarkError(f'{path} is not a benchmark ({type(error).__name__}: {words}): move it or use another '
+                             '--results_dir') from error
 
 
 def quick(data_dir):

@@ -108,14 +108,25 @@ def _seconds_and_ratio(values, baseline):
 
 
 @plain_figures()
+def check(record):
+    """Raise an error for a record of which no report can be written."""
+    text(record), summary(record), _figures(record)
+    for part in record.values():
+        part['machine'].items()
+
+
+def _figures(record):
+    """Ending of the file name → figure, of the parts that the record holds."""
+    drawn = {'.png': draw_epochs(record['epochs'])} if 'epochs' in record else {}
+    return {**drawn, '_scaling.png': draw_scaling(record['scaling']['axes'])} if 'scaling' in record else drawn
+
+
+@plain_figures()
 def write(path, record):
     """Write the record as JSON, its tables and figures next to it; return the paths."""
     tables = '\n'.join(text(record)) + '\n'
-    contents = {path: json_bytes(record), path.with_suffix('.md'): tables.encode()}
-    if 'epochs' in record:
-        contents[path.with_suffix('.png')] = png_bytes(draw_epochs(record['epochs']))
-    if 'scaling' in record:
-        contents[path.with_name(f'{path.stem}_scaling.png')] = png_bytes(draw_scaling(record['scaling']['axes']))
+    contents = {path: json_bytes(record), path.with_suffix('.md'): tables.encode(),
+                **{path.with_name(path.stem + ending): png_bytes(figure) for ending, figure in _figures(record).items()}}
     write_together(contents)
     return list(contents)
 
@@ -129,8 +140,8 @@ def draw_epochs(measured):
     figure = Figure(figsize=(13, 5), layout='constrained')
     figure.suptitle(f'one training epoch of 45,000 images, batch size {measured["batch_size"]}, '
                     f'{measured["machine"]["threads"]} threads')
-    figure.supxlabel('seconds (bar: median; black line: min–max; ×: median ratio to the products in NumPy)',
-                     fontsize='medium')
+    figure.supxlabel('seconds (bar: median; black line: min–max). ×: the median over the rounds of the ratio to the products in NumPy, '
+                     'not the ratio of the bars', fontsize='medium')
     for axes, network in zip(figure.subplots(1, 2, sharey=True), plain_networks):
         for offset, key, height in ((-0.2, network, 0.4), (0.2, f'{network}, batch normalization', 0.34)):
             for row, name in enumerate(names):

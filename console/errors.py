@@ -28,7 +28,7 @@ def what_is_missing(error):
 def user_errors(parser, when_interrupted):
     """End the command with one line for an error that is not a defect of the program.
 
-    when_interrupted: the message after Ctrl-C, which says where the finished results are.
+    when_interrupted: the message after Ctrl-C, which says where the finished results are, or a function that returns it.
     """
     try:
         with signals_as_ctrl_c():
@@ -48,4 +48,5 @@ def user_errors(parser, when_interrupted):
         what = f'{error.filename}: {error.strerror}' if error.filename and error.strerror else error
         parser.exit(1, f'{parser.prog}: error: {what} (existing files are unchanged)\n')
     except KeyboardInterrupt as interrupt:
-        parser.exit(exit_code(interrupt), f'\n{parser.prog}: interrupted; {when_interrupted}\n')
+        left = when_interrupted() if callable(when_interrupted) else when_interrupted
+        parser.exit(exit_code(interrupt), f'\n{parser.prog}: interrupted; {left}\n')

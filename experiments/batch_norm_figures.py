@@ -48,10 +48,14 @@ def draw_fit(results):
                 fit, validation = (_mean_and_deviation([run[key] for run in runs])[0]
                                    for key in ('measured_train_accuracy', 'val_accuracy'))
                 axes.plot(fit, validation, markersize=3.5, label=name, **style)
+                for epoch in {1, len(fit)}:
+                    axes.annotate(epoch, (fit[epoch - 1], validation[epoch - 1]), (0, 9 if use_batch_norm else -9),
+                                  textcoords='offset points', fontsize='small', ha='center', va='center', color=style['color'])
+        axes.margins(y=0.1)
         axes.set(title=f'hidden layers {net_name(net)}',
                  xlabel=f'training accuracy (after the epoch,\n{SAMPLE_IMAGES:,} images)')
     panels[0].set_ylabel('validation accuracy (after the epoch)')
-    _finish(figure, panels, results, 'a point for each epoch, in order: mean')
+    _finish(figure, panels, results, 'a point for each epoch, from the first (1) to the last, joined in order; mean')
     return figure
 
 
@@ -87,14 +91,14 @@ def draw_gradient(results):
                           if multiple and loss is not None]
                 if points:
                     axes.plot(*zip(*points), markersize=4, label=name, **STYLES[name])
-            when = f'after epoch {epoch}' if epoch else 'at the start'
-            axes.set(title=f'{net_name(net)}, {when}', xscale='log', yscale='log')
+            when = f'after epoch {epoch}' if epoch else 'at the initialization'
+            axes.set(title=f'hidden layers {net_name(net)},\n{when}', xscale='log', yscale='log')
             axes.set_xticks(MULTIPLES[1:], ['1/4', '1/2', *(f'{multiple:g}' for multiple in MULTIPLES[3:])])
             axes.xaxis.minorticks_off()
         lowest, highest = row[0].get_ylim()
         ticks = [loss for loss in LOSS_TICKS if lowest <= loss <= highest]
         row[0].set_yticks(ticks, [f'{loss:g}' for loss in ticks])
-        row[0].set_ylabel('loss of the batch after the step')
+        row[0].set_ylabel('training loss of a batch after\na step along its own gradient')
         for axes in row:
             axes.yaxis.minorticks_off()
     for axes in panels[-1]:

@@ -7,6 +7,7 @@ The six configurations are the assignment's (Q2.2). The controls each change one
 """
 
 from experiments import study
+from training.settings import net_name
 
 NETS = [[128], [256, 128], [512, 256, 128]]
 SETTINGS = {'lr': 0.1, 'batch_size': 128, 'epochs': 20}
@@ -24,19 +25,46 @@ SAMPLE_IMAGES = 5000  # training images on which the accuracy is measured as it 
 GRADIENT_BATCHES = 8
 MULTIPLES = [0, 0.25, 0.5, 1, 2, 4, 8]  # of the learning rate: how far to go along the gradient
 
-
-MEASURED = {'train_loss', 'train_accuracy', 'val_accuracy', 'measured_train_accuracy', 'best_epoch', 'test_accuracy',
-            'activation_spread', 'loss_along_gradient'}  # of a run, by batch_norm_training.train_one
+# The JSON of a run, for study.fits. A loss along the gradient that is not finite is null.
+RUN = {'hidden_dims': [int], 'use_batch_norm': bool, 'seed': int, 'lr': float, 'batch_size': int, 'epochs': int}
+CONTROLS = {'start_runs': {'start': (str, float)}, 'group_runs': {'group_size': int}}  # what only runs of one kind have
+PER_EPOCH = {'train_loss': [float], 'train_accuracy': [float], 'val_accuracy': [float], 'measured_train_accuracy': [float],
+             'activation_spread': [[float]]}
+MEASURED = {**PER_EPOCH, 'best_epoch': int, 'test_accuracy': float,
+            'loss_along_gradient': [{'epoch': int, 'losses': [(float, type(None))]}]}
 
 
 def load_results(results_filename, settings=None):
-    """The results in the file, or empty ones where there is no file. Raises experiments.study.ResultsError.
+    """The results in the file, or empty ones if there is no file. Raises experiments.study.ResultsError.
 
     settings: what the file must have been made with; default: whatever it was.
     """
     empty = {'config': {**(settings or SETTINGS), 'nets': NETS}, **{kind: [] for kind in KINDS}}
-    names = MEASURED | {'hidden_dims', 'use_batch_norm', 'seed', *SETTINGS}
-    return study.load_results(results_filename, empty, names, {**(settings or {}), 'nets': NETS})
+    return study.load_results(results_filename, empty, check_runs, {**(settings or {}), 'nets': NETS})
+
+
+def check_runs(results):
+    """Raise ValueError for a run that the study cannot have written."""
+    def lengths(run):
+        return (all(len(run[name]) == run['epochs'] for name in PER_EPOCH)
+                and all(len(spread) == len(run['hidden_dims']) for spread in run['activation_spread'])
+                and all(len(moment['losses']) == len(MULTIPLES) for moment in run['loss_along_gradient']))
+
+    for kind in KINDS:
+        own = CONTROLS.get(kind, {})
+        absent = {name for controls in CONTROLS.values() for name in controls} - own.keys()
+        study.check_runs(kind, results[kind], {**RUN, **own}, MEASURED, lengths, absent)
+
+
+def described(run):
+    """The settings of a run in words."""
+    words = [f'hidden layers {net_name(run["hidden_dims"])}', f'{"with" if run["use_batch_norm"] else "without"} batch normalization',
+             f'learning rate {run["lr"]:g}', f'seed {run["seed"]}']
+    if 'start' in run:
+        words.append('data-dependent initialization' if run['start'] == 'normalized' else f'initial weights times {run["start"]:g}')
+    if 'group_size' in run:
+        words.append(f'groups of {run["group_size"]}')
+    return ', '.join(words)
 
 
 def planned_runs(seeds, settings):

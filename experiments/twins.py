@@ -31,21 +31,23 @@ from training.settings import DEFAULTS
 
 TWINS = {'NumPy': train_mlp_numpy.train,
          'PyTorch': lambda **settings: train_mlp_pytorch.train(**settings, device='cpu')}
+SMALLEST = 1e-8  # difference that the figure shows
 SETTINGS = {name: DEFAULTS[name] for name in ('hidden_dims', 'lr', 'batch_size', 'epochs')}
 
 
 def train_twins(results_filename, seeds, data_dir):
     """Train what is missing of every combination of seed, batch normalization and twin; return all runs of the file."""
-    from tqdm import tqdm
-
     with study.only_writer(results_filename):
         results = load_results(results_filename)
         planned = [('runs', {'twin': twin, 'seed': seed, 'use_batch_norm': use_batch_norm})
                    for seed in seeds for use_batch_norm in (False, True) for twin in TWINS]
         todo = study.missing(planned, results)
-        for _, run in tqdm(todo, 'training', unit='run', disable=None):
-            results['runs'].append(train_one(run, data_dir))
+        for number, (_, run) in enumerate(todo, start=1):
+            run = train_one(run, data_dir)
+            results['runs'].append(run)
             study.save(results_filename, results)
+            study.say_finished(number, len(todo), f'{run["twin"]}, {"with" if run["use_batch_norm"] else "without"} batch '
+                                                  f'normalization, seed {run["seed"]}', run)
     if not todo:
         say(f'nothing is left to train: {results_filename} holds all runs')
     return results['runs']
@@ -62,8 +64,13 @@ def train_one(run, data_dir):
 
 def load_results(results_filename):
     """The results in the file, or empty ones where there is no file. Raises experiments.study.ResultsError."""
-    names = {'twin', 'seed', 'use_batch_norm', 'test_accuracy', 'first_epoch_loss'}
-    return study.load_results(results_filename, {'config': SETTINGS, 'runs': []}, names, SETTINGS)
+    def check(results):
+        runs = results['runs']
+        study.check_runs('runs', runs, {'twin': str, 'seed': int, 'use_batch_norm': bool},
+                         {'test_accuracy': float, 'first_epoch_loss': [float]}, absent=['diverged'],
+                         lengths=lambda run: len(run['first_epoch_loss']) == len(runs[0]['first_epoch_loss']))
+
+    return study.load_results(results_filename, {'config': SETTINGS, 'runs': []}, check, SETTINGS)
 
 
 def compare(runs):
@@ -117,11 +124,11 @@ def draw(pairs):
     left.set_yticks([2, 3, 5, 10], ['2', '3', '5', '10'])
     left.yaxis.minorticks_off()
     for (ours, theirs), color in zip(of_one_seed, ('C2', 'C4')):
-        differences = np.maximum(relative_differences((ours, theirs)), 1e-8)
-        middle.plot(differences, color=color, linewidth=1,
+        middle.plot(np.maximum(relative_differences((ours, theirs)), SMALLEST), color=color, linewidth=1,
                     label='with batch normalization' if ours['use_batch_norm'] else 'without batch normalization')
     middle.axhline(2**-24, color='C7', linestyle=':', label='float32 rounding')
-    middle.set(yscale='log', xlabel='batch of the first epoch', ylabel='relative difference of the losses',
+    middle.set(yscale='log', xlabel='batch of the first epoch',
+               ylabel=f'relative difference of the losses\n(smaller ones and 0 are drawn at {SMALLEST:g})',
                title=f'difference of their losses, seed {seed}')
     for marker, use_batch_norm in (('o', False), ('s', True)):
         for column, twin in enumerate(TWINS):
@@ -148,8 +155,7 @@ def main():
     arguments = parser.parse_args()
     results_dir = Path(arguments.results_dir)
     results_filename = results_dir / 'twins.json'
-    with (user_errors(parser, when_interrupted='finished runs are kept'),
-          study.interruptible(parser, results_filename, ['runs'])):
+    with user_errors(parser, when_interrupted=lambda: study.kept(results_filename, ['runs'])):
         pairs = compare(train_twins(results_filename, list(dict.fromkeys(arguments.seeds)), arguments.data_dir))
         say('\n'.join(terminal_table(pairs)))
         with plain_figures():

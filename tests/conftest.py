@@ -64,16 +64,6 @@ def expect_trainable(trainable, monkeypatch, trainable_dir):
     return str(trainable_dir)
 
 
-@pytest.fixture(scope='session')
-def study(trainable, trainable_dir, tmp_path_factory):
-    """The results folder of a small study of batch normalization."""
-    import small_study  # which needs torch
-
-    folder = tmp_path_factory.mktemp('study')
-    small_study.run_here(folder, trainable_dir, trainable.content())
-    return folder
-
-
 INHERITED = dict(os.environ)  # as it is before a test patches it
 PATIENCE = 300  # seconds that a process may take: far more than on a machine with much other work
 

@@ -167,7 +167,7 @@ def test_a_part_is_measured_alone_and_kept_beside_the_others(tmp_path, monkeypat
     run(monkeypatch, tmp_path, '--parts', 'busy')
     assert list(record_in(tmp_path)) == ['busy']
     kept = {**record_in(tmp_path)['busy'], 'rounds': 77}
-    (tmp_path / 'new' / 'benchmark.json').write_text(json.dumps({'busy': kept}))
+    (tmp_path / 'new' / 'benchmark.json').write_text(json.dumps({'of another version': 3, 'busy': kept}))
 
     def fails(*_):
         raise KeyboardInterrupt
@@ -176,10 +176,12 @@ def test_a_part_is_measured_alone_and_kept_beside_the_others(tmp_path, monkeypat
     with pytest.raises(SystemExit) as ended:
         run(monkeypatch, tmp_path, '--parts', 'scaling', 'evaluation', 'epochs')
     assert ended.value.code == 130 and 'finished parts are in' in capsys.readouterr().err
-    assert record_in(tmp_path).keys() == {'busy', 'scaling'} and record_in(tmp_path)['busy'] == kept
+    record = record_in(tmp_path)
+    assert list(record) == ['busy', 'of another version', 'scaling'] and record['busy'] == kept
 
 
-@pytest.mark.parametrize('content', ['{', '[1]', '{"epochs": 1}'])
+@pytest.mark.parametrize('content', ['{', '[1]', '{"epochs": 1}', '{"busy": {"machine": {}}}', '{"scaling": {"axes": {}, "machine": {}}}',
+                                     '{"evaluation": {"ratios": {}}}', '{"more": 1e999}'])
 def test_a_file_that_holds_no_benchmark_stays(tmp_path, monkeypatch, capsys, small, content):
     (tmp_path / 'new').mkdir()
     (tmp_path / 'new' / 'benchmark.json').write_text(content)

@@ -1,8 +1,6 @@
 """experiments/twins.py trains both twins on every seed, keeps each run, and reports how far they agree."""
 
 import json
-import signal
-import time
 
 import numpy as np
 import pytest
@@ -13,7 +11,6 @@ from experiments import twins
 from modules import CrossEntropyModule, SoftMaxModule
 
 SETTINGS = {'hidden_dims': [8], 'lr': 0.01, 'batch_size': 200, 'epochs': 2}
-PATCHES = json.dumps({'experiments.twins.SETTINGS': SETTINGS})
 
 
 @pytest.fixture
@@ -50,28 +47,6 @@ def test_the_twins_agree(expect_trainable, tmp_path, command_line):
     with Image.open(tmp_path / 'twins.png') as image:
         image.verify()
     assert all(len(line) < 80 for line in out.splitlines() if not line.startswith('written'))
-
-
-def test_ctrl_c_keeps_the_finished_runs(run_script, tmp_path):
-    process = run_script('experiments.twins', '--results_dir', tmp_path, PATCHES=PATCHES, start_only=True)
-    give_up = time.monotonic() + 120
-    while not (tmp_path / 'twins.json').exists():
-        assert process.poll() is None and time.monotonic() < give_up, 'no run was written'
-        time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=PATIENCE)
-    number = len(runs_in(tmp_path))
-    assert process.returncode == 130 and number
-    assert err == (f'\nexperiments.twins: interrupted; {number} finished run{"s" * (number != 1)} kept in '
-                   f'{tmp_path / "twins.json"}, the same command goes on\n')
-
-
-@pytest.mark.parametrize('content', ['', '[' * 10**5])  # and tests/test_study_files.py
-def test_a_damaged_file_is_left_as_it_is(command_line, tmp_path, content):
-    (tmp_path / 'twins.json').write_text(content)
-    code, _, err = command_line('--results_dir', tmp_path)
-    assert code == 1 and 'is damaged' in err and err.count('\n') == 1 and len(err) < 1000
-    assert (tmp_path / 'twins.json').read_text() == content
 
 
 def test_half_a_pair_is_not_compared():

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from conftest import PATIENCE
-from small_study import FLAGS, PATCHES
+from test_compare_batch_norm import FLAGS, PATCHES
 from training import models
 
 KILLS = int(os.environ.get('KILLS', 3))

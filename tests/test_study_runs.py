@@ -1,10 +1,12 @@
 """What the studies train, in which order, what they say meanwhile and keep; with a training that takes no time."""
 
 import argparse
-import concurrent.futures
+import concurrent.futures.process
+import io
 import json
 import re
 import signal
+import tempfile
 import threading
 
 import pytest
@@ -55,14 +57,9 @@ def told(monkeypatch, capsys, tmp_path):
 
         def text(self):
             text = '\n'.join(self).replace(str(tmp_path), 'FOLDER').replace(str(ROOT), 'PROJECT').strip() + '\n'
+            text = re.sub(r'results-\w+', 'results-…', text)
             return re.sub(r'^err: .*?: (error|interrupted)', r'err: SCRIPT: \1', text, flags=re.MULTILINE)
 
-    def progress(iterable, text, total=None, unit=None, disable=False):
-        if disable is None:  # no bar where no terminal is
-            lines.append(f'progress: {text}, {total or len(iterable)} × {unit}')
-        return iterable
-
-    monkeypatch.setattr('tqdm.tqdm', progress)
     lines = Told()
     return lines
 
@@ -76,23 +73,22 @@ def settings_of(run):
     return {name: run[name] for name in names if name in run}
 
 
-def interrupt(*arguments):
-    raise KeyboardInterrupt
-
+# The study of batch normalization.
 
 # The study of batch normalization.
 
 @pytest.fixture
-def batch_norm(told, monkeypatch):
+def batch_norm(told, monkeypatch, tmp_path):
     """The study of batch normalization, whose runs are known; batch_norm[n] is an error to raise in the run n."""
     errors = {}
 
     def train_one(run, data_dir):
-        told.append(f'  {settings_in_words(run)}; data of {data_dir}')
+        errors.setdefault('data', data_dir)
+        assert data_dir == errors['data']
         errors['runs'] = errors.get('runs', 0) + 1
         if errors['runs'] in errors:
             raise errors[errors['runs']]
-        return known_runs.known_run(**run)
+        return known_runs.known_run(**run) if run['lr'] < 1 else known_runs.diverged(run)
 
     def executor(*arguments):
         told.append(Executor(*arguments).started)
@@ -104,70 +100,121 @@ def batch_norm(told, monkeypatch):
     monkeypatch.setattr(concurrent.futures, 'ProcessPoolExecutor', executor)
     monkeypatch.setattr(concurrent.futures, 'as_completed', lambda futures: iter([*futures][::-1]))
     monkeypatch.setattr(cifar10_utils, 'get_cifar10', lambda data_dir: told.append(f'data is asked for: {data_dir}'))
-    for name in ('accuracy', 'fit', 'spread', 'gradient', 'groups', 'rates'):
-        monkeypatch.setattr(compare_batch_norm.batch_norm_report.figures, f'draw_{name}', lambda *arguments: None)
+    monkeypatch.setattr(compare_batch_norm.batch_norm_report, 'figures_of', lambda results: {'_train': None})
     monkeypatch.setattr(compare_batch_norm.batch_norm_report, 'png_bytes', lambda figure: b'PNG')
     monkeypatch.setattr(batch_norm_runs, 'NETS', known_runs.NETS)
     monkeypatch.setattr(batch_norm_runs, 'LEARNING_RATES', [0.003, 0.01, 0.03, 0.3, 1])
+    monkeypatch.setattr(tempfile, 'tempdir', str(tmp_path))
     return errors
+
+
+def assert_kept(path, config):
+    """The file holds the known runs with these settings, in the order of seed and network."""
+    contents = json.loads(path.read_text())
+    assert contents.pop('config') == {**config, 'nets': known_runs.NETS}
+    for kept in contents.values():
+        assert [(run['batch_size'], run['epochs']) for run in kept] == [(config['batch_size'], config['epochs'])] * len(kept)
+        assert kept == [known_runs.known_run(**settings_of(run)) if run['lr'] < 1 else known_runs.diverged(run) for run in kept]
+        order = [(run['seed'], len(run['hidden_dims']), run['lr'], run['use_batch_norm']) for run in kept]
+        assert order == sorted(order)
+    return {kind: len(kept) for kind, kept in contents.items()}
 
 
 def test_what_the_study_of_batch_normalization_trains_says_and_keeps(batch_norm, told, tmp_path):
     told.to(compare_batch_norm.main, '--seeds', '7', '5', '7', '--epochs', '4', '--data_dir', 'there')
+    batch_norm.clear()
     told.to(compare_batch_norm.main, '--seeds', '5', '6', '--epochs', '4', '--jobs', '2')
     told.to(compare_batch_norm.main, '--seeds', '6', '7', '--epochs', '4')
+    table = told[-8:]
     told.to(compare_batch_norm.main, '--plot_only', '--epochs', '3')
+    assert told[-8:] == table
+    del told[-9:]
     told.to(compare_batch_norm.main)
-    contents = json.loads((tmp_path / 'batch_norm.json').read_text())
-    told += ['', settings_in_words(contents.pop('config'))]
-    for kind, kept in contents.items():
-        told += [f'{kind}:', *(f'  {settings_in_words(settings_of(run))}' for run in kept)]
-        assert kept == [known_runs.known_run(**settings_of(run)) for run in kept]
+    assert assert_kept(tmp_path / 'batch_norm.json', {'lr': 0.1, 'batch_size': 128, 'epochs': 4})['runs'] == 18
     assert_approved('study_batch_norm', told.text())
 
 
-def test_what_the_extended_study_trains(batch_norm, told, tmp_path):
-    told.to(compare_batch_norm.main, '--extended', '--seeds', '5', '--lr', '0.03', '--batch_size', '16',
-            '--epochs', '4', '--data_dir', 'there')
-    contents = json.loads((tmp_path / 'batch_norm.json').read_text())
-    contents.pop('config')
-    for kind, kept in contents.items():
-        told += ['', f'{kind}:', *(f'  {settings_in_words(settings_of(run))}' for run in kept)]
-        assert kept == [known_runs.known_run(**settings_of(run)) for run in kept]
+def test_what_the_extended_study_trains(batch_norm, told, tmp_path, monkeypatch):
+    monkeypatch.setattr(known_runs, 'NETS', [[4], [6, 5, 4]])
+    monkeypatch.setattr(batch_norm_runs, 'NETS', known_runs.NETS)
+    told.to(compare_batch_norm.main, '--extended', '--seeds', '5', '--lr', '0.3', '--batch_size', '16', '--epochs', '4')
+    told += [str(assert_kept(tmp_path / 'batch_norm.json', {'lr': 0.3, 'batch_size': 16, 'epochs': 4}))]
     assert_approved('study_batch_norm_extended', told.text())
+    told.to(compare_batch_norm.main, '--extended', '--seeds', '5', '--lr', '0.3', '--batch_size', '16', '--epochs', '4')
+    assert 'nothing is left to train' in told.text()
 
 
 def test_what_is_said_where_the_study_is_cut_short_or_refused(batch_norm, told, tmp_path, monkeypatch):
+    path = tmp_path / 'batch_norm.json'
     told.to(compare_batch_norm.main, '--plot_only')
     assert not list(tmp_path.iterdir())
-    batch_norm[6] = KeyboardInterrupt()  # of six the last one, which is said to be done first
-    told.to(compare_batch_norm.main)
-    controls = {kind: [] for kind in batch_norm_runs.KINDS[1:]}
+    for error in (KeyboardInterrupt(), concurrent.futures.process.BrokenProcessPool()):
+        batch_norm.update({'runs': 0, 6: error})  # of six the last one, which is said to be done first
+        told.to(compare_batch_norm.main, '--seeds', '1')
+        assert len(json.loads(path.read_text())['runs']) == 5  # which had finished all the same
+        path.unlink()
+    batch_norm.update({'runs': 0, 1: KeyboardInterrupt(), 6: KeyboardInterrupt()})
     with monkeypatch.context() as patch:
-        patch.setattr(compare_batch_norm, 'train_models', interrupt)
-        for contents in ('{', '[]', '{"runs": 3}', *({kind: number * [{}] for kind in batch_norm_runs.KINDS}
-                                                     for number in (0, 1, 2)), {'runs': [{}], **controls}):
-            text = contents if isinstance(contents, str) else json.dumps(contents)
-            (tmp_path / 'batch_norm.json').write_text(text)
-            told.append(f'\nin the file: {text}')
-            told.to(compare_batch_norm.main)
-    (tmp_path / 'batch_norm.json').unlink()
-    batch_norm[9] = concurrent.futures.process.BrokenProcessPool()
-    told.to(compare_batch_norm.main, '--seeds', '1', '--epochs', '4')
-    for size, *flags in (['1'], ['2'], ['0'], ['4', '--extended'], ['8', '--extended'], ['12', '--extended']):
+        patch.setattr(concurrent.futures, 'as_completed', lambda futures: iter(futures))
+        patch.setattr(batch_norm_runs, 'NETS', [[4]])
+        batch_norm[2] = KeyboardInterrupt()
+        told.to(compare_batch_norm.main)
+    batch_norm.clear()
+    with monkeypatch.context() as patch:
+        patch.setattr('importlib.util.find_spec', lambda name: None)
+        told.to(compare_batch_norm.main)
+    with monkeypatch.context() as patch:
+        def full(contents, write=study.write_together):
+            if path in contents:
+                raise OSError(28, 'No space left on device', str(path))
+            write(contents)
+
+        patch.setattr(study, 'write_together', full)
+        told.to(compare_batch_norm.main)
+        assert max(len(json.loads(file.read_text())['runs']) for file in tmp_path.glob('results-*/batch_norm.json')) == 6
+    path.write_text('{')
+    for flags in ([], ['--plot_only'], ['--extended']):
+        told.to(compare_batch_norm.main, *flags)
+    for size, *flags in (['1'], ['0'], ['4', '--extended'], ['8', '--extended'], ['12', '--extended']):
         told.to(compare_batch_norm.main, '--plot_only', '--batch_size', size, *flags)
     assert_approved('study_batch_norm_refused', told.text())
 
 
-def test_the_courses_function_has_the_settings_of_the_assignment(batch_norm, told, tmp_path):
+class Heard(io.StringIO):
+    """A standard error that can be waited for."""
+
+    def __init__(self):
+        super().__init__()
+        self.line_has_ended = threading.Event()
+
+    def write(self, text):
+        super().write(text)
+        if '\n' in text:
+            self.line_has_ended.set()
+
+
+def test_a_second_study_in_the_folder_waits_and_keeps_what_the_first_has_written(batch_norm, tmp_path, monkeypatch):
+    filename, heard = tmp_path / 'batch_norm.json', Heard()
+    monkeypatch.setattr('sys.stderr', heard)
+    second = threading.Thread(target=compare_batch_norm.train_models, args=(filename, (7,)), daemon=True)
+    with study.only_writer(filename):
+        second.start()
+        assert heard.line_has_ended.wait(60)
+        assert heard.getvalue() == f'another study is writing to {filename}; this one waits until it has ended\n'
+        first = known_runs.study_of([known_runs.known_run([4], True, 42, batch_size=128, epochs=20)])
+        filename.write_text(json.dumps({**first, 'config': {**batch_norm_runs.SETTINGS, 'nets': known_runs.NETS}}))
+    second.join(60)
+    assert [run['seed'] for run in json.loads(filename.read_text())['runs']] == [7] * 6 + [42]
+
+
+def test_the_courses_functions_have_the_settings_of_the_assignment(batch_norm, tmp_path):
     results = compare_batch_norm.train_models(tmp_path / 'a' / 'results.json')
-    results['runs'].sort(key=lambda run: (len(run['hidden_dims']), run['use_batch_norm']))  # as in the file
-    assert results['config'] == {**batch_norm_runs.SETTINGS, 'nets': known_runs.NETS}
-    assert results == json.loads((tmp_path / 'a' / 'results.json').read_text()) and len(results['runs']) == 6
-    compare_batch_norm.train_models(str(tmp_path / 'b.json'), (1,), 2, 'there', {'epochs': 2})
+    assert batch_norm_runs.SETTINGS == {'lr': 0.1, 'batch_size': 128, 'epochs': 20}
+    assert assert_kept(tmp_path / 'a' / 'results.json', batch_norm_runs.SETTINGS)['runs'] == len(results['runs']) == 6
+    compare_batch_norm.train_models(str(tmp_path / 'b.json'), (1,), 2, settings={'epochs': 2})
+    assert_kept(tmp_path / 'b.json', {'lr': 0.1, 'batch_size': 128, 'epochs': 2})
     paths, table = compare_batch_norm.plot_results(str(tmp_path / 'b.json'))
-    told += [*map(str, paths), table]
-    assert_approved('study_batch_norm_course', told.text())
+    assert paths == [tmp_path / 'b_train.png', tmp_path / 'b.md'] and table.startswith('hidden layers  batch norm  seeds')
 
 
 # The twins.
