@@ -1,6 +1,6 @@
 """The figures of the batch-normalization study, drawn from the runs in results/batch_norm.json.
 
-A line is the mean over the seeds, the band around it the standard deviation. Colour and line style mean the
+A line is the mean over the seeds, the band around it the standard deviation. Color and line style mean the
 same everywhere: with batch normalization solid, without it dashed.
 """
 
@@ -11,7 +11,7 @@ from experiments import batch_norm_tables as tables
 from experiments.batch_norm_runs import MULTIPLES, SAMPLE_IMAGES, SELECTION_SEED
 from training.settings import net_name
 
-# Okabe and Ito's colours, which colour-blind readers can tell apart; markers and line styles tell them apart in print.
+# Okabe and Ito's colors, which color-blind readers can tell apart; markers and line styles tell them apart in print.
 WITHOUT = {'color': '#D55E00', 'linestyle': '--', 'marker': 's'}
 WITH = {'color': '#0072B2', 'linestyle': '-', 'marker': 'o'}
 STYLES = {'without batch normalization': WITHOUT,

@@ -1,4 +1,4 @@
-"""What is said of data that can not be had, whatever is wrong with it, and of data that is being fetched."""
+"""What is said of data that cannot be had, whatever is wrong with it, and of data that is being fetched."""
 
 import dataclasses
 import io
