@@ -1,8 +1,8 @@
-"""The checks on somebody else's solution, one or a class; `python unittests.py --solution DIR …` runs them.
+"""The grader of other solutions, one or a class; `python unittests.py --solution DIR …` runs it.
 
-A judge here, the solution in a process of its own: worker/ runs there and only computes what it is asked; remote.py
-and sandbox.py start and ask it, interface.py evens out what differs from year to year. source.py reads a solution's
-files as text. The files …_part.py judge a part each; causes.py and telling.py turn what came out into findings
-(findings.py), judge.py puts the parts together. report.py writes it down, class_run.py does so for many,
-command_line.py is the command.
+A solution runs in its own process: worker/ runs there and only answers requests. remote.py and sandbox.py start the
+process and send the requests. interface.py hides the differences between the editions of the course. source.py reads a
+solution's files as text. Each file …_part.py grades a part; causes.py and diagnosis.py turn its results into findings
+(findings.py), and judge.py combines the parts. report.py writes the report on a solution, class_run.py grades a class,
+and command_line.py is the command.
 """

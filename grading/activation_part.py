@@ -1,4 +1,4 @@
-"""The activations: element-wise, what the name says, and its slope times ∂L/∂Y."""
+"""The activations: element-wise, the function of that name, and its slope times ∂L/∂Y."""
 
 from dataclasses import dataclass
 
@@ -6,11 +6,11 @@ import numpy as np
 
 from grading.causes import Comparison, Mistake, close
 from grading.common_checks import cache, loops
+from grading.diagnosis import attempt, check
 from grading.findings import INCORRECT, MISSING, NOT_IMPLEMENTED
 from grading.formulas import kind_of
 from grading.interface import Malformed, RemoteObject
 from grading.remote import SolutionError
-from grading.telling import attempt, check
 
 PART = 'activation'
 LARGE = 128, 100  # as in the assignment
@@ -20,7 +20,7 @@ NO_ACTIVATIONS = ('linear', 'softmax', 'crossentropy', 'norm', 'dropout', 'loss'
 
 @dataclass
 class Activation:
-    """An activation that was met: its class, its Kind or None, and what its constructor gets."""
+    """An activation of the solution: its class, its Kind or None, and the arguments of its constructor."""
 
     cls: str
     kind: object
@@ -38,7 +38,7 @@ class Activation:
 
 
 def candidates(classes):
-    """Of [name, methods, bases] the names of what could be an activation: no container, no base of another."""
+    """The names of the classes [name, methods, bases] that may be activations: no container, no base of another."""
     bases = {base for _, _, of in classes for base in of}
     return [name for name, methods, _ in classes
             if {'forward', 'backward'} <= set(methods) and (name not in bases or kind_of(name))
@@ -63,7 +63,7 @@ def judge(context):
 
 
 def _keywords(context, name, kind):
-    """What the constructor gets: a parameter of the activation unlike its usual value, so that it shows."""
+    """The constructor's arguments: an unusual parameter of the activation, so that ignoring it has an effect."""
     signature = context.session.signature('modules', name)
     keywords, value, own = {}, kind.parameter if kind else 1.0, ''
     for parameter, mode, has_default in signature:

@@ -1,7 +1,7 @@
-"""What came out compared with what should have, and the mistake that explains the difference: tried, not guessed.
+"""The comparison of actual with expected results, and the mistake that explains the difference: tested, not guessed.
 
-A cause is named where its formula gives, in every case, what the solution gave. The cases differ in all their
-sizes, so that two mistakes with the same result in one differ in another.
+A cause is named if its formula gives the solution's results in every case. The cases differ in all their sizes, so that
+two mistakes with the same result in one case differ in another.
 """
 
 from dataclasses import dataclass
@@ -16,13 +16,13 @@ TOLERANCE_FLOAT32 = 2e-4
 
 @dataclass
 class Comparison:
-    """inputs: name → array or number, the smallest case first; actual: what came out, an array or the exception."""
+    """inputs: name → array or number, the smallest case first; actual: the result, an array or the exception."""
 
     inputs: dict
     actual: object
     expected: np.ndarray
     label: str = ''
-    slack: object = 0  # what may be added to the tolerance, of the shape of expected, for an epsilon say
+    slack: object = 0  # an addition to the tolerance, of the shape of `expected`, for example for an epsilon
     also: list = ()  # other inputs for the formulas of mistakes, {name: value}: those with an epsilon
 
     @property
@@ -55,7 +55,7 @@ def close(actual, expected, slack=0, tolerance=None):
 
 
 def explain(cases, mistakes):
-    """The mistake whose formula gives what came out in all cases in which an array came out, or None."""
+    """The mistake whose formula gives the actual result in every case that returned an array, or None."""
     with_values = [case for case in cases if not isinstance(case.actual, Exception)]
     if not any(case.failed for case in with_values):
         return None
@@ -108,13 +108,13 @@ def penalty(cases, name):
 
 
 def only_batch_of_one(cases):
-    """Do just the cases with a single sample fail?"""
+    """Do the cases with a single sample fail, and no other cases?"""
     ones = [case for case in cases if case.inputs.get('samples') == 1]
     return bool(ones) and all(case.failed == (case.inputs.get('samples') == 1) for case in cases)
 
 
 def show(name, value):
-    """An array in a line or some, as a student writes it."""
+    """An array in one or more lines, as a student would write it."""
     if isinstance(value, SolutionError):
         return f'{name} raised {value}'
     if isinstance(value, Exception):

@@ -1,11 +1,11 @@
-"""Softmax and cross-entropy in a row, as a training step has them: the gradient of the logits is (Y − T)/S."""
+"""Softmax and cross-entropy together, as in a training step: the gradient of the logits is (Y − T)/S."""
 
 import numpy as np
 
 from grading.causes import Comparison
+from grading.diagnosis import attempt, check
 from grading.formulas import MAX_EPSILON, softmax
 from grading.softmax_part import SIZES
-from grading.telling import attempt, check
 
 
 def judge(context):

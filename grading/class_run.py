@@ -1,4 +1,4 @@
-"""Many solutions: several at a time, each with its page and its JSON as it is done; an interrupted run resumes."""
+"""A class: several solutions in parallel. Each report is written when its solution is graded, so a run can resume."""
 
 import concurrent.futures
 import contextlib
@@ -44,7 +44,7 @@ def run(folders, options, folder=None, show=say):
 
 
 def grade(students, options, records, show):
-    """Grade students' folders, {student: (absolute path, as given)}; what still holds in `records` is left."""
+    """Grade students' folders, {student: (absolute path, as given)}, except those with a valid result in `records`."""
     def one(student):
         place, given = students[student]
         fingerprint = ''
@@ -59,7 +59,7 @@ def grade(students, options, records, show):
             judgement = not_found(given, str(error))
         except NoServer:
             raise
-        except Exception as error:  # one folder that we did not foresee is a row, and not the end
+        except Exception as error:  # an unexpected error in one folder becomes a row and does not end the run
             judgement = not_graded(given, error)
         judgement.place, judgement.versions, judgement.fingerprint = place, versions(), fingerprint
         records.take(student, report.record_of(judgement))
@@ -80,7 +80,7 @@ def grade(students, options, records, show):
                         written = time.monotonic()
         finally:
             executor.shutdown(wait=False, cancel_futures=True)
-            server.stop()  # after Ctrl-C or an error, nobody waits for a solution
+            server.stop()  # after Ctrl-C or an error, do not wait for solutions
             executor.shutdown()
 
 
@@ -114,10 +114,10 @@ def _grader(folder):
 
 
 def fingerprint_of(folder, options):
-    """What the judgement depends on: the solution's Python files, this package, versions and the time limit."""
+    """A hash of everything that affects the result: the solution's files, the grader, versions, the time limit."""
     digest = hashlib.sha256(json.dumps([options.timeout, versions(), _grader(Path(__file__).parent)]).encode())
     for name in submissions.files(folder):
         if name.suffix == '.py':
-            with contextlib.suppress(OSError):  # no permission: the judgement will say so
+            with contextlib.suppress(OSError):  # no permission: the report will say so
                 digest.update(os.fsencode(name) + b'\0' + (folder / name).read_bytes())
     return digest.hexdigest()[:16]

@@ -69,7 +69,7 @@ def main(arguments, parser):
 
 
 def one(folder, arguments):
-    """One solution, with the verdict on each part as soon as it is known."""
+    """Grade one solution, and print the verdict on each part as soon as it is known."""
     say(f'solution: {folder}')
 
     def graded(judgement):
@@ -77,12 +77,12 @@ def one(folder, arguments):
         record = report.record_of(judgement)
         return report.entry_of(Path(folder).absolute().name, record, award(record, arguments.points, arguments.strict))
 
-    def tell(part, findings):
+    def show_part(part, findings):
         say(report.part_line(graded(Judgement(folder, findings=findings))['tests'][PARTS.index(part)]))
 
     try:
         with Server(timeout=arguments.timeout) as server, submissions.opened(folder) as inner:
-            entry = graded(judge(server, inner, given=folder, tell=tell))
+            entry = graded(judge(server, inner, given=folder, after_part=show_part))
     except submissions.NotFound as error:
         entry = graded(not_found(folder, str(error)))
         for part in entry['tests']:
@@ -94,7 +94,7 @@ def one(folder, arguments):
 
 
 def many(arguments):
-    """A class, with its report if a folder is given for it."""
+    """Grade a class, and write its report if there is a folder for it."""
     entries = class_run.run(arguments.solution, arguments, arguments.report and Path(arguments.report))
     say(f'\n{report.table(entries)}')
     if arguments.report:

@@ -1,11 +1,11 @@
-"""What is asked of every module: clear_cache, and no Python loop over samples. Both are deviations."""
+"""Checks of every module: clear_cache, and no Python loop over samples. Their findings are deviations."""
 
 import numpy as np
 
+from grading.diagnosis import attempt
 from grading.findings import Place
 from grading.interface import Malformed
 from grading.remote import SolutionError
-from grading.telling import attempt
 
 
 def cache(context, part, cls, make, x, dout):
@@ -39,7 +39,7 @@ def cache(context, part, cls, make, x, dout):
 
 
 def _needs_forward(make, x, dout):
-    """Does what backward gives depend on the input of forward? If not, there is nothing to forget."""
+    """Does the result of backward depend on the input of forward? If not, there is nothing to clear."""
     results = []
     for factor in (1, -3):
         thing = make()

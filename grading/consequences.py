@@ -1,4 +1,4 @@
-"""What follows from what, decided once, after all NumPy parts have been graded."""
+"""Findings that depend on several parts; they are added after all NumPy parts have been graded."""
 
 from grading.findings import BLOCKED, INCORRECT, INHERITED
 from grading.mlp_part import chain_is_right
@@ -10,7 +10,7 @@ BUILT_ON_BOTH = ('softmax', 'cross_entropy', 'softmax_cross_entropy', 'mlp')
 
 
 def decide(context):
-    """Turn what the parts noted about each other into findings."""
+    """Turn the parts' notes about each other into findings."""
     if context.fused and chain_is_right(context):
         return _accept_one_step(context)
     outside = [finding for finding in context.fused if finding.part == 'mlp']
@@ -33,7 +33,7 @@ def decide(context):
 
 
 def _accept_one_step(context):
-    """None of what follows from leaving softmax out is an error."""
+    """Remove the findings that follow only from leaving out the softmax, because they are not errors."""
     context.one_step = True
     findings, parts = context.findings, set(context.inherited)
     for finding in list(findings.found):

@@ -1,13 +1,13 @@
-"""Cross-entropy, on labels or on one-hot rows, with the epsilon that is in it."""
+"""Cross-entropy, on labels or on one-hot rows, with the solution's epsilon."""
 
 import numpy as np
 
 from grading.causes import Comparison, Mistake, explain
 from grading.common_checks import loops
+from grading.diagnosis import attempt, check, example_of
 from grading.findings import INCORRECT, NOT_IMPLEMENTED
 from grading.formulas import MAX_EPSILON, softmax
 from grading.remote import SolutionError
-from grading.telling import attempt, check, example_of
 
 
 def loss_mistakes():
@@ -143,7 +143,7 @@ def _cases(context, cls, targets, batches):
 
 
 def _choose_targets(context, cls):
-    """Labels or one-hot rows: those with which more comes out right, or is explained, or comes out at all."""
+    """Choose labels or one-hot rows, whichever have more correct, explained or usable results → targets, cases."""
     batches = [_data(context.rng, samples, classes) for samples, classes in [(1, 3), (2, 3), (3, 4), (7, 5), (128, 10)]]
     best = None
     for targets in ('labels', 'rows'):
@@ -167,13 +167,13 @@ def _choose_targets(context, cls):
 
 
 def _reached(cases):
-    """How far the solution comes where it fails: as many answers as possible, and then the last line."""
+    """How far a failing solution gets: the number of answers, then the last line that ran."""
     errors = [case.actual for case in cases if isinstance(case.actual, Exception)]
     return -len(errors), max((error.place.line for error in errors), default=0)
 
 
 def _allow_epsilon(context, cls, targets, forward, backward):
-    """Measure the epsilons of loss and gradient, and allow what they change → both."""
+    """Measure the epsilons of loss and gradient, and allow for their effect → both."""
     probes = [(tiny, *_run(context, cls, np.array([[tiny, 1 - tiny]]), np.array([0]), targets)) for tiny in (1e-30,
         1e-3)]
     losses = [(tiny, np.exp(-abs(loss))) for tiny, loss, _ in probes if np.ndim(loss) == 0 and _is_finite(loss)]
@@ -193,9 +193,10 @@ def _is_finite(value):
 
 
 def _epsilon(seen):
-    """What is added to the probability in the logarithm, or the bound that it is clipped to, or 0.
+    """The number that is added to the probability in the logarithm, or the bound to which it is clipped, or 0.
 
-    seen: two tiny probabilities, each with the one that loss or gradient are those of. One epsilon has to explain both.
+    seen: pairs of a tiny probability and the probability that would explain the loss or gradient. One epsilon must
+    explain both pairs.
     """
     if len(seen) < 2:
         return 0.0

@@ -1,10 +1,10 @@
-"""What is found about a solution: findings of three kinds, and the verdict on each part that follows from them."""
+"""The findings about a solution, of three kinds, and the verdict on each part that follows from them."""
 
 from dataclasses import dataclass, field
 
 CORE = ['linear', 'activation', 'softmax', 'cross_entropy', 'softmax_cross_entropy', 'mlp']
-BESIDE = ['pytorch', 'training']
-PARTS = CORE + BESIDE
+OPTIONAL = ['pytorch', 'training']
+PARTS = CORE + OPTIONAL
 TITLES = {
     'linear': 'linear module', 'activation': 'activation', 'softmax': 'softmax', 'cross_entropy': 'cross-entropy',
     'softmax_cross_entropy': 'softmax and cross-entropy in a row', 'mlp': 'NumPy MLP', 'pytorch': 'PyTorch MLP',
@@ -25,7 +25,7 @@ BLOCKED = 'blocked'  # the same if it could not be tried
 
 @dataclass(frozen=True)
 class Place:
-    """A line of a file. The default is no place, and false."""
+    """A line of a file. The default means no place, and is false."""
 
     file: str = ''
     line: int = 0
@@ -39,10 +39,10 @@ class Place:
 
 @dataclass
 class Finding:
-    """What was found about a part.
+    """A finding about a part.
 
     text: one or two sentences; cause: the mistake in a few words, the same for all solutions that made it; example:
-    lines that show the smallest case; hint: what to look at; quote: the line at the place, as it is in the file.
+    lines with the smallest case; hint: advice; quote: the line of the file at the place.
     """
 
     part: str
@@ -64,7 +64,7 @@ class Findings:
     reasons: dict = field(default_factory=dict)
 
     def add(self, part, kind, text, **more):
-        """Add a finding, unless the same was said before → the finding."""
+        """Add a finding, unless there is an equal one → the finding."""
         finding = Finding(part, kind, text, **more)
         same = next((other for other in self.found if (other.part, other.text) == (part, text)), None)
         if same is None:

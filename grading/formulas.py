@@ -33,7 +33,7 @@ def _sigmoid(x):
     return 1 / (1 + np.exp(-x))
 
 
-KINDS = [  # the first whose name is in that of the class; LeakyReLU before ReLU before ELU
+KINDS = [  # the first whose name is a part of the class's name counts; LeakyReLU before ReLU before ELU
     Kind('leaky', 'max(X, 0) + slope · min(X, 0)', lambda x, a: np.where(x > 0, x, a * x),
          lambda x, a: np.where(x > 0, 1.0, a), 0.1, ('slope', 'alpha', 'leak')),
     Kind('selu', 'SELU(X)', lambda x, a: 1.0507009873554805 * np.where(x > 0, x, 1.6732632423543772 * np.expm1(x)),

@@ -1,9 +1,10 @@
-"""An autograder for Gradescope.
+"""Write an autograder package for Gradescope.
 
-    python -m grading.gradescope autograder.zip [--points FILE] [--strict]     write the package to be uploaded
-    python -m grading.gradescope --grade SUBMISSION RESULTS                     in the container: grade a submission
+examples:
+  python -m grading.gradescope autograder.zip --points points.json     # writes the package to upload
+  python -m grading.gradescope --grade SUBMISSION RESULTS              # runs in Gradescope's container
 
-The package has this grader and what it imports, and none of the project's own solution.
+The package has this grader and its imports, but nothing of the project's own solution.
 """
 
 import argparse
@@ -45,9 +46,9 @@ cp failed.json "$root/results/results.json"
 
 
 def results(entry, strict):
-    """An entry with points as Gradescope's results.json: documented fields only, and no number for what is not known.
+    """An entry as Gradescope's results.json: documented fields only, and no number that is not known.
 
-    A part that a person has to look at has no points in it, neither earned nor possible.
+    A part that a person has to grade has no points there, neither earned nor possible.
     """
     tests = []
     for test in entry['tests']:
@@ -75,7 +76,7 @@ def grade(submission, results_file):
                 record = report.record_of(not_found('submission', str(error)))
         tests = award(record, settings['points'], settings['strict'])
         found = results(report.entry_of('submission', record, tests), settings['strict'])
-    except Exception as error:  # whatever it is, the student gets an answer and the teacher the reason
+    except Exception as error:  # for any error the student gets an answer and the teacher the reason
         print(f'grading.gradescope: {type(error).__name__}: {error}', file=sys.stderr)
         found = failed()
     with atomic_write(results_file) as file:
@@ -88,10 +89,10 @@ def failed():
 
 
 def sources():
-    """The files of the grader and of what it imports from this project."""
+    """The files of the grader and of its imports from this project."""
     found = [path for path in sorted(Path(__file__).parent.rglob('*'))
              if path.is_file() and '__pycache__' not in path.parts]
-    for path in found:  # which grows
+    for path in found:  # the list grows in the loop
         if path.suffix == '.py':
             found += [module for module in _imported(path) if module not in found]
     return found

@@ -1,7 +1,7 @@
-"""The solution's classes behind one interface, whatever the year: found out by trying, and said in words.
+"""One interface for the solutions of all editions of the course. The solution's own interface is found by trying.
 
-Weights come out (N, M) and biases (N,), however they are stored; parameters that this project doesn't know get a
-value by their name.
+Weights are always returned as (N, M) and biases as (N,). Constructor parameters that this project does not have get a
+value that fits their name.
 """
 
 import numpy as np
@@ -17,15 +17,15 @@ REQUIRED = {  # values of parameters without a default, by a part of their name
 
 
 class Malformed(Exception):
-    """The solution answered, but not with what the assignment asks for; the message says what it was."""
+    """The solution's answer does not have the form that the assignment asks for; the message describes it."""
 
     place = Place()
 
 
 class Session:
-    """The process of one solution, started when it is needed, and anew after it has ended.
+    """The process of one solution, started when it is needed, and restarted after it has ended.
 
-    interface: what was met, in words. facts: (class, method) → what its calls did to arguments and results.
+    interface: the detected interface in words. facts: (class, method) → side effects of its calls.
     """
 
     def __init__(self, server, folder, preload=()):
@@ -58,7 +58,7 @@ class Session:
         self.process = None
 
     def require(self, module):
-        """Import a file of the solution, once. Raises SolutionError, as often as it is asked for."""
+        """Import a file of the solution, once. If that fails, every call raises the SolutionError."""
         self.be_there()
         if module not in self.imported:
             try:
@@ -87,7 +87,7 @@ class Session:
         return kwargs
 
     def signature(self, module, name):
-        """The parameters of a class or function: [name, kind, has a default] each; none where that can't be seen."""
+        """The parameters of a class or function: [name, kind, has a default] each; [] if they are not known."""
         if (module, name) not in self.signatures:
             try:
                 self.signatures[module, name] = self.ask('signature', module=module, name=name)
@@ -113,7 +113,7 @@ class RemoteObject:
         self.session, self.ref, self.cls = session, ref, cls
 
     def call(self, method, *args):
-        """The value of a method; what the call did to its arguments and earlier results is noted."""
+        """The result of a method. Changes of its arguments and of earlier results are noted."""
         answer = self.session.ask('call', target=self.ref, method=method, args=list(args))
         for fact in ('changed', 'shares', 'overwrote'):
             if answer.get(fact):
@@ -121,7 +121,7 @@ class RemoteObject:
         return answer['value']
 
     def array(self, method, *args):
-        """As call, for a method that has to return an array. Raises Malformed where it returns something else."""
+        """The same as call, for a method that must return an array. Raises Malformed if it returns something else."""
         return as_array(self.call(method, *args), f'{self.cls}.{method} returned')
 
     def get(self, *path):
@@ -134,7 +134,7 @@ class RemoteObject:
         return bool(self.session.ask('has', target=self.ref, name=method))
 
     def clear(self):
-        """clear_cache, where it is there and works."""
+        """Call clear_cache; ignore it if it is missing or fails."""
         try:
             self.session.ask('call', target=self.ref, method='clear_cache', args=[])
         except SolutionError:
@@ -142,12 +142,12 @@ class RemoteObject:
 
 
 def as_array(value, what):
-    """what: how a sentence about the value begins, 'forward returned' say. Raises Malformed where it is no array."""
+    """The value as an array. what: the start of the message, 'forward returned' for example. Raises Malformed."""
     if isinstance(value, np.ndarray):
         return value
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return np.asarray(value)
-    if isinstance(value, list):  # of rows, which NumPy takes for an array wherever it meets it
+    if isinstance(value, list):  # a list of rows, which NumPy accepts as an array
         try:
             array = np.array(value)
             if array.dtype.kind in 'biuf':
@@ -168,12 +168,12 @@ def describe_value(value):
 
 
 def as_weight(array, transposed):
-    """A weight or its gradient, stored (M, N) where transposed, as (N, M); of another shape as it is."""
+    """A weight or its gradient, stored as (M, N) if transposed, in the shape (N, M); another shape is unchanged."""
     return array.T if transposed and array.ndim == 2 else array
 
 
 def as_bias(array, size):
-    """A bias or its gradient of N numbers in any shape as (N,); of another size as it is."""
+    """A bias or its gradient of N numbers in any shape as (N,); another size is unchanged."""
     return array.reshape(size) if array.size == size and array.ndim <= 2 else array
 
 
@@ -192,20 +192,20 @@ class Linear(RemoteObject):
         return np.full(self.shape[0], array.item()) if array.size == 1 else as_bias(array, self.shape[0])
 
     def set_parameters(self, weight, bias):
-        """Put values of our own in, in the shapes that the solution has."""
+        """Set the parameters to our values, in the shapes of the solution."""
         self.set(['params', [self.keys['weight']]], weight.T if self.transposed else weight)
         old = np.asarray(self.get('params', [self.keys['bias']]))
         self.set(['params', [self.keys['bias']]], bias if old.size == 1 else bias.reshape(old.shape))
 
     def gradient(self, name):
-        """The gradient as it stands in grads: (N, M) and (N,) where it has as many numbers; Malformed for no array."""
+        """The gradient in grads, as (N, M) or (N,) if its size is right. Raises Malformed if it is not an array."""
         value = as_array(self.get('grads', [self.keys[name]]), f"grads['{self.keys[name]}'] is")
         if name == 'weight':
             return as_weight(value, self.transposed)
         return as_bias(value, self.shape[0])
 
     def zero_gradients(self):
-        """What a training loop does if gradients add up."""
+        """Set the gradients to zero, as a training loop does if the solution adds gradients up."""
         for key in self.keys.values():
             self.set(['grads', [key]], np.zeros(np.shape(self.get('grads', [key]))))
 
@@ -214,7 +214,7 @@ KEYS = {'weight': ['weight', 'weights', 'W', 'w', 'kernel'], 'bias': ['bias', 'b
 
 
 class LinearMaker:
-    """Makes linear modules: what the class takes, and how it stores its parameters, found out on one (3 → 2)."""
+    """Makes linear modules. One module (3 → 2) shows the class's arguments and the form of its parameters."""
 
     def __init__(self, session, cls='LinearModule'):
         self.session, self.cls = session, cls
@@ -251,7 +251,7 @@ class LinearMaker:
                            (out_features, in_features))
 
     def around(self, ref, shape=None):
-        """A linear module that is there already, in an MLP."""
+        """A linear module of an existing MLP."""
         thing = RemoteObject(self.session, ref, self.cls)
         if shape is None:
             weight = as_array(thing.get('params', [self.keys['weight']]), 'a weight in the MLP is')

@@ -1,4 +1,4 @@
-"""One solution, graded part by part: its files as text, its classes in a process of their own."""
+"""Grade one solution part by part: its files as text, its classes in their own process."""
 
 import importlib.util
 import time
@@ -7,11 +7,11 @@ from pathlib import Path
 
 from grading import (activation_part, chain_part, consequences, cross_entropy_part, linear_part, many_calls, mlp_part,
                      pytorch_part, sandbox, softmax_part, submissions, training_part)
-from grading.findings import BESIDE, CORE, INCORRECT, MISSING, NOT_GRADED, PARTS, Findings
+from grading.diagnosis import Context
+from grading.findings import CORE, INCORRECT, MISSING, NOT_GRADED, OPTIONAL, PARTS, Findings
 from grading.interface import Malformed, Session
 from grading.remote import NoServer, NotGradable, SolutionEnded, SolutionError
 from grading.source import Source, libraries
-from grading.telling import Context
 
 FILES = ['modules', 'mlp_numpy', 'mlp_pytorch', 'train_mlp_numpy', 'train_mlp_pytorch']
 CLASSES = {'linear': 'LinearModule', 'softmax': 'SoftMaxModule', 'cross_entropy': 'CrossEntropyModule'}
@@ -23,21 +23,21 @@ JUDGES = {
 
 @dataclass
 class Judgement:
-    """All that is known about a solution in the end."""
+    """The results of grading a solution."""
 
-    folder: str  # as the teacher gave it
+    folder: str  # as on the command line
     place: str = ''  # the same folder as an absolute path
     findings: Findings = field(default_factory=Findings)
     interface: list = field(default_factory=list)
     protection: str = ''
     versions: dict = field(default_factory=dict)  # of Python and its packages
-    code: dict = field(default_factory=dict)  # file → what similar.digest makes of it
+    code: dict = field(default_factory=dict)  # file → its similar.digest
     fingerprint: str = ''
     seconds: float = 0.0
 
 
 def not_found(given, reason):
-    """The Judgement of a submission in which there is no solution; reason: what was found instead."""
+    """The Judgement of a submission without a solution; reason: a description of its content."""
     judgement = Judgement(str(given))
     for part in PARTS:
         judgement.findings.status[part] = MISSING
@@ -45,8 +45,8 @@ def not_found(given, reason):
     return judgement
 
 
-def judge(server, folder, given=None, tell=lambda part, findings: None):
-    """Grade the solution in a folder → Judgement. given: its name; tell: called with each part and the findings."""
+def judge(server, folder, given=None, after_part=lambda part, findings: None):
+    """Grade the solution in a folder → Judgement. given: its name; after_part: called after each part."""
     start = time.monotonic()
     judgement = Judgement(str(given or folder), protection=sandbox.protection(server.bubblewrap))
     findings, folder = judgement.findings, Path(folder)
@@ -64,14 +64,14 @@ def judge(server, folder, given=None, tell=lambda part, findings: None):
             for judge_more in context.later:
                 _judge_part(context, 'mlp', judge_more)
         for part in CORE:
-            tell(part, findings)
+            after_part(part, findings)
         session.close()
         if usable:
             _notes(context)
         session.preload = libraries(folder, FILES)
-        _beside(context, sources, has_torch)
-        for part in BESIDE:
-            tell(part, findings)
+        _optional_parts(context, sources, has_torch)
+        for part in OPTIONAL:
+            after_part(part, findings)
     finally:
         session.close()
     for part, name in (('mlp', 'mlp_numpy.py'), ('pytorch', 'mlp_pytorch.py')):
@@ -85,13 +85,13 @@ def judge(server, folder, given=None, tell=lambda part, findings: None):
 
 
 def _quote(place, folder):
-    """The line at a place, as it is in the file, which the process of the solution may have made up."""
+    """The line of the file at a place. It is read here, because the solution's process may report any text."""
     path = (folder / place.file).resolve()
     return Source(path).line(place.line) if place and path.is_relative_to(folder.resolve()) else ''
 
 
-def _beside(context, sources, has_torch):
-    """The PyTorch MLP and the training scripts; what cannot be graded to the end is not graded, and never incorrect."""
+def _optional_parts(context, sources, has_torch):
+    """Grade the PyTorch MLP and the training scripts. A part that cannot be graded completely is "not graded"."""
     for part, run in (('pytorch', lambda: pytorch_part.judge(context, sources['mlp_pytorch'], has_torch)),
                       ('training', lambda: training_part.judge(context, sources, has_torch))):
         context.begin(part)
@@ -120,7 +120,7 @@ def _judge_part(context, part, judge_it):
         raise
     except NotGradable as error:
         context.skip(part, NOT_GRADED, str(error))
-    except Exception as error:  # a class of five hundred does not end with one solution that we did not foresee
+    except Exception as error:  # an unexpected error in one solution must not end the run of a class
         context.skip(part, NOT_GRADED, f'the grader itself failed, {type(error).__name__}: {error}')
         context.session.restart()
 
@@ -151,7 +151,7 @@ def _modules_can_be_used(context):
 
 
 def _notes(context):
-    """What the calls did to their arguments and results, and prints."""
+    """Add notes about prints, and about calls that changed their arguments or earlier results."""
     part_of = {'LinearModule': 'linear', 'SoftMaxModule': 'softmax', 'CrossEntropyModule': 'cross_entropy',
                'MLP': 'mlp'}
     words = {'changed': 'changes its argument in place', 'shares': 'returns its argument, or a view of it',

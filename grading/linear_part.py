@@ -1,13 +1,13 @@
-"""The linear module: Y = X Wᵀ + b, its three gradients, its start, and what comes after the first step."""
+"""The linear module: Y = X Wᵀ + b, its three gradients, its initialization, and further steps."""
 
 import numpy as np
 
 from grading.causes import Comparison, Mistake, close, explain, penalty, show
 from grading.common_checks import cache, loops
+from grading.diagnosis import attempt, check, hint_for
 from grading.findings import INCORRECT, NOT_IMPLEMENTED
 from grading.interface import LinearMaker, Malformed, as_array, describe_value
 from grading.remote import SolutionError
-from grading.telling import attempt, check, hint_for
 
 PART = 'linear'
 LARGE = 128, 3072, 100  # as in the assignment
@@ -88,7 +88,7 @@ GRADIENTS = {  # name → the subject of the sentence, the formula, the mistakes
 
 
 def judge(context):
-    """All about LinearModule; leaves context.linear where it can be used for the MLP."""
+    """Grade LinearModule. Sets context.linear if it can be used for the MLP."""
     source, cls = context.modules, 'LinearModule'
     if source.is_stub(cls, 'forward', 'backward'):
         return context.skip(PART, NOT_IMPLEMENTED)
@@ -118,7 +118,7 @@ def judge(context):
 
 
 def _numbers(rng, shape, small):
-    """Small whole numbers, which a student can follow, or normal ones, which leave nothing to chance."""
+    """Small integers, which a student can check by hand, or normal random numbers, which exclude coincidences."""
     return rng.integers(1, 5, shape) * rng.choice([-1.0, 1.0], shape) if small else rng.normal(size=shape).round(2)
 
 
@@ -161,7 +161,7 @@ def _report(context, cls, maker, cases):
     same = isinstance(cases['x'][-1].actual, SolutionError) and str(cases['x'][-1].actual)
     if same and all(str(cases[name][-1].actual) == same for name in ('weight', 'bias')):
         if isinstance(cases['y'][-1].actual, SolutionError):
-            return  # forward has not come to keep what backward needs, and is to be mended first
+            return  # forward failed before it stored the input for backward, and must be fixed first
         error = cases['x'][-1].actual
         context.faulty[cls] = 'backward raises'
         square, cause = _square(context, maker)
@@ -194,7 +194,7 @@ PRODUCTS = [Mistake('order of the product', f'is {words}: a product in the wrong
 
 
 def _square(context, maker):
-    """Where backward can't be computed: what it computes where all sizes are the same, (in words, its cause)."""
+    """If backward fails: the formula that it computes if all sizes are equal, as (text, cause)."""
     cases = one_size(context, maker, 4, 4, 4)
     found, causes = [], []
     for name, symbol in (('x', '∂L/∂X'), ('weight', '∂L/∂W'), ('bias', '∂L/∂b')):
@@ -211,7 +211,7 @@ def _example(cases):
 
 
 def _second_step(context, maker):
-    """After an update by hand, and after a batch of another size, forward and backward are those of the new numbers."""
+    """Check that forward and backward use the new parameters after an update, and the new batch after another size."""
     if context.findings.of(PART, INCORRECT):
         return
     rng = context.rng
@@ -284,7 +284,7 @@ def _start(context, maker):
             context.deviates(PART, f'The gradient of the bias has shape {after.shape}, the bias {bias.shape}: an '
                                    'update in place may fail or spread it.', cause='shape of the bias gradient')
     except (SolutionError, Malformed):
-        pass  # a fault of backward, which is reported there
+        pass  # an error of backward, which another check reports
     _initialization(context, maker)
 
 
@@ -326,7 +326,7 @@ def _deviates_at_start(context, text):
 
 
 def _named(deviation, M, N):
-    """The usual mistakes in the standard deviation, by what they give."""
+    """The common mistakes in the standard deviation, with their values."""
     known = {2 / M: '2/M: the root is forgotten', 1 / M: '1/M: the root is forgotten', 2 / N: '2/N: the root is '
                                                                                               'forgotten',
              np.sqrt(2 / N): '√(2/N): the outputs are counted, not the inputs', np.sqrt(2 / (M + N)): '√(2/(M + N))'}

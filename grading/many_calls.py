@@ -1,16 +1,16 @@
-"""The same questions after as many calls as training makes, and an MLP of the assignment's size."""
+"""The same checks after as many calls as in a training run, and an MLP of the assignment's size."""
 
 import numpy as np
 
 from grading.activation_part import LARGE as HIDDEN
 from grading.causes import close
+from grading.diagnosis import attempt
 from grading.findings import INCORRECT, INHERITED
 from grading.formulas import softmax
 from grading.interface import Malformed
 from grading.linear_part import LARGE
 from grading.nets import CLASSES, INPUTS, build, reference_for
 from grading.remote import SolutionError
-from grading.telling import attempt
 
 CALLS = 600
 
@@ -64,7 +64,7 @@ def _ask_again(context, part, make, forward, backward):
 
 
 def _ask_mlp(context, samples, in_features, out_features):
-    """A small network after many steps, and one step of a network and a batch as in the assignment."""
+    """Check a small network after many steps, and one step with the sizes of the assignment."""
     method = 'a small network after many steps'
     try:
         small = build(context, [4])

@@ -1,4 +1,4 @@
-"""The NumPy MLP: what its modules are, how they are assembled, and which module is at fault if it is incorrect.
+"""The NumPy MLP: its modules, their order, and the faulty module if the MLP is incorrect.
 
 The network gets weights of ours, so that its initialization does not matter. It is compared with the formulas. If it
 differs, it is also compared with its own modules, assembled correctly: if it equals these, only they are incorrect.
@@ -7,12 +7,12 @@ differs, it is also compared with its own modules, assembled correctly: if it eq
 import numpy as np
 
 from grading.causes import Comparison, Mistake, close, explain
+from grading.diagnosis import attempt, check, hint_for
 from grading.findings import BLOCKED, DEVIATES, INCORRECT, MISSING, NOT_IMPLEMENTED
 from grading.formulas import MAX_EPSILON, softmax
 from grading.interface import Linear, Malformed, RemoteObject
 from grading.nets import CLASSES, INPUTS, WrongSizes, build, check_sizes, reference_for
 from grading.remote import SolutionError
-from grading.telling import attempt, check, hint_for
 
 PART = 'mlp'
 HIDDEN = [[4], [6, 4], [6, 5, 4]]  # the smallest first, all sizes different
@@ -206,7 +206,7 @@ def _inherits_forward(context, net, cases, words):
 
 
 def _check_backward(context, net, cases, hidden, words):
-    """Report what is wrong with backward, if anything. Returns whether a deeper network may show more."""
+    """Report errors of backward. Returns whether a deeper network may show more."""
     failing = [case for case in cases if case.failed]
     if not failing:
         return True
@@ -341,7 +341,7 @@ def _no_hidden_layer(context):
 
 
 def chain_is_right(context, softmax_outside=False):
-    """Are the gradients of two hidden layers those of the loss, which CrossEntropyModule hands to MLP.backward?
+    """With two hidden layers, are the gradients correct if MLP.backward gets the gradient from CrossEntropyModule?
 
     softmax_outside: a SoftMaxModule is between the two, as in some training scripts.
     """

@@ -1,12 +1,12 @@
-"""An MLP of the solution, what it is made of, and what a network with the same weights should compute."""
+"""An MLP of the solution, its layers, and the expected results of a network with the same weights."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
+from grading.diagnosis import attempt
 from grading.formulas import kind_of, softmax, softmax_gradient
 from grading.interface import Malformed
-from grading.telling import attempt
 
 INPUTS, CLASSES = 5, 3
 
@@ -18,7 +18,7 @@ class Net:
     thing: object
     linears: list
     activations: list  # (reference, class name), each object once
-    images: bool = False  # does it take nothing else?
+    images: bool = False  # does it take only images?
 
     def forward(self, x):
         return self.thing.array('forward', x.reshape(len(x), 1, 1, -1) if self.images else x)
@@ -26,13 +26,13 @@ class Net:
 
 @dataclass
 class Reference:
-    """What the network should compute: weights (N, M) and biases (N,) by layer, h and h′ of the hidden layers."""
+    """The expected network: weights (N, M) and biases (N,) of each layer, h and h′ of the hidden layers."""
 
     weights: list
     biases: list
     function: object
     slope: object
-    value: float  # of the activation's parameter, None where it has none
+    value: float  # the activation's parameter, None if it has none
 
     def parameters(self):
         """W1, b1, W2, …: the weights and biases by name."""
@@ -73,7 +73,7 @@ class Reference:
 
 
 def build(context, hidden, inputs=INPUTS):
-    """An MLP and what it is made of. Raises SolutionError or Malformed if it is not what was asked for."""
+    """An MLP and its layers. Raises SolutionError or Malformed if it cannot be used."""
     session = context.session
     thing = session.new('mlp_numpy', 'MLP', [inputs, hidden, CLASSES])
     wanted = ['LinearModule', *context.activations]
@@ -95,7 +95,7 @@ def _sizes(inputs, hidden):
 
 
 def check_sizes(inputs, hidden, shapes, verb='has'):
-    """Raises WrongSizes where the weights of an MLP have other shapes than they should."""
+    """Raise WrongSizes if the weights of an MLP have wrong shapes."""
     expected = _sizes(inputs, hidden)
     if shapes != expected:
         raise WrongSizes(f'MLP({inputs}, {hidden}, {CLASSES}) {verb} {_in_words(shapes)}; it should have '
@@ -103,7 +103,7 @@ def check_sizes(inputs, hidden, shapes, verb='has'):
 
 
 class WrongSizes(Malformed):
-    """The linear layers of an MLP have other sizes than asked for; only_the_last: has just the last one?"""
+    """The linear layers of an MLP have wrong sizes; only_the_last: is only the size of the last layer wrong?"""
 
     def __init__(self, message, only_the_last):
         super().__init__(message)
@@ -117,14 +117,14 @@ def _in_words(shapes):
 
 
 def _in_order(linears, expected):
-    """The linear modules in the order of the network, if their sizes tell it."""
+    """The linear modules in the order of the network, if their sizes determine it."""
     if sorted(linear.shape for linear in linears) == sorted(expected):
         return sorted(linears, key=lambda linear: expected.index(linear.shape))
     return linears
 
 
 def reference_for(context, net):
-    """Weights of our own in the net, and the Reference that has the same."""
+    """Set the network's weights to our own → the Reference with the same weights."""
     weights, biases = [], []
     for linear in net.linears:
         out_features, in_features = linear.shape
@@ -136,8 +136,8 @@ def reference_for(context, net):
 
 
 def _activation_of(context, net):
-    """h, h′ and the parameter of the activation in the net: by its name and by what its object gives."""
-    if not net.activations:  # none, or a function of its own: the one in modules.py, or else ReLU
+    """h, h′ and the parameter of the network's activation, from its name and from its object's results."""
+    if not net.activations:  # no activation object: use the one in modules.py, otherwise ReLU
         kind = next(filter(None, map(kind_of, context.activations)), kind_of('relu'))
         value = kind.parameter
     else:

@@ -1,4 +1,4 @@
-"""Points: what each part earns by its verdict, and what the teacher decides instead."""
+"""Points: each part earns them by its verdict, unless the teacher decides otherwise."""
 
 import csv
 import io
@@ -61,10 +61,10 @@ def read_overrides(folder):
 
 
 def award(record, points, strict=False, decided=None):
-    """What each part of a solution earns: a dict for each, with the names that Gradescope gives to these fields.
+    """The points of each part of a solution: a dict for each, with Gradescope's field names.
 
-    The score is None if a person has to look at the part: it could not be graded, or nothing was found to grade. A part
-    that is incorrect only because another one is earns its points. decided: {part: (points, reason)}.
+    The score is None if a person has to grade the part: it could not be graded, or nothing was found. A part that is
+    incorrect only because of another part earns its points. decided: {part: (points, reason)}.
     """
     tests, nothing = [], all(record['parts'][part] == MISSING for part in CORE)
     for part in PARTS:
@@ -78,7 +78,7 @@ def award(record, points, strict=False, decided=None):
         else:
             score = points[part] if verdict == CORRECT or verdict == DEVIATES and not strict else 0
         if not points[part]:
-            score = 0  # nobody has to look at it
+            score = 0  # it is not worth grading by hand
         if part in (decided or {}):
             score, reason = decided[part]
             notes = ['set by the teacher' + (f': {reason}' if reason else '')]

@@ -1,12 +1,12 @@
-"""The PyTorch MLP: its layers and their order, seen from what passes each; logits; gradients to every parameter."""
+"""The PyTorch MLP: its layers and their order, observed with forward hooks; logits; a gradient for every parameter."""
 
 import numpy as np
 
+from grading.diagnosis import attempt, hint_for
 from grading.findings import INCORRECT, MISSING, NOT_GRADED, NOT_IMPLEMENTED, Place
 from grading.interface import Malformed, describe_value
 from grading.nets import CLASSES, INPUTS, WrongSizes, check_sizes
 from grading.remote import SolutionEnded, SolutionError
-from grading.telling import attempt, hint_for
 
 PART = 'pytorch'
 HIDDEN = [6, 4]
@@ -130,7 +130,7 @@ def _shapes(trace):
 
 
 def _layers(context, trace, verb='passes'):
-    """Number and shapes of the linear layers. Returns whether the rest can be graded by what passes them."""
+    """Check number and shapes of the linear layers. Returns whether the other checks can observe them."""
     try:
         check_sizes(INPUTS, HIDDEN, _shapes(trace), verb)
     except WrongSizes as error:
@@ -179,13 +179,13 @@ def _after_the_last(context, source, trace):
 
 
 def _softmax(source):
-    """The Place where it is taken."""
+    """The Place of the softmax."""
     places = [source.place('MLP', method, '[Ss]oftmax') for method in ('forward', '__init__')]
     return next((place for place in places if 'softmax' in source.line(place.line).lower()), Place())
 
 
 def _batch_norm(context, x, right_layers, linear):
-    """right_layers, linear: what is known without it, the layers and whether an activation is missing."""
+    """right_layers, linear: earlier results: are the layers correct, is an activation missing?"""
     try:
         trace = _trace(context, _build(context, HIDDEN, use_batch_norm=True), x, training=True)
     except (SolutionError, SolutionEnded) as error:

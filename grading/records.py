@@ -20,7 +20,7 @@ from grading.points import award
 from grading.report import clean
 from storage.files import atomic_write, exclusive_lock
 
-LONGEST_NAME = 120  # bytes of a student's file names, without what is added to them
+LONGEST_NAME = 120  # bytes of a student's file names, without the endings
 KEY = '.key'
 GONE = 'gone'
 SETTLED = re.compile('[^;]*(takes other arguments: [^;]*|is not implemented)(; [^;]*(takes other arguments: [^;]*|'
@@ -55,7 +55,7 @@ class Records:
             yield self
 
     def _key(self):
-        """The key of the seals, which only this user may read. Solutions run as another user, or do not see it."""
+        """The key of the signatures. Solutions cannot read it: they run as another user or do not see the file."""
         path = self.folder / KEY
         try:
             if not path.stat().st_mode & 0o077 and len(key := path.read_bytes()) == 32:
@@ -68,7 +68,7 @@ class Records:
         return key
 
     def _read(self):
-        """Take the entries of earlier runs; move aside those of students whose folder does not exist any more."""
+        """Take the entries of earlier runs. Entries of students whose folder no longer exists are moved to gone/."""
         for path in sorted(self.folder.glob('*.json')):
             try:
                 entry = json.loads(path.read_text(encoding='utf-8'))
@@ -94,7 +94,7 @@ class Records:
         return hmac.new(self.key, text.encode(), hashlib.sha256).hexdigest() if self.key else ''
 
     def earlier(self, student, fingerprint):
-        """The record of an earlier run that still holds, or None. What could not be graded is tried again."""
+        """The record of an earlier run if it is still valid, or None. Parts that were not graded are tried again."""
         record = self.records.get(student)
         if not record or not self.key or record['fingerprint'] != fingerprint or any(
                 verdict == NOT_GRADED and not SETTLED.fullmatch(record['reasons'].get(part, ''))
@@ -126,7 +126,7 @@ class Records:
             self._write(f'{student}.txt', report.page(entry))
 
     def write_class(self):
-        """Write the entries whose points have changed, and what is about the whole class: summary.csv, index.html."""
+        """Write the entries whose points have changed, and the files about the class: summary.csv, index.html."""
         for student in self.records:
             self._write_entry(student)
         self.write_summary()
@@ -159,10 +159,10 @@ class Records:
 
 
 def names_for(folders, known):
-    """A student's name for each folder, which is that of its files in the report.
+    """A student's name for each folder; the student's files in the report have this name.
 
-    It is the last part of the folder, with those before it if another folder has the same. known: {student: folder}
-    of earlier runs, which keep their names.
+    It is the last part of the folder's path, with earlier parts if two folders would have the same name. known:
+    {student: folder} of earlier runs; they keep their names.
     """
     names, taken = {folder: student for student, folder in known.items()}, set(map(_fold, known))
     new = [folder for folder in dict.fromkeys(folders) if folder not in names]
@@ -185,12 +185,12 @@ def names_for(folders, known):
 
 
 def _plain(name):
-    """A name as text that every file system takes."""
+    """A name with only the characters that every file system accepts."""
     return re.sub(r'[\\/:*?"<>|\n\ufffd]', '_', clean(os.fsencode(name).decode('utf-8', errors='replace'))).rstrip('. ')
 
 
 def _short(name):
-    """A name that leaves room for what is added to it, told apart by its hash if it is cut."""
+    """A name short enough for its endings. If it is cut, a hash makes it unique."""
     content = name.encode()
     if len(content) <= LONGEST_NAME:
         return name

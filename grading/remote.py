@@ -1,11 +1,11 @@
-"""The grader's end of the pipes to a solution: requests out, arrays in, every answer checked before it is used.
+"""The grader's side of the pipes to a solution: it sends requests, receives arrays, and checks every answer.
 
     with Server() as server:
         with server.open(folder) as solution:
             solution.ask('import_module', name='modules')
 
-Each solution has a process and a folder of its own, on every system: pipes that threads read, and a thread that ends the
-process. An exception of the solution is a SolutionError here, its end or silence a SolutionEnded.
+Each solution has its own process and folder. Threads read its pipes, and one ends the process after the time limit. An
+exception of the solution becomes a SolutionError here, its end or silence a SolutionEnded.
 """
 
 import contextlib
@@ -42,7 +42,7 @@ class NoServer(RuntimeError):
 
 
 class NotGradable(Exception):
-    """What this machine did or lacks: a full disk, too little memory, a missing package. The message says it."""
+    """A problem of this machine, such as a full disk, too little memory or a missing package; the message names it."""
 
 
 class SolutionError(Exception):
@@ -88,7 +88,7 @@ def _names(value):
     return isinstance(value, list) and all(isinstance(name, str) for name in value)
 
 
-ANSWERS = {  # operation → is its value of the form that worker/operations.py gives it?
+ANSWERS = {  # operation → does its value have the form of worker/operations.py?
     'signature': _list_of(_is(str), _is(str), _is(bool)),
     'classes': _list_of(_is(str), _names, _names),
     'new': lambda value: isinstance(value, dict) and isinstance(value.get('made'), Ref) and 'changed' in value,
@@ -108,7 +108,7 @@ ANSWERS = {  # operation → is its value of the form that worker/operations.py 
 
 
 class Server:
-    """A temporary folder in which solutions run, each in a folder and a process of its own. Threads may share it."""
+    """A temporary folder in which solutions run, each in its own folder and process. Threads may share it."""
 
     def __init__(self, bubblewrap=None, timeout=20):
         self.bubblewrap = sandbox.has_bubblewrap() if bubblewrap is None else bubblewrap
@@ -149,7 +149,7 @@ class Server:
 
 
 def copy_solution(folder, target):
-    """Copy the files that an import may need. What cannot be read is left; what cannot be written is an OSError."""
+    """Copy the files that an import may need. Unreadable files are skipped; a failed write is an OSError."""
     target.mkdir()
     for name in submissions.files(folder):
         try:
@@ -162,7 +162,7 @@ def copy_solution(folder, target):
 
 @contextlib.contextmanager
 def _not_a_verdict():
-    """An error of this machine, such as a full disk, ends the grading: it says nothing about the solution."""
+    """An error of this machine, such as a full disk, ends the grading, because it is not the solution's error."""
     try:
         yield
     except OSError as error:
@@ -180,7 +180,7 @@ def _remove_leftovers():
 
 
 def _is_running(pid, folder):
-    if os.name == 'nt':  # where a look at a process could end it
+    if os.name == 'nt':  # on Windows, os.kill(pid, 0) would end the process
         return time.time() - folder.stat().st_mtime < 24 * 3600
     try:
         os.kill(pid, 0)
@@ -257,7 +257,7 @@ class Solution:
                 return self._end(f'it wrote more than {sandbox.MAX_FOLDER_BYTES // sandbox.MEBIBYTE} MB of files')
 
     def _end(self, reason=''):
-        """End the process with all that it has started. reason: what is told of it."""
+        """End the process and its child processes. reason: for the report."""
         self.ended = self.ended or reason or None
         if os.name == 'nt':
             subprocess.run(['taskkill', '/T', '/F', '/PID', str(self._process.pid)], capture_output=True)
@@ -309,7 +309,7 @@ class Solution:
         deadline = time.monotonic() + timeout
         message = pack(request)
         writer = threading.Thread(target=self._write, args=[message], daemon=True)
-        writer.start()  # it waits for as long as nobody reads
+        writer.start()  # it blocks until the solution reads
         try:
             return unpack(lambda count: self._read(count, timeout, deadline), lambda ref: ref)
         except Unreadable as error:
@@ -317,7 +317,7 @@ class Solution:
 
     def _write(self, message):
         view = memoryview(message)
-        with contextlib.suppress(OSError, ValueError):  # it has ended: so does what it sends
+        with contextlib.suppress(OSError, ValueError):  # the process has ended, and its pipe with it
             while view:
                 view = view[self._process.stdin.write(view):]
 
@@ -354,7 +354,7 @@ class Solution:
 
 
 def _failure(error):
-    """SolutionError, of what the process says about it, whatever that is."""
+    """The SolutionError for the process's description of an exception, which may have any content."""
     try:
         places = [(_plain(name)[:100], int(line)) for name, line in error['places']]
         return SolutionError(_plain(error['type'])[:60], _plain(error['message'])[:300], places)

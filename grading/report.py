@@ -1,11 +1,11 @@
-"""What is written about solutions: a page for the student, the same as JSON, a row and a table for the teacher."""
+"""The reports on solutions: a page for the student, the same as JSON, a row and a table for the teacher."""
 
 import collections
 import re
 import textwrap
 import unicodedata
 
-from grading.findings import (BESIDE, BLOCKED, CORE, DEVIATES, INCORRECT, INHERITED, KINDS, NOTE, OK, PARTS, TITLES,
+from grading.findings import (BLOCKED, CORE, DEVIATES, INCORRECT, INHERITED, KINDS, NOTE, OK, OPTIONAL, PARTS, TITLES,
                               VERDICTS, Finding)
 from grading.points import errors, sources
 
@@ -34,7 +34,7 @@ def clean(text):
 
 
 def without_paths(text):
-    """A text in which each path has lost the folders before its last part: they are those of the teacher's machine."""
+    """The text with only the last part of each path, because the folders are about the teacher's machine."""
     return PATH.sub('', clean(text))
 
 
@@ -47,18 +47,18 @@ def _with_version(text, versions):
 
 
 def record_of(judgement):
-    """What is known of a solution, as JSON has it. Texts that a solution can choose are cleaned here, once for all."""
+    """The results of a solution for JSON. Texts that a solution can choose are cleaned here."""
     findings = judgement.findings
 
-    def told(text):
+    def cleaned(text):
         return _with_version(without_paths(text), judgement.versions)
 
     record = {
         'solution': clean(judgement.folder), 'folder': judgement.place, 'verdict': findings.overall(),
         'parts': {part: findings.verdict(part) for part in PARTS},
-        'findings': [{name: (clean if name == 'quote' else told if name == 'text' else without_paths)(str(text))
+        'findings': [{name: (clean if name == 'quote' else cleaned if name == 'text' else without_paths)(str(text))
                       for name, text in vars(finding).items()} for finding in findings.found],
-        'reasons': {part: told(reason) for part, reason in findings.reasons.items()},
+        'reasons': {part: cleaned(reason) for part, reason in findings.reasons.items()},
         'interface': [without_paths(words) for words in judgement.interface], 'sandbox': judgement.protection,
         'versions': judgement.versions, 'seconds': round(judgement.seconds, 2), 'code': judgement.code,
         'fingerprint': judgement.fingerprint,
@@ -69,7 +69,7 @@ def record_of(judgement):
 
 
 def entry_of(student, record, tests):
-    """A record with its points: what NAME.json has. tests: as points.award gives them."""
+    """The content of NAME.json: a record with its points. tests: from points.award."""
     graded = [test for test in tests if test['score'] is not None]
     entry = {
         'student': student, 'score': sum(test['score'] for test in graded),
@@ -96,26 +96,26 @@ def _to_look_at(entry):
     """The parts that a person has to look at, in words."""
     core = {test['part'] for test in entry['tests'] if test['part'] in CORE and test['max_score']}
     if core and core <= set(entry['to_look_at']):
-        return ', '.join(['all NumPy parts', *(TITLES[part] for part in entry['to_look_at'] if part in BESIDE)])
+        return ', '.join(['all NumPy parts', *(TITLES[part] for part in entry['to_look_at'] if part in OPTIONAL)])
     return _titles(entry['to_look_at'])
 
 
 def look(entry):
-    """What a person has to look at, and why."""
+    """The parts that a person has to grade, and the reasons."""
     notes = dict.fromkeys(test['note'] for test in entry['tests'] if test['score'] is None and test['note'])
     return _to_look_at(entry) + (f' ({shortened("; ".join(notes))})' if notes else '')
 
 
 def headline(entry):
-    """The verdict in a line. It speaks of all parts, as the exit code does."""
+    """The verdict on all parts in one line; the exit code depends on the same parts."""
     right = sum(entry['parts'][part] in OK for part in CORE)
     words = f'{entry["student"]}: {right} of {len(CORE)} NumPy parts correct'
-    wrong = [part for part in BESIDE if entry['parts'][part] == INCORRECT]
+    wrong = [part for part in OPTIONAL if entry['parts'][part] == INCORRECT]
     return words + (f'; errors in: {_titles(wrong)}' if wrong else '') + f'; {points_line(entry)}'
 
 
 def sentence(text):
-    """With a capital, unless the first word is a formula or a name such as modules.py."""
+    """The text with a capital letter, unless the first word is a formula or a name such as modules.py."""
     first = text.partition(' ')[0].rstrip(',:')
     return text[:1].upper() + text[1:] if first.isascii() and first.isalpha() else text
 
@@ -144,7 +144,7 @@ def shortened(text):
 
 
 def with_place(finding):
-    """The text of a finding, and where it is unless the text says so."""
+    """The text of a finding, and its place unless the text names it."""
     text = sentence(finding['text'])
     if not finding['place'] or finding['place'] in text:
         return text
@@ -158,7 +158,7 @@ def part_line(test):
 
 
 def in_order(record):
-    """The findings by kind and part, as every page shows them."""
+    """The findings in the order of every page, by kind and part."""
     return sorted(record['findings'], key=lambda one: (KINDS.index(one['kind']), PARTS.index(one['part'])))
 
 
@@ -202,7 +202,7 @@ def row(entry, same_code=()):
 
 
 def cell(value):
-    """A cell of a table that no spreadsheet takes for a formula, also where a semicolon separates the cells."""
+    """A cell that no spreadsheet runs as a formula, even if a semicolon separates its cells."""
     return re.sub('(^|;)(\\s*["\']*)(?=[=+\\-@＝＋－＠])', r"\1'\2", value) if isinstance(value, str) else value
 
 
@@ -218,7 +218,7 @@ def one_line(entry):
 
 
 def table(entries):
-    """What a person has to look at, verdicts by part, and the most frequent errors."""
+    """The parts to grade by hand, the verdicts by part, and the most frequent errors."""
     lines = [f'  {entry["student"]}: {look(entry)}' for entry in entries if entry['to_look_at']]
     if lines:
         lines = ['To look at by hand:', *lines, '']

@@ -1,4 +1,4 @@
-"""Where solutions run: a bare environment, limits, and bubblewrap if it is installed."""
+"""The sandbox of a solution: an environment without the user's variables, limits, and bubblewrap if it is installed."""
 
 import os
 import shutil
@@ -8,15 +8,15 @@ from pathlib import Path
 
 MEBIBYTE = 1 << 20
 LIMITS = {  # of one solution's process and of each process that it starts
-    'RLIMIT_AS': 4096 * MEBIBYTE,  # on top of what NumPy and PyTorch have mapped
+    'RLIMIT_AS': 4096 * MEBIBYTE,  # in addition to the memory that NumPy and PyTorch have mapped
     'RLIMIT_CPU': 300,  # seconds
     'RLIMIT_FSIZE': 64 * MEBIBYTE,
-    'RLIMIT_NPROC': 64,  # on top of what the user has
+    'RLIMIT_NPROC': 64,  # in addition to the user's other processes
     'RLIMIT_CORE': 0,
 }
-USERS = range(61184, 65184)  # the numbers that systemd, too, gives to users for the time of a process
-MAX_FOLDER_BYTES = 256 * MEBIBYTE  # what a solution may write in all
-MAX_OUTPUT_BYTES = 4 * MEBIBYTE  # what it may print in all
+USERS = range(61184, 65184)  # systemd uses these numbers for temporary users, too
+MAX_FOLDER_BYTES = 256 * MEBIBYTE  # the total that a solution may write
+MAX_OUTPUT_BYTES = 4 * MEBIBYTE  # the total that it may print
 
 SYSTEM = ['/usr', '/bin', '/lib', '/lib64', '/lib32', '/sbin', '/etc/ld.so.cache', '/etc/alternatives',
           '/etc/localtime']
@@ -45,7 +45,7 @@ def has_bubblewrap():
 
 
 def command(work, arguments, bubblewrap):
-    """The command that runs Python with `arguments`, and what it may see and write: the folder `work`."""
+    """The command that runs Python with `arguments`. It may see and write only the folder `work`."""
     python = [sys.executable, '-I', '-B', '-X', 'utf8', *arguments]  # utf8: on Windows as elsewhere
     if not bubblewrap:
         return python
@@ -76,7 +76,7 @@ def can_change_user():
 
 
 def protection(bubblewrap):
-    """What a solution is kept from, on this system, in words for the report."""
+    """The protection on this system, in words for the report."""
     limits = {'linux': 'time, memory, processes, files and output', 'win32': 'time, files and output'}.get(
         sys.platform, 'time, files and output')
     always = f'a process and a copy of the folder for each solution; limits on {limits}'
@@ -88,7 +88,7 @@ def protection(bubblewrap):
 
 
 def bytes_in(folder, enough):
-    """What the files in a folder take, until it is more than `enough`."""
+    """The size of the files in a folder; it stops counting at `enough`."""
     total = 0
     for path, _, names in os.walk(folder):
         for name in names:

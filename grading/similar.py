@@ -1,6 +1,6 @@
-"""Which solutions have the same code, whatever its names, comments and order of methods: a hint for a person to follow.
+"""Find solutions with the same code, independent of names, comments and order of methods. A person must compare them.
 
-Methods that the course hands out empty do not count, nor does what is short enough to be the same by chance.
+Empty methods of the starter code do not count, and neither do files so short that they may be equal by chance.
 """
 
 import ast
@@ -36,7 +36,7 @@ class _Renamed(ast.NodeTransformer):
 
 
 def digest(path):
-    """A number for the code of a file, or None where there is too little of it."""
+    """A hash of the code of a file, or None if the code is too short."""
     source = Source(path)
     functions = [node for node in ast.walk(source.tree) if isinstance(node, ast.FunctionDef) and not is_stub(node)]
     try:

@@ -4,10 +4,10 @@ import numpy as np
 
 from grading.causes import Comparison, Mistake, close
 from grading.common_checks import cache, loops
+from grading.diagnosis import attempt, check
 from grading.findings import INCORRECT, NOT_IMPLEMENTED
 from grading.formulas import softmax, softmax_gradient
 from grading.remote import SolutionError
-from grading.telling import attempt, check
 
 SIZES = [(1, 3), (2, 3), (3, 3), (7, 4), (128, 10)]  # S, C; one of them square, the last as in the assignment
 

@@ -1,4 +1,4 @@
-"""A solution's files as text, read and never run: stubs, loops over samples, the line of a statement, imports."""
+"""A solution's files as text, parsed and never run: stubs, loops over samples, lines of statements, imports."""
 
 import ast
 import functools
@@ -35,17 +35,17 @@ class Source:
         if content.startswith((b'\xff\xfe', b'\xfe\xff')):
             self.problem, self.cause = f'{path.name} is saved as UTF-16: save it as UTF-8', 'unreadable file'
             return
-        # As Python does: at a form feed or U+2028 no line ends.
+        # As in Python, a form feed or U+2028 does not end a line.
         self.lines = re.split(r'\r\n|\r|\n', content.decode('utf-8-sig', errors='replace'))
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter('ignore')  # of escapes such as '\d' in a plain string
+                warnings.simplefilter('ignore')  # about escapes such as '\d' in a plain string
                 self.tree = ast.parse(content)
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
             self.problem, self.cause = self._no_python(error)
 
     def _no_python(self, error):
-        """(what keeps Python from reading the file, its cause)"""
+        """(the reason why Python cannot read the file, its cause)"""
         for number, line in enumerate(self.lines, 1):
             if MARKER.match(line):
                 return (f'{self.name} has the markers of a merge conflict, the first in line {number}: no Python, so '
@@ -63,7 +63,7 @@ class Source:
         return {node.name: node for node in ast.walk(self.tree) if isinstance(node, ast.ClassDef)}
 
     def method(self, cls, name):
-        """The method of a class in this file, or of a base of it in this file; None where there is none."""
+        """The method of a class in this file, or of its base in this file; None if there is none."""
         classes, seen = self.classes, set()
         while cls in classes and cls not in seen:
             seen.add(cls)
@@ -87,7 +87,7 @@ class Source:
         return next((node for node in self.tree.body if isinstance(node, ast.FunctionDef) and node.name == name), None)
 
     def is_stub(self, cls, *methods):
-        """Are all of these methods left as the course hands them out?"""
+        """Are all of these methods unchanged from the starter code?"""
         nodes = [self.method(cls, name) for name in methods]
         return any(nodes) and all(node is None or is_stub(node) for node in nodes)
 
@@ -132,7 +132,7 @@ class Source:
         return any(name in (getattr(node, 'id', ''), getattr(node, 'attr', '')) for node in ast.walk(self.tree))
 
     def imports(self):
-        """The names of the modules that it imports, wherever it does."""
+        """The names of all modules that the file imports, also inside functions."""
         names = set()
         for node in ast.walk(self.tree):
             if isinstance(node, ast.Import):
@@ -146,7 +146,7 @@ def is_stub(function):
     """Does a function do nothing: pass, a bare return, NotImplementedError, or the return of a name it never sets?"""
     body = [node for node in function.body if not _says_nothing(node)]
     if not body or any(isinstance(node, ast.Raise) and 'NotImplemented' in ast.dump(node) for node in body):
-        return True  # what follows NotImplementedError is never reached, and what precedes it has no result
+        return True  # statements after NotImplementedError do not run, and those before it have no result
     if len(body) > 1 or not isinstance(body[0], ast.Return):
         return False
     value, arguments = body[0].value, {argument.arg for argument in function.args.args}
@@ -177,7 +177,7 @@ PRELOADED = ['torch', 'matplotlib.pyplot', 'pandas', 'seaborn', 'tqdm.auto']  # 
 def libraries(folder, names):
     """The PRELOADED libraries that files of the solution, or its files that they import, import."""
     files, roots = list(names), set()
-    for name in files:  # which grows
+    for name in files:  # the list grows in the loop
         imported = Source(Path(folder) / f'{name}.py').imports()
         roots.update(module.partition('.')[0] for module in imported)
         files += {module.rpartition('.')[2] for module in imported}.difference(files)

@@ -1,4 +1,4 @@
-"""What is handed in: the folder that holds a solution, in a folder or a .zip, or what was found instead."""
+"""Submissions: finds the solution in a folder or a .zip, or describes the content if there is none."""
 
 import contextlib
 import os
@@ -11,14 +11,14 @@ from pathlib import Path, PurePosixPath
 
 WANTED = ('modules.py', 'mlp_numpy.py')
 DEEPEST = 6  # levels of folders that are looked through
-MOST_FILES = 2000  # of a .zip, and of what a solution may import
+MOST_FILES = 2000  # in a .zip, and in the files that a solution may import
 MOST_BYTES = 64 << 20  # of a .zip, unpacked
 LARGEST = 2 << 20  # bytes: larger files are data and weights
 NOT_SOLUTIONS = {'venv', 'env', 'site-packages', 'node_modules', '__pycache__', '__MACOSX', 'lightning_logs'}
 
 
 class NotFound(Exception):
-    """There is no solution to grade; the message says what was found instead."""
+    """There is no solution to grade; the message describes the content of the submission."""
 
 
 @contextlib.contextmanager
@@ -37,7 +37,7 @@ def opened(path):
 
 
 def is_submission(path):
-    """Is a path among the submissions of a class one: a folder or a .zip, and not a file such as index.html?"""
+    """Is the path a submission: a folder or a .zip, and not a file such as index.html?"""
     return os.path.isdir(path) or str(path).lower().endswith('.zip')
 
 
@@ -82,14 +82,14 @@ def _walk(path):
 
 
 def similar(wanted, names):
-    """The names that may be those of a wanted file: modules-1.py, modules (1).py, Modules.py or modules.py.txt."""
+    """Files that may be the wanted one under another name: modules-1.py, modules (1).py, Modules.py, modules.py.txt."""
     stem = wanted.removesuffix('.py')
     return {name for name in names if name != wanted and re.fullmatch(
         rf'(copy of )?{stem}([-_ .]?\W*(\d+|copy|final|new)\W*)*(\.py)?(\.txt|\.py|~)', name.lower())}
 
 
 def instead_of(wanted, folder):
-    """What is told of a file that a solution lacks: what there is in its place, or ''."""
+    """The note about a missing file: similar files that are there, or ''."""
     found = similar(wanted, [path.name for path in folder.iterdir()]) if folder.is_dir() else set()
     return f'no {wanted}; found {", ".join(sorted(found)[:3])}: is it that?' if found else ''
 

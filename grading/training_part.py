@@ -1,18 +1,18 @@
 """The training scripts: accuracy, evaluate_model, and the model that train returns, if they can be called.
 
-train runs on a tiny data set: ten classes that a step or two tell apart, and labels that are shifted by one from the
-second pass on, so that the model is best after the first epoch and the last one is bad.
+train runs on a tiny data set with ten classes that a network learns in a step or two. From the second pass on, the
+labels are shifted by one. So the model is best after the first epoch, and bad after the last one.
 """
 
 import ast
 
 import numpy as np
 
+from grading.diagnosis import attempt
 from grading.findings import INCORRECT, MISSING, NOT_GRADED, NOT_IMPLEMENTED
 from grading.interface import Malformed, describe_value
 from grading.remote import NotGradable, SolutionEnded, SolutionError
 from grading.source import is_stub
-from grading.telling import attempt
 
 PART = 'training'
 SCRIPTS = {'train_mlp_numpy': False, 'train_mlp_pytorch': True}  # does it work on tensors?
@@ -133,7 +133,7 @@ def _accuracy(context, script, torch_kind, *_):
 
 
 def _number(value):
-    """One number as float, whatever it stands in; anything else as it is."""
+    """A number, or an array of one number, as float; anything else unchanged."""
     if isinstance(value, np.ndarray) and value.size == 1:
         value = value.item()
     return float(value) if isinstance(value, (int, float)) else value

@@ -23,7 +23,7 @@ import unittests
 from approval import assert_approved
 from console.arguments import ArgumentParser
 from grading import class_run, command_line, records, sandbox
-from grading.findings import BESIDE, CORE, CORRECT, DEVIATES, INCORRECT, MISSING, NOT_GRADED, NOT_IMPLEMENTED, PARTS
+from grading.findings import CORE, CORRECT, DEVIATES, INCORRECT, MISSING, NOT_GRADED, NOT_IMPLEMENTED, OPTIONAL, PARTS
 from grading.judge import Judgement
 from grading.remote import NoServer
 
@@ -51,7 +51,7 @@ class Judge:
     def __init__(self):
         self.judged, self.servers, self.says, self.reason = [], [], {}, ''
 
-    def __call__(self, server, path, given, tell=lambda part, findings: None):
+    def __call__(self, server, path, given, after_part=lambda part, findings: None):
         self.judged.append(given)
         self.servers.append(server)
         says = self.says.get(Path(path).name, {})
@@ -64,7 +64,7 @@ class Judge:
             else:
                 judgement.findings.status[part], judgement.findings.reasons[part] = verdict, self.reason
         for part in PARTS:
-            tell(part, judgement.findings)
+            after_part(part, judgement.findings)
         return judgement
 
 

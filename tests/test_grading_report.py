@@ -5,7 +5,7 @@ from pathlib import Path
 
 from approval import assert_approved
 from grading import agreement, report
-from grading.findings import (BESIDE, CORE, CORRECT, DEVIATES, INCORRECT, KINDS, MISSING, NOT_GRADED, NOT_IMPLEMENTED,
+from grading.findings import (CORE, CORRECT, DEVIATES, INCORRECT, KINDS, MISSING, NOT_GRADED, NOT_IMPLEMENTED, OPTIONAL,
                               INHERITED, NOTE, PARTS, Place)
 from grading.judge import Judgement
 from grading.points import BLOCKED, award
@@ -125,7 +125,7 @@ def test_the_verdict_on_a_solution_is_that_of_its_numpy_half():
     for verdict in (MISSING, NOT_IMPLEMENTED, NOT_GRADED):
         assert overall(**dict.fromkeys(CORE, verdict)) == verdict
         assert overall(**dict.fromkeys(CORE[1:], verdict)) == INCORRECT
-        assert overall(**dict.fromkeys(BESIDE, verdict)) == CORRECT
+        assert overall(**dict.fromkeys(OPTIONAL, verdict)) == CORRECT
     assert overall(**dict.fromkeys(CORE[1:], MISSING), linear=NOT_IMPLEMENTED) == INCORRECT
     assert overall(pytorch=INCORRECT, training=DEVIATES) == CORRECT
 

@@ -1,4 +1,4 @@
-"""Imports of the solution: its own files by any name, and stand-ins for packages that are not here."""
+"""Imports of the solution: its own files under any package name, and placeholders for missing packages."""
 
 import importlib
 import importlib.abc
@@ -11,8 +11,8 @@ import types
 
 NOT_HERE = 'was not handed in and is not installed here'
 PLOTS_AND_LOGS = {'comet_ml', 'matplotlib', 'mlflow', 'plotly', 'sacred', 'seaborn', 'tensorboard', 'tensorboardX', 'torchsummary',
-                  'torchviz', 'visdom', 'wandb'}  # without which every verdict is the same
-PACKAGE = 'submission'  # what the files of the solution take for their package, for relative imports
+                  'torchviz', 'visdom', 'wandb'}  # the verdicts do not depend on these
+PACKAGE = 'submission'  # the package of the solution's files, for relative imports
 
 
 def own_file(path, folder):
@@ -22,7 +22,7 @@ def own_file(path, folder):
 
 
 class Absent(type):
-    """Metaclass of what stands in for a package that isn't installed: fails only when it is used."""
+    """Metaclass of the placeholder for a package that is not installed. The placeholder fails only when it is used."""
 
     def __call__(cls, *args, **kwargs):
         if '_absent' in vars(cls):  # a class of the solution, made from it, has none of its own
@@ -40,7 +40,7 @@ def absent(name):
 
 
 class Nothing:
-    """Does nothing, whatever it is asked to plot or to log. As a decorator it leaves the function as it is."""
+    """A placeholder for plots and logs that does nothing. As a decorator it returns the function unchanged."""
 
     def __call__(self, *args, **kwargs):
         return args[0] if len(args) == 1 and inspect.isfunction(args[0]) else self
@@ -58,7 +58,7 @@ class Nothing:
 
 
 class StandIn(types.ModuleType):
-    """A module in the place of one that isn't there; the solution's own files are in it, as in any package."""
+    """A placeholder for a missing module. Its submodules are the solution's own files."""
 
     def __init__(self, name, folder):
         super().__init__(name)
@@ -79,10 +79,10 @@ def is_plot_or_log(fullname):
 
 
 class Finder(importlib.abc.MetaPathFinder):
-    """Before all others (first=True): the solution's own files. After all others: what nobody has found.
+    """Before all other finders (first=True): the solution's own files. After them: modules that none of them found.
 
-    A name such as assignment_1.code.modules is the file modules.py of the solution where there is no such
-    package; any other name gets a stand-in.
+    If there is no package assignment_1, the name assignment_1.code.modules means the solution's modules.py. Any other
+    name gets a placeholder.
     """
 
     def __init__(self, folder, first):
@@ -95,9 +95,9 @@ class Finder(importlib.abc.MetaPathFinder):
             if fullname == last and os.path.isfile(own) and last not in sys.builtin_module_names:
                 return importlib.util.spec_from_file_location(fullname, own, loader=Loader(fullname, own))
             if fullname == 'torch.utils.tensorboard' and not importlib.machinery.PathFinder.find_spec('tensorboard'):
-                return self._stand_in(fullname)  # PyTorch has the module, which fails without the other package
+                return self._stand_in(fullname)  # a module of PyTorch that needs the other package
             return None
-        if not self._asked_by_the_solution():  # a library tries what it may have; that is to fail
+        if not self._asked_by_the_solution():  # a library's own optional import must fail
             return None
         if '.' in fullname and os.path.isfile(own):
             return importlib.machinery.ModuleSpec(fullname, Alias(lambda: importlib.import_module(last)))
@@ -126,7 +126,7 @@ class Loader(importlib.machinery.SourceFileLoader):
 
 
 class Alias(importlib.abc.Loader):
-    """Gives another module in place of the one that was asked for, or a stand-in."""
+    """Loads another module instead of the requested one, or a placeholder."""
 
     def __init__(self, give):
         self.give = give

@@ -1,6 +1,6 @@
-"""The process of one solution: it closes itself off as far as its system can, then answers the grader's questions.
+"""The process of one solution: it limits itself as far as its system allows, then answers the grader's requests.
 
-Nothing here is needed on every system: Linux has all of it, macOS no memory limit, Windows no limits at all.
+Linux has all of the limits, macOS has no memory limit, Windows has no limits at all.
 """
 
 import ctypes
@@ -46,8 +46,8 @@ def prctl(option, value):
 
 
 def supervise(*descriptors):
-    """Go on in a child process; this one stays, ends all processes that the solution leaves, and ends as it did."""
-    if not hasattr(os, 'fork') or not prctl(SUBREAPER, 1):  # elsewhere the grader ends the group of the process
+    """Continue in a child process. This one waits, ends the solution's remaining processes, and exits as the child."""
+    if not hasattr(os, 'fork') or not prctl(SUBREAPER, 1):  # on other systems the grader ends the process group
         return
     prctl(DUMPABLE, 0)  # no process of the same user looks into this one
     child = os.fork()
@@ -61,7 +61,7 @@ def supervise(*descriptors):
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     deadline = time.monotonic() + 10
-    while (left := children()) and time.monotonic() < deadline:  # those of a process that was killed are ours next
+    while (left := children()) and time.monotonic() < deadline:  # the children of a killed process become ours
         for process in left:
             for kill in (os.killpg, os.kill):
                 try:
@@ -138,7 +138,7 @@ def draw_no_windows():
 
 
 def become(user, folder):
-    """Give the folder to a user, and become that user (called as root)."""
+    """Make the user the owner of the folder, and continue as that user (called as root)."""
     for path, _, names in os.walk(folder):
         for name in ['', *names]:
             os.chown(os.path.join(path, name), user, user, follow_symlinks=False)
@@ -149,7 +149,7 @@ def become(user, folder):
 
 
 def limit(limits):
-    """Set what the system allows this process, as far as it can; memory and processes come on top of what is in use."""
+    """Set the limits that the system supports. Memory and processes are counted in addition to their present use."""
     try:
         import resource
     except ImportError:  # Windows
@@ -157,7 +157,7 @@ def limit(limits):
     try:
         with open('/proc/self/statm') as file:
             in_use = {'RLIMIT_AS': int(file.read().split()[0]) * resource.getpagesize(), 'RLIMIT_NPROC': tasks_of_user()}
-    except OSError:  # without /proc nobody knows what is in use
+    except OSError:  # without /proc the present use is not known
         in_use, limits = {}, {name: value for name, value in limits.items() if name not in ('RLIMIT_AS', 'RLIMIT_NPROC')}
     for name, value in limits.items():
         kind, value = getattr(resource, name), value + in_use.get(name, 0)
@@ -178,7 +178,7 @@ def tasks_of_user():
 
 
 def old_names(np):
-    """What NumPy had when some of the solutions were written."""
+    """Names of older versions of NumPy, for older solutions."""
     return {
         'float': float, 'int': int, 'bool': bool, 'object': object, 'float_': np.float64, 'Inf': np.inf, 'NaN': np.nan,
         'product': np.prod, 'cumproduct': np.cumprod, 'alltrue': np.all, 'sometrue': np.any, 'row_stack': np.vstack,

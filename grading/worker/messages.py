@@ -34,7 +34,7 @@ class Ref:
 def pack(values, keep=None):
     """A dict of values as the bytes of a message.
 
-    keep: called with what no message can hold, an object of a solution; returns its Ref.
+    keep: called with an object of the solution that a message cannot hold; returns its Ref.
     """
     arrays = []
     header = {key: _encode(value, arrays, keep, 0) for key, value in values.items()}

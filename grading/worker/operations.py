@@ -17,7 +17,7 @@ from .messages import Ref, pack, unpack
 
 
 class Operations:
-    """What a solution can be asked: each method is one question, with the arguments that the message has."""
+    """The requests to a solution: each method is one request, with the arguments of the message."""
 
     def __init__(self, folder):
         self.folder, self.objects = folder, []
@@ -33,7 +33,7 @@ class Operations:
         importlib.import_module(name)
 
     def seed(self, number):
-        """Seed NumPy, and what else there is."""
+        """Seed NumPy, Python's random, and PyTorch if it is loaded."""
         np.random.seed(number)
         random.seed(number)
         seed = getattr(sys.modules.get('torch'), 'manual_seed', None)
@@ -61,13 +61,13 @@ class Operations:
         return own_file(file, self.folder) is not None
 
     def new(self, module, name, args, kwargs=None):
-        """Make an object → its number, and which of the arguments were changed."""
+        """Make an object → its number, and whether the arguments were changed."""
         before = _copies(args)
         made = getattr(importlib.import_module(module), name)(*args, **(kwargs or {}))
         return {'made': self.keep(made), 'changed': _changed(before, args)}
 
     def call(self, target, method, args, kwargs=None):
-        """Call a method → its value and what it did to its arguments and to earlier results."""
+        """Call a method → its value, and its changes of arguments and earlier results."""
         before = _copies(args)
         value = getattr(target, method)(*args, **(kwargs or {}))
         facts = {
@@ -83,7 +83,7 @@ class Operations:
         return facts
 
     def repeat(self, times, calls):
-        """Make calls, [object, method, arguments] each, again and again, as training does."""
+        """Repeat a list of calls, [object, method, arguments] each, as in training."""
         for _ in range(times):
             for thing, method, args in calls:
                 getattr(thing, method)(*args)
@@ -99,7 +99,7 @@ class Operations:
         return target
 
     def set(self, target, path, value):
-        """Put an array at a place: into the array that is there, where shape and type allow it."""
+        """Set an array: in place if its shape and type allow it."""
         *front, last = path
         holder = self.get(target, front)
         old = holder[last[0]] if isinstance(last, list) else getattr(holder, last)
@@ -186,7 +186,7 @@ def _reach(value, wanted, seen, found):
 
 
 def describe(error, folder):
-    """An exception as its type, its message and the places in the solution that it passed, outermost first."""
+    """An exception as its type, its message and its places in the solution, outermost first."""
     passed = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
     if isinstance(error, SyntaxError) and error.filename:
         passed.append((error.filename, error.lineno))
@@ -216,7 +216,7 @@ def answer(operations, requests, replies):
             else:
                 value = getattr(operations, name)(**request)
             reply = pack({'value': value}, operations.keep)
-        except BaseException as error:  # whatever the solution raises, SystemExit too, is its answer
+        except BaseException as error:  # any exception of the solution, even SystemExit, is its answer
             reply = pack({'error': describe(error, operations.folder)}, operations.keep)
         try:
             sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""Further operations: what the PyTorch MLP and the training scripts are asked. PyTorch is imported where needed."""
+"""The requests to the PyTorch MLP and to the training scripts. PyTorch is imported only if it is needed."""
 
 import importlib
 import sys
@@ -6,7 +6,7 @@ import types
 
 
 def torch_facts(thing):
-    """Is it an nn.Module, has it parameters, and what is wrong with its device, in words, or ''."""
+    """Is it an nn.Module, does it have parameters, and a description of a problem with its device, or ''."""
     from torch import nn
     if not isinstance(thing, nn.Module):
         return {'module': False}
@@ -19,14 +19,14 @@ def torch_facts(thing):
 
 
 def _leaves(thing):
-    from torch import nn  # by the class: a net may have an attribute `modules` of its own
+    from torch import nn  # through the class, because a network may have its own attribute `modules`
     return [module for _, module in nn.Module.named_modules(thing) if not list(nn.Module.children(module))]
 
 
 def torch_trace(thing, x, training):
     """forward(x), in training mode or not → its output, and of each leaf that it passes, in order: type, input, output.
 
-    The linear layers get weights of a usual size first: those of the course of 2018/19 start at 1e-4.
+    The linear layers first get weights of a usual size, because the weights of the 2018/19 edition start at 1e-4.
     """
     import torch
     thing.train(training)
@@ -82,7 +82,7 @@ def _tensor(array):
 
 
 class Split:
-    """A data set as the course's own, what training scripts ask of it: length, samples, data, classes, dataset."""
+    """A data set with the attributes of the course's own that training scripts use."""
 
     def __init__(self, images, labels, torch_kind):
         self.images, self.targets, self.torch_kind = images, labels, torch_kind
@@ -104,7 +104,7 @@ class Loader:
         self.images, self.passes, self.batch_size, self.torch_kind = images, passes, batch_size, torch_kind
         self.drop_last, self.given = drop_last, 0
         self.dataset = Split(images, passes[0], torch_kind)
-        self.labels = _tensor(passes[0]) if torch_kind else passes[0]  # as the loaders of this project have them
+        self.labels = _tensor(passes[0]) if torch_kind else passes[0]  # as in the loaders of this project
 
     def __len__(self):
         return len(self.images) // self.batch_size if self.drop_last else -(-len(self.images) // self.batch_size)
@@ -119,7 +119,7 @@ class Loader:
 
 
 def evaluate(module, predictions, labels, batch_size, torch_kind):
-    """evaluate_model of a training script on a model whose outputs are its inputs → result, and what it did to it."""
+    """Call evaluate_model with a model whose outputs are its inputs → the result, and its changes of the model."""
     seen = {'training': [], 'grad': []}
     if torch_kind:
         import torch

@@ -1,4 +1,4 @@
-"""From cases to findings: one finding for what fails, with its cause, its place and the smallest case."""
+"""From cases to findings: one finding for a failed check, with its cause, its place and the smallest case."""
 
 import re
 import zlib
@@ -14,11 +14,11 @@ from grading.remote import SolutionError
 
 @dataclass
 class Context:
-    """What the parts share: the session, the findings, the files as text, and what the parts found on the way.
+    """The state that the parts share: the session, the findings, the files as text, and results for later parts.
 
     linear: the LinearMaker; activations: name → what activation_part found; targets: 'labels' or 'rows'; epsilon: the
-    one in the logarithm; faulty: class → its fault in a few words; fused: findings that are no errors if softmax and
-    cross-entropy are one step; inherited: part → the classes or parts because of which alone it is incorrect.
+    one in the logarithm; faulty: class → its fault in a few words; fused: findings that are not errors if softmax and
+    cross-entropy are one step; inherited: part → the classes or parts that alone make it incorrect.
     """
 
     session: object
@@ -26,7 +26,7 @@ class Context:
     modules: object
     mlp: object
     sources: dict  # the files by their names, modules and mlp_numpy among them
-    rng: np.random.Generator = None  # of the part that is being graded
+    rng: np.random.Generator = None  # for the current part
     linear: object = None
     activations: dict = field(default_factory=dict)
     targets: str = 'labels'
@@ -36,7 +36,7 @@ class Context:
     one_step: bool = False  # softmax and cross-entropy, and correct
     softmax_outside: bool = False  # of the MLP, in the training script
     gradients_add_up: bool = False
-    kaiming: bool = True  # are the linear module's initial weights as they should be?
+    kaiming: bool = True  # are the linear module's initial weights correct?
     linear_forgets: bool = True  # does its clear_cache work?
     images: bool = False  # does the MLP take images only?
     updates_itself: bool = False  # does backward of the linear module change its parameters?
@@ -44,10 +44,10 @@ class Context:
     names: set = field(default_factory=set)  # of the classes in modules.py
     asks_for_clear_cache: bool = True  # does this edition of the assignment?
     inherited: dict = field(default_factory=dict)
-    later: list = field(default_factory=list)  # functions that need to know what follows from what
+    later: list = field(default_factory=list)  # functions to call after all parts are graded
 
     def begin(self, part):
-        """A random stream for each part: a change in one changes no number of another."""
+        """Use a random stream for each part, so that a change in one part does not change the numbers of another."""
         self.rng = np.random.default_rng(zlib.crc32(part.encode()))
 
     def incorrect(self, part, text, **more):
@@ -65,7 +65,7 @@ class Context:
             self.findings.reasons[part] = reason
 
 
-HINTS = [  # what NumPy and Python mean by their messages, where a beginner may not see it
+HINTS = [  # explanations of messages of NumPy and Python for beginners
     (r"Cannot interpret '\d+' as a data type", 'a shape is one argument, a tuple: np.zeros((rows, columns))'),
     (r'cannot unpack non-iterable int', '`for i, n in enumerate(sizes)` gives pairs; a list of numbers does not'),
     ('3072', 'an image of CIFAR-10 has 3072 numbers, other inputs have not: n_inputs is how many there are'),
@@ -82,7 +82,7 @@ def hint_for(error):
 
 
 def attempt(function):
-    """What a call to the solution gives: an array, or the exception, as a value."""
+    """The result of a call to the solution: its array, or its exception as a value."""
     try:
         return function()
     except (SolutionError, Malformed) as error:
@@ -92,7 +92,7 @@ def attempt(function):
 def check(context, part, what, cases, mistakes=(), place=Place(), hint='', shown=()):
     """Add a finding if a case failed. what: the subject of its sentence; shown: the names of the inputs in the example.
 
-    What the finding says and its example come from the same case. Returns whether all cases passed.
+    The finding's text and its example are about the same case. Returns whether all cases passed.
     """
     failure = next((case for case in cases if case.failed), None)
     if failure is None:
@@ -123,12 +123,12 @@ def check(context, part, what, cases, mistakes=(), place=Place(), hint='', shown
 
 
 LARGE = 100  # samples; the smaller batches come first
-SAY_IT_ALL = ('raises NameError', 'raises UnboundLocalError', 'raises AttributeError')  # no numbers show more
+SAY_IT_ALL = ('raises NameError', 'raises UnboundLocalError', 'raises AttributeError')  # an example with numbers would not help
 SYMBOLS = {'x': 'X', 'y': 'Y', 'D': '∂L/∂Y'}
 
 
 def example_of(case, shown):
-    """The inputs of a case that are to be shown, what came out and what should be."""
+    """The shown inputs of a case, the actual and the expected result, as lines."""
     lines = [causes.show(SYMBOLS.get(name, name), case.inputs[name]) for name in shown]
     actual = case.actual
     if isinstance(actual, Exception):
