@@ -1,1 +1,1 @@
-"""What the training scripts share: settings, command line, the log of a run, its results, several processes."""
+"""Code that the training scripts share: settings, command line, log and results of a run, several processes."""

@@ -22,7 +22,7 @@ def make_parser(train, description):
 
 
 def main(model_name, train, description, writes=True):
-    """Train as the command line asks for, write the results (unless writes=False), print what was reached."""
+    """Train with the settings of the command line, write the results (unless writes=False), print the accuracies."""
     parser = make_parser(train, description)
     arguments = vars(parser.parse_args())
     if arguments['use_batch_norm'] and arguments['hidden_dims'] and arguments['batch_size'] == 1:

@@ -2,11 +2,11 @@
 
 from training.settings import SETTINGS, net_name
 
-FIRST_STEPS = 100  # with a learning rate of 0.1 their updates overshoot, to several times the loss of an untrained net
+FIRST_STEPS = 100  # with a learning rate of 0.1 they overshoot, to several times the loss of an untrained network
 
 
 def title(name, record):
-    """The run in words: model, net, every setting that differs from the default, test accuracy."""
+    """The title: model, hidden layers, every setting that differs from its default, test accuracy."""
     config = record['config']
     parts = [f'{"PyTorch" if "pytorch" in name else "NumPy"} MLP', _net(config["hidden_dims"])]
     if config.get('use_batch_norm'):
@@ -37,14 +37,14 @@ def draw(name, record):
 
 
 def _draw_loss(axes, record):
-    """Training loss of each batch and epoch, validation loss; the first steps, which leave the range, in an inset."""
+    """Training loss of each batch and epoch, validation loss. An inset shows the large losses of the first steps."""
     losses, epochs = record['batch_loss'], len(record['train_loss'])
     positions = [(step + 1) * epochs / len(losses) for step in range(len(losses))]
     axes.plot(positions, losses, color='C0', alpha=0.3, linewidth=0.5, label='training (per batch)')
-    # A mean over an epoch stands in its middle.
+    # A mean over an epoch is drawn at the middle of the epoch.
     axes.plot([epoch + 0.5 for epoch in range(epochs)], record['train_loss'], 'o-', color='C0', markersize=4,
               label='training (epoch mean)')
-    val_losses = record.get('val_loss', [])  # results from before it was recorded have none
+    val_losses = record.get('val_loss', [])  # older results do not have it
     axes.plot(range(len(val_losses)), val_losses, 's-', color='C1', markersize=4, label='validation (end of epoch)')
     settled = (losses[FIRST_STEPS:] or losses) + record['train_loss'] + val_losses[1:]
     room = 0.05 * (max(settled) - min(settled))

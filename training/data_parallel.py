@@ -17,7 +17,7 @@ from console.errors import SettingsError
 
 @contextlib.contextmanager
 def joined_processes():
-    """Be one of torchrun's processes for the length of the context."""
+    """Join torchrun's other processes until the context ends."""
     if distributed.is_initialized() or not distributed.is_torchelastic_launched():
         yield
         return
@@ -29,12 +29,12 @@ def joined_processes():
 
 
 def rank_and_world_size():
-    """The number of this process, from 0, and how many there are."""
+    """The number of this process, from 0, and the number of processes."""
     return (distributed.get_rank(), distributed.get_world_size()) if distributed.is_initialized() else (0, 1)
 
 
 def local_rank_and_world_size():
-    """The same among the processes of this machine. Without a group of processes what a variable says is a leftover."""
+    """The same for the processes of this machine. Without torchrun the environment variables are ignored."""
     if not distributed.is_initialized():
         return 0, 1
     return int(os.environ['LOCAL_RANK']), int(os.environ['LOCAL_WORLD_SIZE'])
@@ -52,10 +52,10 @@ def check_batch_size(batch_size, normalizes, device):
 
 
 def replica(model):
-    """The model as this process trains it: its backward pass averages the gradients over the processes.
+    """The model for this process. Its backward pass averages the gradients over the processes.
 
-    Batch normalization takes the statistics of the whole batch on CUDA (SyncBatchNorm). On a CPU
-    PyTorch can't do that: there they are those of the process's shard.
+    On CUDA, batch normalization uses the statistics of the whole batch (SyncBatchNorm). PyTorch cannot do
+    that on a CPU, so there it uses the statistics of the process's shard.
     """
     if not distributed.is_initialized():
         return model
@@ -65,16 +65,16 @@ def replica(model):
 
 
 def fetch(values):
-    """A list of tensors of one element → their means over the processes, floats; waits for the device once."""
+    """A list of tensors of one element → their means over the processes, as floats. Synchronizes once."""
     values = torch.stack(values)
     _average(values)
     return values.tolist()
 
 
 def average_buffers(model):
-    """Replace running statistics, which follow each process's own shards, by their means over the processes.
+    """Replace the running statistics of each process's shards with their means over the processes.
 
-    So every process evaluates, and keeps, one and the same model.
+    So every process evaluates and keeps the same model.
     """
     for buffer in model.buffers():
         if buffer.is_floating_point():
@@ -82,7 +82,7 @@ def average_buffers(model):
 
 
 def as_in_first(value, device):
-    """The float that the first process has; the others may differ by rounding, and must not decide otherwise."""
+    """The float of the first process. The others may differ by rounding, but must choose the same best epoch."""
     if not distributed.is_initialized():
         return value
     value = torch.tensor(value, dtype=torch.float64, device=device)
@@ -91,7 +91,7 @@ def as_in_first(value, device):
 
 
 def _average(values):
-    """The mean over the processes, in place."""
+    """Replace the values with their means over the processes, in place."""
     _, world_size = rank_and_world_size()
     if world_size > 1:
         distributed.all_reduce(values)

@@ -1,4 +1,4 @@
-"""The device that PyTorch trains on: which one, its name, and its memory."""
+"""The device that PyTorch trains on: its choice, its name and its memory errors."""
 
 import contextlib
 
@@ -15,7 +15,7 @@ def find_device(name):
         raise SettingsError('device is cuda, but PyTorch finds no CUDA device: it must be auto or cpu here')
     if name == 'cpu' or not torch.cuda.is_available():
         return torch.device('cpu')
-    index, processes = data_parallel.local_rank_and_world_size()  # each takes a GPU of its own
+    index, processes = data_parallel.local_rank_and_world_size()  # each process uses its own GPU
     if processes > torch.cuda.device_count():
         raise SettingsError(f'device is {name}, but there are {torch.cuda.device_count()} GPUs for {processes} '
                             'processes: start fewer processes or use --device cpu')
@@ -33,12 +33,12 @@ def find_device(name):
 
 
 def try_out(device):
-    """Compute 1 + 1. Raises a RuntimeError if PyTorch has no kernels for a GPU of this age, for example."""
+    """Compute 1 + 1. Raises a RuntimeError if the GPU cannot be used, for example because it is too old for PyTorch."""
     torch.ones(1, device=device).add(1).item()
 
 
 def device_name(device):
-    """The name of the device in a result."""
+    """The name of the device for the results file."""
     return torch.cuda.get_device_name(device) if device.type == 'cuda' else device.type
 
 

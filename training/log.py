@@ -1,4 +1,4 @@
-"""The log of a training run: the losses and accuracies of each batch and epoch, shown as they come."""
+"""The log of a training run: it records and shows the loss and accuracy of each batch and epoch."""
 
 import math
 import time
@@ -13,7 +13,7 @@ BAR = '{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}, {remaining} left{p
 
 
 class Diverged(UserError):
-    """A loss is no longer finite; the message says which one, and since when."""
+    """A loss is NaN or infinite; the message says which loss and in which step."""
 
 
 class TrainingLog:
@@ -81,7 +81,7 @@ class TrainingLog:
                 f'  validation accuracy {val_accuracy:.4f}  {self.seconds[-1]:.2f} s')
 
     def _warn_if_slowed_down(self, processor_seconds):
-        # Several processes and a GPU (which fetch their losses) wait for other things than processors.
+        # With a GPU or several processes (self.fetch), a slow epoch has other causes.
         line = threads.advice(self.epoch, self.seconds[-1], processor_seconds, self.threads)
         if line and self.verbose and not self.fetch and not self.warned:
             self.warned = True
@@ -94,14 +94,14 @@ class TrainingLog:
                            'nothing was written, try a smaller --lr')
 
     def as_dict(self):
-        """What `train` returns as logging_info."""
+        """The dict that `train` returns as logging_info."""
         return {
             'dataset': {'name': description.CIFAR10.name, 'sha256': description.CIFAR10.sha256},
             'train_loss': self.train_losses,
             'train_accuracy': self.train_accuracies,
             'val_accuracy': self.val_accuracies,
-            'val_loss': self.val_losses,  # one number more than epochs: the first is from before the first step
-            'best_epoch': 1 + self.val_accuracies.index(max(self.val_accuracies)),  # the first of equal ones
+            'val_loss': self.val_losses,  # before the first step and after each epoch
+            'best_epoch': 1 + self.val_accuracies.index(max(self.val_accuracies)),  # the first of equal accuracies
             'seconds_per_epoch': _mean(self.seconds),
             'batch_loss': self.batch_losses,
         }

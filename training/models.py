@@ -29,7 +29,7 @@ HEADER = {'version', 'arguments', 'layers', 'dtype', 'batch_norm', 'training'}
 
 
 class ModelError(UserError):
-    """The file is not a model that can be used; the message names it, says why and what to pass."""
+    """The file is not a usable model; the message names the file, the reason and the kind of file to pass."""
 
 
 def named_layers(model):
@@ -47,7 +47,7 @@ def named_layers(model):
 
 
 def save(path, model, training):
-    """Write a model; training: a dict for JSON with what led to it, which the functions that load it return."""
+    """Write a model. training: a dict for JSON about its training, which the functions that load the model return."""
     write_together({path: model_bytes(model, training)})
 
 
@@ -103,13 +103,13 @@ def load_pytorch(path):
 
 def _load(path, make):
     """The model that make(arguments, dtype) makes, with the arrays of the file. Raises ModelError."""
-    state = np.random.get_state()  # a network draws its first weights; reading one leaves no trace there
+    state = np.random.get_state()  # restored, because the new network draws initial weights
     try:
         arrays, header = read(path)
         model = make(header['arguments'], header['dtype'])
         _fill(model, arrays, header)
         return model, header['training']
-    except Exception as error:  # whatever damaged bytes can cause in a parser becomes one line
+    except Exception as error:  # any error that damaged bytes can cause in a parser becomes one line
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error) or type(error).__name__
         raise ModelError(f'cannot load {path}: {" ".join(reason.split())}. '
                          'Pass the .npz file written by a training script.') from error
@@ -118,7 +118,7 @@ def _load(path, make):
 
 
 def _fill(model, arrays, header):
-    """Put the arrays into the model, each into the place of its name and shape."""
+    """Copy each array into the parameter of the same name and shape."""
     layers = [name for name, _ in named_layers(model)]
     if layers != header['layers']:
         raise ValueError(f'the network has the layers {header["layers"]}, its arguments make {layers}')
@@ -136,9 +136,9 @@ def _fill(model, arrays, header):
 
 
 def read(path):
-    """(arrays by name, header) of a model file, whose numbers are finite. Raises whatever its bytes cause."""
+    """(arrays by name, header) of a model file with finite numbers. A damaged file can raise any exception."""
     if stat.S_ISCHR(os.stat(path).st_mode) or stat.S_ISFIFO(os.stat(path).st_mode):
-        raise ValueError('it is a device')  # it may never end
+        raise ValueError('it is a device')  # reading it may never end
     with zipfile.ZipFile(path) as archive:
         header = json.loads(_read_array(archive, 'header', np.uint8, LARGEST_HEADER).tobytes(), parse_constant=_refuse)
         _check_header(header)
@@ -171,7 +171,7 @@ def _check_header(header):
     if not all(type(size) is int and size >= 1 for size in sizes) or header['dtype'] not in DTYPES:
         raise ValueError('the header does not describe a network')
     batch_norm = header['batch_norm']
-    # An ε of 0 divides 0 by 0 for a unit that is always the same.
+    # With ε = 0, a unit with a constant output divides 0 by 0.
     if batch_norm is not None and not (batch_norm.keys() == {'eps', 'momentum'} and batch_norm['eps'] != 0
                                        and all(type(value) is float and 0 <= value < math.inf
                                                for value in batch_norm.values())):
@@ -185,7 +185,7 @@ def _read_array(archive, name, dtype, largest=math.inf):
     """
     member = archive.getinfo(f'{name}.npy')
     if member.compress_type != zipfile.ZIP_STORED:
-        raise ValueError(f'{name} is compressed')  # stored, an array is never larger than the file
+        raise ValueError(f'{name} is compressed')  # an uncompressed array is never larger than the file
     if member.file_size > largest:
         raise ValueError(f'{name} has {member.file_size} bytes, more than {largest}')
     with archive.open(member) as file:

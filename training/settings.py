@@ -1,4 +1,4 @@
-"""The settings of a training run: one table with the default, the allowed values and the words for each."""
+"""The settings of a training run: one table with the default, the valid values and the texts for each."""
 
 from numbers import Integral, Real
 from typing import Any, NamedTuple
@@ -13,9 +13,9 @@ TRAIN_IMAGES = description.CIFAR10.train_size - description.CIFAR10.validation_s
 
 
 class Setting(NamedTuple):
-    """A setting, which is a flag too: a list takes several values, a switch has the default False.
+    """A setting and its flag. A default that is a list allows several values; a default of False makes a switch.
 
-    allowed: the type of (each) value, None for a switch. words: the setting in the title of a figure, before its value.
+    allowed: the type of (each) value, None for a switch. words: text before the value in the title of a figure.
     """
     default: Any
     allowed: Any
@@ -43,7 +43,7 @@ DEFAULTS = {name: setting.default for name, setting in SETTINGS.items()}
 
 
 def add_setting(parser, name, **changes):
-    """Add the flag of a setting to a parser. changes: what is not as in the table."""
+    """Add the flag of a setting to a parser. changes: fields that replace those of the table."""
     setting = SETTINGS[name]._replace(**changes)
     if setting.default is False:
         parser.add_argument(f'--{name}', action='store_true', help=setting.help)
@@ -53,7 +53,7 @@ def add_setting(parser, name, **changes):
 
 
 def check_settings(**settings):
-    """Raise SettingsError for the first setting whose value makes no sense. NumPy's numbers count as Python's."""
+    """Raise SettingsError for the first setting with an invalid value. NumPy's numbers are accepted, too."""
     for name, value in settings.items():
         allowed = SETTINGS[name].allowed
         for one in value if isinstance(SETTINGS[name].default, list) else [value]:
@@ -63,5 +63,5 @@ def check_settings(**settings):
 
 
 def net_name(hidden_dims):
-    """The hidden layers in words, as they are typed on the command line: '512 256 128'."""
+    """The hidden layers as the user types them on the command line: '512 256 128'."""
     return ' '.join(map(str, hidden_dims)) or 'no hidden layer'

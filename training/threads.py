@@ -1,4 +1,4 @@
-"""How many threads compute, how to choose their number, and what to say if other processes keep them waiting."""
+"""The number of compute threads: how it is chosen, and a warning if other processes slow the threads down."""
 
 import math
 import os
@@ -28,7 +28,7 @@ def _quota():
         try:
             quota, period = map(int, ' '.join((QUOTAS / name).read_text() for name in names).split())
             return quota / period if quota > 0 else math.inf
-        except (OSError, ValueError, ZeroDivisionError):  # 'max' is no number
+        except (OSError, ValueError, ZeroDivisionError):  # 'max' is not a number
             continue
     return math.inf
 
@@ -37,14 +37,14 @@ def numpy_threads():
     """The number of threads of NumPy's matrix products."""
     try:
         from threadpoolctl import threadpool_info
-    except ImportError:  # where only the course's packages are installed
+    except ImportError:  # only the course's packages are installed
         return processors()
     pools = [pool['num_threads'] for pool in threadpool_info() if pool['user_api'] == 'blas']
-    return min([*pools, processors()])  # macOS has a library that does not tell
+    return min([*pools, processors()])  # threadpoolctl does not know macOS's own BLAS library
 
 
 def use_threads(count):
-    """Compute with so many threads, at most one for each CPU, from now on: in NumPy, and in PyTorch if it is loaded."""
+    """From now on use this number of threads, at most one for each CPU, in NumPy, and in PyTorch if it is loaded."""
     from threadpoolctl import threadpool_limits
 
     count = min(count, processors())
@@ -80,12 +80,12 @@ def _processor_times():
 
 
 def idle_processors(busy, available):
-    """How many of the available CPUs are idle if so many are busy, at least one."""
+    """The number of idle CPUs if `busy` of the available ones are busy; at least 1."""
     return max(1, available - int(busy + 0.5))
 
 
 def use_idle_processors():
-    """If other processes keep CPUs busy, compute with one thread for each idle CPU, and say so.
+    """If other processes keep CPUs busy, use one thread for each idle CPU, and print a note.
 
     The threads of a matrix product wait for each other, so a second thread without a CPU of its own makes training up to
     ten times slower (docs/speed.md). A number of threads that the environment sets is kept.
@@ -102,7 +102,7 @@ def use_idle_processors():
 
 
 def advice(epoch, wall_seconds, processor_seconds, threads):
-    """One line for an epoch whose threads were kept waiting by other processes, or None."""
+    """A warning in one line if other processes slowed the epoch down, or None."""
     share = processor_seconds / (wall_seconds * threads)
     if wall_seconds < 1 or share > ENOUGH:
         return None
