@@ -112,18 +112,19 @@ def slower_table(results):
 
 
 def scale_table(results):
-    """Test accuracy from initial weights times a factor, and the difference with minus without."""
-    rows = []
+    """Test accuracy from initial weights times a factor, the differences from factor 1, and with minus without."""
+    rows, test = [], COLUMNS['test'][1]
     for net in nets_of(results):
+        own = [select(results, hidden_dims=net, use_batch_norm=use) for use in (False, True)]
         for scale in [SCALES[0], 1, *SCALES[1:]]:
-            without, normalized = (
-                select(results, 'runs', hidden_dims=net, use_batch_norm=use) if scale == 1 else
-                select(results, 'start_runs', hidden_dims=net, use_batch_norm=use, start=scale) for use in (False, True))
-            if without and any(run.get('start') in SCALES for run in results['start_runs'] if run['hidden_dims'] == list(net)):
-                test = COLUMNS['test'][1]
-                rows.append([net_name(net), f'{scale:g}', len(without), cell(without, test), cell(normalized, test),
-                             difference_cell(normalized, without, test)])
-    return ['hidden layers', 'initial weights times', 'seeds', 'test without', 'test with', 'difference'], rows
+            scaled = own if scale == 1 else [
+                select(results, 'start_runs', hidden_dims=net, use_batch_norm=use, start=scale) for use in (False, True)]
+            if own[0] and any(run.get('start') in SCALES for run in results['start_runs'] if run['hidden_dims'] == list(net)):
+                changes = ['', ''] if scale == 1 else [difference_cell(runs, ours, test) for runs, ours in zip(scaled, own)]
+                rows.append([net_name(net), f'{scale:g}', len(scaled[0]), *(cell(runs, test) for runs in scaled), *changes,
+                             difference_cell(*reversed(scaled), test)])
+    return (['hidden layers', 'initial weights times', 'seeds', 'test without', 'test with', 'without: minus × 1',
+             'with: minus × 1', 'with − without'], rows)
 
 
 def length_table(results):

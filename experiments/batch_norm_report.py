@@ -44,8 +44,8 @@ TABLES = {
          f'seeds other than {SELECTION_SEED}. The last row is the trend with size: the difference of the smallest network minus the '
          'difference of the largest. The change is the value at the best rates minus the value at the study\'s rate.',
          controls.best_rate_table),
-    11: ('start_runs', 'Test accuracy if the initial weights of all layers are multiplied by a factor, and the difference with minus '
-         'without batch normalization.', controls.scale_table),
+    11: ('start_runs', 'Test accuracy if the initial weights of all layers are multiplied by a factor, its difference from the factor 1 '
+         '(without and with batch normalization), and the difference with minus without.', controls.scale_table),
     12: ('start_runs', 'Growth of the mean length of the rows of each linear layer\'s weight, from the initialization to the last epoch. '
          'A run that was repeated on another processor for this table differs in rounding from the run of the other tables.',
          controls.length_table),

@@ -59,6 +59,4 @@ def test_the_committed_study_is_that_of_the_assignment_and_has_whole_seeds():
     for run in batch_norm_runs.planned_runs(seeds, batch_norm_runs.SETTINGS):
         assert any(run.items() <= finished.items() for finished in results['runs']), run
     assert all('environment' in run or 'diverged' in run for kind in batch_norm_runs.KINDS for run in results[kind])
-    for ending in batch_norm_report.figures_of(results):
-        assert (REFERENCE / f'batch_norm{ending}.png').exists()
     assert json.loads((REFERENCE / 'batch_norm.json').read_text())['config'].items() >= batch_norm_runs.SETTINGS.items()

@@ -174,8 +174,3 @@ def test_validation_is_compared_at_the_same_fit():
     assert tables.validation_at(run, 95) is None
     run['measured_train_accuracy'][0] = 0.85  # and after falling back above 80 % again
     assert tables.validation_at(run, 80) is None
-
-
-def test_one_epoch_has_no_step():
-    assert tables.mean_step({'val_accuracy': [0.5]}) == 0
-    assert tables.mean_step({'val_accuracy': [0.5, 0.75, 0.25]}) == 37.5

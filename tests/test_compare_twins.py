@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from conftest import PATIENCE
 from experiments import twins
 from modules import CrossEntropyModule, SoftMaxModule
 

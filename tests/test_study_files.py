@@ -39,7 +39,7 @@ DAMAGED = [
     (json.dumps(known_runs.study_of([json.loads(without(RUN, 'loss_along_gradient'))])), 'run 1 of runs has no loss_along_gradient'),
     (json.dumps(known_runs.study_of([{'diverged': 'at once'}])), 'run 1 of runs has no hidden_dims'),
     (with_run('seed', '"42"'), "has seed '42'"), (with_run('use_batch_norm', 1), 'has use_batch_norm 1'),
-    (with_run('seed', True), 'has seed True'), (with_run('val_accuracy', [0.5, None]), 'has val_accuracy [0.5, None]'),
+    (with_run('seed', True), 'has seed True'), (with_run('test_accuracy', True), 'has test_accuracy True'), (with_run('val_accuracy', [0.5, None]), 'has val_accuracy [0.5, None]'),
     (with_run('loss_along_gradient', [{'epoch': 0}]), 'has loss_along_gradient'),
     (with_run('start', '"normalized"'), 'run 1 of runs has start'), (with_run('start', 10), 'run 1 of runs has start'),
     (with_run('group_size', 8, 'learning_rate_runs'), 'run 1 of learning_rate_runs has group_size'),

@@ -244,9 +244,11 @@ def known_twins(told, monkeypatch):
 
 
 def test_what_the_study_of_the_twins_trains_says_and_keeps(known_twins, told, tmp_path):
-    told.to(twins.main, '--seeds', '7', '5', '7', '--data_dir', 'there')
-    told.to(twins.main, '--seeds', '7', '6')
+    told.to(twins.main, '--seeds', '7', '7', '--data_dir', 'there')
+    told.to(twins.main, '--seeds', '7', '5')
     told.to(twins.main, '--seeds', '7')
+    assert told[-7:-6] == [f'out: nothing is left to train: {tmp_path / "twins.json"} holds all runs'] and told[-6:] == told[-14:-8]
+    del told[-8:]
     for name in ('twins.json', 'twins.md', 'twins.png'):
         told += ['', f'{name}:', (tmp_path / name).read_text(encoding='utf-8')]
     (tmp_path / 'twins.json').unlink()
