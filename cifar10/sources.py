@@ -7,7 +7,6 @@ cache is exactly the hashed bytes, so `sha256sum data/cifar10.bin` prints the sh
 import contextlib
 import functools
 import hashlib
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,7 @@ import numpy as np
 from cifar10 import description, fetching, formats
 from cifar10.fetching import CACHE_NAME, NPM_PACKAGE, SourceFailed, TooSlow
 from console.errors import UserError
+from console.process import warn
 from storage.files import atomic_write, exclusive_lock, set_aside
 
 DATA_DIR = str(Path(__file__).parent.parent / 'data')  # the same from every working directory
@@ -32,6 +32,16 @@ MINIMUM_SPEED = 200_000  # bytes per second; a slower address is used only if no
 
 class DataUnavailable(UserError):
     """No source of the data worked; the message lists the sources and the ways to get the data."""
+
+
+@contextlib.contextmanager
+def memory_for_data():
+    """Re-raise a MemoryError as DataUnavailable, because a smaller network would not help."""
+    try:
+        yield
+    except MemoryError as error:
+        raise DataUnavailable(f'CIFAR-10 does not fit into the memory ({error}): '
+                              f'{2 * description.CIFAR10.content_bytes / 1e9:.1f} GB must be free') from error
 
 
 def load_content(data_dir):
@@ -70,12 +80,12 @@ def _read_cache(cache, complain=False):
             if hashlib.sha256(content).hexdigest() == description.CIFAR10.sha256:
                 return content
         if complain and cache.is_file():  # renamed, because it may be the user's own data
-            print(f'{cache} is not CIFAR-10 (its checksum differs): moved to {set_aside(cache)}', file=sys.stderr)
+            warn(f'{cache} is not CIFAR-10 (its checksum differs): moved to {set_aside(cache)}')
     except FileNotFoundError:
         return None
     except OSError as error:
         if complain:
-            print(f'{cache} cannot be used ({error})', file=sys.stderr)
+            warn(f'{cache} cannot be used ({error})')
     return None
 
 
@@ -181,7 +191,7 @@ def _write_cache(cache, content):
         with atomic_write(cache) as file:
             content.tofile(file)
     except OSError as error:  # the data can be used without a cache
-        print(f'{cache} could not be written ({error}); the next start has to get the data again', file=sys.stderr)
+        warn(f'{cache} could not be written ({error}); the next start has to get the data again')
 
 
 def _split_content(content):

@@ -9,10 +9,12 @@ import os
 import shutil
 import signal
 import stat
-import sys
+import tempfile
 import threading
 import warnings
 from pathlib import Path
+
+from console.process import warn
 
 try:
     import fcntl
@@ -52,8 +54,33 @@ def write_together(contents):
                 _flush(file)
         stack.enter_context(_signals_held_back())
         for path in _foreign(contents):
-            print(f'{path} was not written by this project: moved to {set_aside(path)}', file=sys.stderr)
+            warn(f'{path} was not written by this project: moved to {set_aside(path)}')
         _replace_all(temporaries, stack)
+
+
+def write_or_rescue(contents):
+    """write_together. If that fails, write to a new temporary folder, and raise an OSError that names the folder."""
+    try:
+        write_together(contents)
+    except OSError as error:
+        folder = _rescue(contents)
+        if not folder:
+            raise
+        raise OSError(error.errno, f'{error.strerror}; the new files are in {folder}', error.filename) from error
+
+
+def _rescue(contents):
+    """The temporary folder with the files, or None if they cannot be written there either."""
+    folder = None
+    try:
+        os.umask(0o077)  # with a umask such as 777, no new folder is writable
+        folder = tempfile.mkdtemp(prefix='results-')
+        write_together({Path(folder, Path(path).name): content for path, content in contents.items()})
+        return folder
+    except OSError:
+        if folder:
+            shutil.rmtree(folder, ignore_errors=True)
+        return None
 
 
 def _replace_all(temporaries, stack):
@@ -151,7 +178,7 @@ def _flush(file):
 @functools.cache
 def _note(text):
     """Print a note to standard error, each text once."""
-    print(f'note: {text}', file=sys.stderr)
+    warn(f'note: {text}')
 
 
 def json_bytes(record):
@@ -202,7 +229,7 @@ def exclusive_lock(path, waiting_message):
             _lock(file, wait=False)
         except OSError as error:
             if error.errno in (errno.EAGAIN, errno.EACCES):
-                print(waiting_message, file=sys.stderr)
+                warn(waiting_message)
                 _lock(file, wait=True)
             elif error.errno in NOT_SUPPORTED:
                 _note(f'{Path(path).parent} is on a file system without locks: do not start a second process that '

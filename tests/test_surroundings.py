@@ -14,6 +14,7 @@ from console import process
 from test_command_line import ALL_SCRIPTS
 from test_run import FAST, FAST_STEM
 from training import results
+from training.command_line import make_parser
 
 
 UNIX = hasattr(signal, 'SIGHUP')
@@ -124,6 +125,38 @@ def test_names_that_can_not_be_written_are_refused_before_the_training(command_l
                                     ('nowhere/inside', 2, 'is not writable')):
         ended, out, err = command_line(*FAST, '--results_dir', folder)
         assert (ended, out, err.count('\n')) == (code, '', 1) and complaint in err, folder
+
+
+def test_results_that_cannot_be_written_after_the_training_are_in_a_temporary_folder(command_line, monkeypatch, tmp_path):
+    place, elsewhere = tmp_path / 'place', tmp_path / 'elsewhere'
+    elsewhere.mkdir()
+    monkeypatch.setattr('tempfile.tempdir', str(elsewhere))
+    monkeypatch.setattr('training.results.check_place', lambda stem: place.write_text('in the way'))
+    before = os.umask(0o777)  # as unusual as the place
+    try:
+        code, out, err = command_line(*FAST, '--results_dir', str(place))
+    finally:
+        os.umask(before)
+    folder, = elsewhere.iterdir()
+    assert (code, err.count('\n')) == (1, 1) and f'place: File exists; the new files are in {folder} (' in err
+    assert sorted(path.suffix for path in folder.iterdir()) == ['.json', '.npz', '.png']
+    assert not UNIX or folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_too_little_memory_for_the_data_is_not_blamed_on_the_network(command_line, monkeypatch):
+    monkeypatch.setattr('cifar10_utils.torch_randperm', lambda size, seed: [0] * 10**17)
+    code, out, err = command_line()
+    assert (code, out, err.count('\n')) == (1, '', 1) and 'CIFAR-10 does not fit into the memory (' in err
+
+
+def test_a_home_and_a_variable_in_a_folder_are_expanded_as_a_shell_does(monkeypatch):
+    monkeypatch.setenv('HOME', 'home')
+    monkeypatch.setenv('USERPROFILE', 'home')  # Windows
+    monkeypatch.setenv('WHERE', 'place')
+    parser = make_parser(lambda: None, 'A training.')
+    parsed = parser.parse_args(['--data_dir=~/$WHERE/cifar-10-batches-py', '--results_dir', '~/${WHERE}s'])
+    assert [os.path.normpath(path) for path in (parsed.data_dir, parsed.results_dir)] == [
+        os.path.join('home', 'place'), os.path.join('home', 'places')]
 
 
 def test_a_net_of_seventy_layers_has_a_name_that_can_be_written(tmp_path):

@@ -13,7 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from console.process import warn
-from storage.files import json_bytes, plain_figures, png_bytes, write_together
+from storage.files import json_bytes, plain_figures, png_bytes, write_or_rescue
 from training import curves
 from training.models import model_bytes
 
@@ -101,7 +101,7 @@ def write_results(stem, record, model):
         remedy = 'run python -m pip install matplotlib' if missing else 'all values are in the JSON file'
         warn(f'could not plot the curves ({type(error).__name__}: {error}); {remedy}')
     contents[npz_path] = model_bytes(model, training)
-    write_together(contents)
+    write_or_rescue(contents)
     if png_path not in contents:
         png_path.unlink(missing_ok=True)  # of another run
     return list(contents)
