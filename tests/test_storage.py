@@ -116,7 +116,7 @@ def test_a_second_one_waits_for_the_lock_and_says_so(tmp_path, monkeypatch):
         real(file, way)
 
     monkeypatch.setattr(files.fcntl, 'flock', flock)
-    monkeypatch.setattr('sys.stderr', argparse.Namespace(write=lambda text: said.append(text) or asked.set()))
+    monkeypatch.setattr('sys.stderr', argparse.Namespace(write=lambda text: said.append(text) or asked.set(), flush=bool))
     said = []
 
     def second():

@@ -9,12 +9,20 @@ import sys
 import pytest
 
 import unittests
-from conftest import ROOT
+from conftest import LINUX, ROOT
 from console import process
 from test_command_line import ALL_SCRIPTS
 from test_run import FAST, FAST_STEM
 from training import results
 from training.command_line import make_parser
+
+
+@pytest.mark.skipif(not LINUX, reason='needs Linux: file descriptors')
+def test_closed_outputs_are_opened_so_that_no_file_takes_their_numbers(tmp_path):
+    (tmp_path / 'numpy.py').write_text('import os, sys\nos._exit(9 if [sys.stdout.fileno(), sys.stderr.fileno()] == [1, 2] else 1)')
+    run = subprocess.run([sys.executable, str(ROOT / 'train_mlp_numpy.py')], preexec_fn=lambda: os.closerange(1, 3),
+                         env={**os.environ, 'PYTHONPATH': str(tmp_path)})
+    assert run.returncode == 9
 
 
 UNIX = hasattr(signal, 'SIGHUP')
