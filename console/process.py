@@ -11,7 +11,7 @@ class Ended(KeyboardInterrupt):
     """A signal ended the process; the argument is the number of the signal."""
 
 
-# What console.start replaces for the imports of a command; an interactive session that runs a script needs it afterwards.
+# Restores what console.start has replaced during the imports, because an interactive session may run a script.
 import_guard = contextlib.ExitStack()
 
 

@@ -227,7 +227,7 @@ def _backward_mistakes(activation):
         Mistake('never filled', 'is zero', lambda x, **_: np.zeros_like(x)),
     ]
     if kind.name in ('elu', 'leaky'):
-        mistakes.insert(0, Mistake('slope missing for negative input', 'is that of ReLU: the slope for negative input '
+        mistakes.insert(0, Mistake('slope missing for negative input', 'is the gradient of ReLU: the slope for negative input '
                                    'is missing', lambda x, D, **_: D * (x > 0)))
     if kind.name == 'elu':
         mistakes += [

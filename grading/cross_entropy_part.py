@@ -32,7 +32,7 @@ def loss_mistakes():
         Mistake('wrong logarithm', 'takes the logarithm to the base 2, and is divided by S · C instead of S',
                 lambda x, T, **_: -np.log2(picked(x, T)).sum() / x.size),
         Mistake('no logarithm', 'has no logarithm in it', lambda x, T, **_: -picked(x, T).mean()),
-        Mistake('all classes', 'sums over all classes instead of that of the label',
+        Mistake('all classes', 'sums over all classes instead of using the class of the label',
                 lambda x, **_: -np.log(x).sum() / len(x)),
         Mistake('binary cross-entropy', 'is the binary cross-entropy: log(1 − X) of the other classes is in it',
                 lambda x, T, **_: -(T * np.log(x) + (1 - T) * np.log(1 - x)).sum() / len(x)),
@@ -40,7 +40,7 @@ def loss_mistakes():
                 lambda x, T, **_: -np.log(picked(x, T).mean())),
         Mistake('softmax in the loss', 'takes the softmax of its input first: it expects logits',
                 lambda x, T, **_: -np.log(picked(softmax(x), T)).mean(), fused=True),
-        Mistake('only the first sample', 'is that of the first sample', lambda x, T, **_: -np.log(picked(x, T))[0]),
+        Mistake('only the first sample', 'is the loss of the first sample only', lambda x, T, **_: -np.log(picked(x, T))[0]),
     ]
 
 
@@ -74,7 +74,7 @@ def loss_gradient_mistakes():
         Mistake('X instead of 1/X', 'is −T/S: 1/X is missing', lambda x, T, **_: -T / len(x)),
         Mistake('logarithm in the gradient', 'has the logarithm in it: the loss of each element, not its slope',
                 lambda x, T, **_: -T * np.log(x) / len(x)),
-        Mistake('binary cross-entropy', 'is that of the binary cross-entropy',
+        Mistake('binary cross-entropy', 'is the gradient of the binary cross-entropy',
                 lambda x, T, **_: (-T / x + (1 - T) / (1 - x)) / len(x)),
         Mistake('summed', 'is summed over the batch', lambda x, T, **_: (-T / x / len(x)).sum(axis=0)),
         Mistake('never filled', 'is zero', lambda x, **_: np.zeros_like(x)),
@@ -237,7 +237,7 @@ def _labels_of_few_classes(context, part, cls, forward, backward):
                           place=context.modules.place(cls, 'forward' if failing[0][0] == 'the loss' else 'backward',
                                                       r'max|eye|zeros'),
                           example=example_of(failing[0][1][0], ['x', 'labels']),
-                          hint='the width is that of X: X.shape[1]')
+                          hint='the rows must be as wide as X: X.shape[1]')
         context.faulty.setdefault(cls, 'one-hot width')
         context.one_hot_width = True
 

@@ -14,7 +14,7 @@ HEADINGS = {
     DEVIATES: 'Deviations from the assignment (results are correct)',
     NOTE: 'Notes (beyond the assignment)',
 }
-# What is known of a solution whatever its points are: the fields that the seal of an entry covers.
+# The results of a solution without its points: the seal of an entry covers these fields.
 FIELDS = ['solution', 'folder', 'verdict', 'parts', 'findings', 'reasons', 'interface', 'sandbox', 'versions',
           'seconds', 'code', 'fingerprint']
 COLUMNS = ['student', 'points', 'max_points', 'to_look_at', 'verdict', *PARTS, *(f'points_{part}' for part in PARTS),

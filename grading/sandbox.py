@@ -83,7 +83,8 @@ def protection(bubblewrap):
     if bubblewrap:
         return f'{always}; bubblewrap: no network, no view of other files'
     if can_change_user():
-        return f'{always}; a user of its own: the network and what every user may read are accessible (no bubblewrap)'
+        return (f'{always}; a user of its own: the network and all files that every user may read are accessible '
+                '(no bubblewrap)')
     return f'{always}; network and files are accessible (no bubblewrap)'
 
 

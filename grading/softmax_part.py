@@ -41,7 +41,7 @@ SOFTMAX_FORWARD = [
     Mistake('does nothing', 'returns its input unchanged', lambda x, **_: x),
 ]
 SOFTMAX_BACKWARD = [
-    Mistake('off-diagonal part missing', 'is that of the diagonal of the Jacobian alone, Y (1 − Y): the off-diagonal '
+    Mistake('off-diagonal part missing', 'uses only the diagonal of the Jacobian, Y (1 − Y): the off-diagonal '
             'part −Y_ij Σ_k≠j is missing', lambda y, D, **_: D * y * (1 - y)),
     Mistake('off-diagonal part missing', 'is Y ∘ ∂L/∂Y: the part −Y_ij Σ_k ∂L/∂Y_ik Y_ik is missing',
             lambda y, D, **_: D * y),
@@ -126,9 +126,9 @@ def _large_logits(context, part, cls):
     out = forward(rows)
     if isinstance(out, Exception) or not close(out, softmax(rows)):
         context.note(part, 'Rows of logits 1000 apart give NaN or zeros: the maximum of the whole batch is '
-                           'subtracted, not that of each row.', cause='maximum of the batch')
+                           'subtracted, not the maximum of each row.', cause='maximum of the batch')
         return
     far = np.array([[1e4, -1e4, 0.0], [-1e4, 1.0, 2.0]])
     out = forward(far)
     if isinstance(out, Exception) or not close(out, softmax(far)):
-        context.note(part, 'Logits of ±1e4 in different rows do not give what they should.', cause='large logits')
+        context.note(part, 'Logits of ±1e4 in different rows do not give the correct results.', cause='large logits')

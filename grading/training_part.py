@@ -202,7 +202,7 @@ def _train(context, script, torch_kind, images, labels):
         text = (f'In {script}.py train returns {words}: it gives {accuracies}, and the model that it returns has '
                 f'{found["validation"]:.3g}.')
         if abs(test - found['test']) > 0.2:  # the test accuracy is of another model, the best apparently
-            context.deviates(PART, f'{text} Its test accuracy, {test:.3g}, is that of another model.',
+            context.deviates(PART, f'{text} Its test accuracy, {test:.3g}, belongs to another model.',
                              cause='not the best model',
                              place=context.sources[script].place_in('train', r'best|copy|return'))
         else:
@@ -210,7 +210,7 @@ def _train(context, script, torch_kind, images, labels):
                               cause='not the best model',
                               place=context.sources[script].place_in('train', r'best|copy|return'))
     elif not abs(test - found['test']) < 0.011:  # NaN too
-        context.incorrect(PART, f'In {script}.py the test accuracy that train gives, {test:.3g}, is not that of the '
+        context.incorrect(PART, f'In {script}.py the test accuracy that train gives, {test:.3g}, does not belong to the '
                                 f'model that it returns, {found["test"]:.3g}.', cause='test accuracy of another model',
                           place=context.sources[script].place_in('train', r'test|return'))
 
