@@ -2,14 +2,12 @@
 
     python -m experiments.twins
 
-Both start with the same weights and see the same batches. What parts them is rounding: sooner or later the
-input of some ReLU is so near 0 that the order of summation decides its sign. One difference is none of
-rounding: NumPy takes the logarithm of a probability, which is at least the smallest normal float32, so that
-its loss of a sample is at most 87.3; PyTorch takes it of logits, and has no such cap. Where the first steps
-overshoot, a single sample beyond the cap makes the losses of its batch differ by half a percent or so,
-while the gradients, and with them the weights, still agree.
-Each finished run is written at once to results/twins.json, and the same command goes on where it was
-stopped; at the end results/twins.md and results/twins.png are written.
+Both start with the same weights and see the same batches. Rounding makes them differ: sooner or later some ReLU
+input is so close to 0 that the order of summation determines its sign. One difference is not due to rounding:
+NumPy caps the loss of a sample at 87.3, the loss at the smallest normal float32, and PyTorch does not. The
+gradients, and so the weights, still agree.
+Each finished run is written at once to results/twins.json, and the same command resumes. At the end,
+results/twins.md and results/twins.png are written.
 """
 
 if __name__ == '__main__':
