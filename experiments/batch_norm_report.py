@@ -19,48 +19,48 @@ If there is no difference, 1 in 20 intervals excludes 0. Therefore the tables ar
 5 % of the differences called significant are false. **Bold** differences are significant. A † marks an interval that excludes 0, but is not
 significant together with the others.'''
 
-# Number → what the table needs to have runs of, its caption, the function that makes it.
+# Number → the caption of the table, the function that makes it.
 TABLES = {
-    1: ('runs', 'The six configurations: the best validation accuracy over the epochs, its epoch, the test accuracy of that model, and '
+    1: ('The six configurations: the best validation accuracy over the epochs, its epoch, the test accuracy of that model, and '
         'the mean change of validation accuracy from one epoch to the next, up or down.', tables.configurations_table),
-    2: ('runs', 'Training accuracy at the end. The epoch mean is taken in training mode while the network changes; in evaluation mode '
+    2: ('Training accuracy at the end. The epoch mean is taken in training mode while the network changes; in evaluation mode '
         f'the accuracy is measured after the epoch, on {SAMPLE_IMAGES:,} training images, as validation accuracy is. The gap is training '
         'accuracy (evaluation mode) minus validation accuracy.', tables.fit_table),
-    3: ('runs', 'With batch normalization minus without, same seed. The last row is the difference of the smallest network minus the '
+    3: ('With batch normalization minus without, same seed. The last row is the difference of the smallest network minus the '
         'difference of the largest. The epochs are compared on the seeds on which both pass 50 %. Training accuracy (epoch mean) is training '
         'accuracy (evaluation mode) plus the column after it.', tables.paired_table),
-    4: ('runs', 'Validation accuracy where training accuracy (evaluation mode) first reaches a level.', tables.same_fit_table),
-    5: ('runs', f'Standard deviation of the pre-activations, over {SPREAD_IMAGES:,} validation images and all units, in evaluation mode.',
+    4: ('Validation accuracy where training accuracy (evaluation mode) first reaches a level.', tables.same_fit_table),
+    5: (f'Standard deviation of the pre-activations, over {SPREAD_IMAGES:,} validation images and all units, in evaluation mode.',
         tables.spread_table),
-    6: ('runs', 'The loss of a batch after a step along its gradient, for step sizes in multiples of the learning rate; mean over '
+    6: ('The loss of a batch after a step along its gradient, for step sizes in multiples of the learning rate; mean over '
         f'{GRADIENT_BATCHES} batches and the seeds.', controls.gradient_table),
-    7: ('start_runs', 'Data-dependent initialization ("initialized"): weights and biases are set so that a first batch is normalized in '
+    7: ('Data-dependent initialization ("initialized"): weights and biases are set so that a first batch is normalized in '
         'every layer; then the network is trained without batch normalization.', controls.start_table),
-    8: ('group_runs', 'Ghost batch normalization: the same batches, mean and variance over groups of so many of their samples.',
+    8: ('Ghost batch normalization: the same batches, mean and variance over groups of so many of their samples.',
         controls.group_table),
-    9: ('learning_rate_runs', f'Best validation accuracy of seed {SELECTION_SEED} at each learning rate; the best rate of each network '
+    9: (f'Best validation accuracy of seed {SELECTION_SEED} at each learning rate; the best rate of each network '
         'is bold.', controls.rate_table),
-    10: ('learning_rate_runs', 'Test accuracy of each network at its best rate of Table 9, and the difference with minus without, on the '
+    10: ('Test accuracy of each network at its best rate of Table 9, and the difference with minus without, on the '
          f'seeds other than {SELECTION_SEED}. The last row is the trend with size: the difference of the smallest network minus the '
          'difference of the largest. The change is the value at the best rates minus the value at the study\'s rate.',
          controls.best_rate_table),
-    11: ('start_runs', 'Test accuracy if the initial weights of all layers are multiplied by a factor, its difference from the factor 1 '
+    11: ('Test accuracy if the initial weights of all layers are multiplied by a factor, its difference from the factor 1 '
          '(without and with batch normalization), and the difference with minus without.', controls.scale_table),
-    12: ('start_runs', 'Growth of the mean length of the rows of each linear layer\'s weight, from the initialization to the last epoch. '
+    12: ('Growth of the mean length of the rows of each linear layer\'s weight, from the initialization to the last epoch. '
          'A run that was repeated on another processor for this table differs in rounding from the run of the other tables.',
          controls.length_table),
-    13: ('learning_rate_runs', 'Test accuracy at small learning rates, and the difference with minus without batch normalization.',
+    13: ('Test accuracy at small learning rates, and the difference with minus without batch normalization.',
          controls.small_rate_table),
-    14: ('runs', 'A larger network minus a smaller one, same seed. The epochs are compared on the seeds on which both pass 50 %.',
+    14: ('A larger network minus a smaller one, same seed. The epochs are compared on the seeds on which both pass 50 %.',
          tables.size_table),
-    15: ('learning_rate_runs', 'Networks without batch normalization: a smaller learning rate minus the study\'s rate.',
+    15: ('Networks without batch normalization: a smaller learning rate minus the study\'s rate.',
          controls.slower_table),
 }
 
 
 def table_texts(results):
     """The tables that the results have runs for: number → (caption, Markdown)."""
-    made = {number: (caption, *make(results)) for number, (kind, caption, make) in TABLES.items() if results[kind]}
+    made = {number: (caption, *make(results)) for number, (caption, make) in TABLES.items()}
     survivors = intervals.significant({cell for _, _, rows in made.values() for row in rows for cell in row
                                        if isinstance(cell, intervals.Difference)})
 
