@@ -23,10 +23,10 @@ RECORD = {'config': {'hidden_dims': [8], 'use_batch_norm': True, 'lr': 0.05, 'ba
 
 def test_a_folder_of_the_project_is_recorded_relative_to_it_wherever_the_script_runs(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    assert results.portable(ROOT / 'data') == 'data/'
-    assert results.portable(tmp_path / 'data') == str(tmp_path / 'data')
+    assert results.relative_to_project(ROOT / 'data') == 'data/'
+    assert results.relative_to_project(tmp_path / 'data') == str(tmp_path / 'data')
     monkeypatch.chdir(ROOT)
-    assert results.portable('results/') == 'results/'
+    assert results.relative_to_project('results/') == 'results/'
 
 
 def test_what_runs_write_is_ignored_by_git_and_the_reference_is_not():
@@ -147,12 +147,12 @@ def test_the_names_of_results_are_as_approved():
 
 
 def test_a_folder_in_the_place_of_a_result_is_told_before_the_training(tmp_path):
-    results.check_place(tmp_path / 'nowhere' / 'run')
+    results.check_file_names(tmp_path / 'nowhere' / 'run')
     (tmp_path / 'file').write_text('')
-    results.check_place(tmp_path / 'file' / 'run')
-    results.check_place(tmp_path / 'file')
+    results.check_file_names(tmp_path / 'file' / 'run')
+    results.check_file_names(tmp_path / 'file')
     for ending in ('json', 'png', 'npz'):
         (tmp_path / f'{ending}.{ending}').mkdir()
         with pytest.raises(IsADirectoryError) as refused:
-            results.check_place(tmp_path / ending)
+            results.check_file_names(tmp_path / ending)
         assert str(refused.value) == f"[Errno 21] Is a directory: '{tmp_path / ending}.{ending}'"

@@ -139,7 +139,7 @@ def test_results_that_cannot_be_written_after_the_training_are_in_a_temporary_fo
     place, elsewhere = tmp_path / 'place', tmp_path / 'elsewhere'
     elsewhere.mkdir()
     monkeypatch.setattr('tempfile.tempdir', str(elsewhere))
-    monkeypatch.setattr('training.results.check_place', lambda stem: place.write_text('in the way'))
+    monkeypatch.setattr('training.results.check_file_names', lambda stem: place.write_text('in the way'))
     before = os.umask(0o777)  # as unusual as the place
     try:
         code, out, err = command_line(*FAST, '--results_dir', str(place))
@@ -187,7 +187,7 @@ def test_a_terminal_of_one_column_is_wide_enough(run_script, tmp_path):
 def test_a_signal_that_was_ignored_stays_ignored(command_line, monkeypatch):
     # As under nohup; and what the signals did before is restored.
     for number, action, expected in ((signal.SIGHUP, signal.SIG_IGN, 1), (signal.SIGHUP, signal.SIG_DFL, 129)):
-        monkeypatch.setattr('training.results.check_place', lambda stem, number=number: signal.raise_signal(number))
+        monkeypatch.setattr('training.results.check_file_names', lambda stem, number=number: signal.raise_signal(number))
         before = signal.signal(number, action)
         try:
             assert command_line('--lr', '1e30')[0] == expected

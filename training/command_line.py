@@ -31,10 +31,11 @@ def main(model_name, train, description, writes=True):
     changed = {name: value for name, value in arguments.items()
                if value != parser.get_default(name) and name not in ('data_dir', 'results_dir')}
     name = results.result_stem(model_name, changed)
-    config = {**arguments, **{folder: results.portable(arguments[folder]) for folder in ('data_dir', 'results_dir')}}
+    config = {**arguments, **{folder: results.relative_to_project(arguments[folder])
+                              for folder in ('data_dir', 'results_dir')}}
     stem = Path(arguments['results_dir']) / name
     with user_errors(parser, when_interrupted='no result was written'):
-        results.check_place(stem)
+        results.check_file_names(stem)
         if arguments['threads']:
             threads.use_threads(arguments['threads'])
         else:

@@ -1,4 +1,4 @@
-"""What a training run leaves behind: a JSON file with every number, its curves beside it, and the best model."""
+"""The results of a training run: a JSON file with every number, a figure of the curves, and the best model."""
 
 import contextlib
 import errno
@@ -19,25 +19,25 @@ from training.models import model_bytes
 
 ROOT = Path(os.path.abspath(__file__)).parent.parent
 REFERENCE_DIR = ROOT / 'results' / 'reference'
-LONGEST_TEXT = 40  # of one setting in the name of a result
+LONGEST_TEXT = 40  # characters of one setting in a file name
 
 
 def result_stem(model_name, changed):
-    """A name for the results that tells every setting that differs from its default: {name: value}."""
+    """The file name of the results, with every setting that differs from its default; changed: {name: value}."""
     parts = [model_name]
     if changed.get('use_batch_norm'):
         parts.append('batch_norm')
     for name, value in changed.items():
         if name != 'use_batch_norm':
             text = '-'.join(map(str, value)) or 'none' if name == 'hidden_dims' else str(value)
-            if len(text) > LONGEST_TEXT:  # a file name has an end; the record tells the rest
+            if len(text) > LONGEST_TEXT:  # a file name has a maximum length; the JSON file has the whole value
                 text = f'{text[:LONGEST_TEXT]}-and-{hashlib.sha256(text.encode()).hexdigest()[:12]}'
             parts.append(f'{name}{text}')
     return '_'.join(parts)
 
 
 def environment(packages, threads, device):
-    """What a result may depend on, in addition to its settings."""
+    """Versions and hardware on which a result may depend, in addition to its settings."""
     return {
         'python': platform.python_version(),
         **{package: version(package) for package in packages},
@@ -50,31 +50,31 @@ def environment(packages, threads, device):
 
 @functools.cache
 def commit():
-    """The commit of this code, with "(modified)" if a Python file differs from it; None if git does not tell."""
+    """The commit of this code, with "(modified)" if a Python file differs from it; None if git does not know it."""
     def git(*arguments):
         return subprocess.run(['git', '--no-optional-locks', *arguments], cwd=ROOT, check=True, capture_output=True,
                               stdin=subprocess.DEVNULL, timeout=2, encoding='utf-8', env=environ).stdout.splitlines()
 
-    # In a hook of git, GIT_DIR is the repository of the hook.
+    # In a git hook, GIT_DIR is the repository of the hook.
     environ = {name: value for name, value in os.environ.items() if not name.startswith('GIT_')}
 
     try:
         top, head = git('rev-parse', '--show-toplevel', 'HEAD')
-        if not os.path.samefile(top, ROOT):  # a copy of the code in a checkout of something else
+        if not os.path.samefile(top, ROOT):  # the code was copied into another repository
             return None
         return f'{head} (modified)' if git('status', '--porcelain', '--untracked-files=no', '*.py') else head
     except (OSError, ValueError, subprocess.SubprocessError):
         return None
 
 
-def portable(folder):
-    """The folder as a record names it: relative to the project where it lies in it, so that machines don't differ."""
-    place = Path(os.path.abspath(folder))  # a link in the project counts as lying there
+def relative_to_project(folder):
+    """The folder for the results file: relative to the project if it is inside, so that machines do not differ."""
+    place = Path(os.path.abspath(folder))  # does not follow a link: a link in the project is in the project
     return f'{place.relative_to(ROOT).as_posix()}/' if place.is_relative_to(ROOT) else str(folder)
 
 
 def reference_line(name, threads):
-    """One line on the committed result of that name, for a run on so many threads; None where there is none."""
+    """One line about the committed result of that name; threads: of this run. None if there is no such result."""
     try:
         record = json.loads((REFERENCE_DIR / f'{name}.json').read_text(encoding='utf-8'))
         machine = record['environment']
@@ -83,7 +83,7 @@ def reference_line(name, threads):
         here = '' if machine['threads'] == threads else f'; this run: {threads}'
         return (f'reference result: test accuracy {record["test_accuracy"]:.4f} ({machine["platform"]}, {packages}, '
                 f'{machine["threads"]} threads{here})')
-    except (OSError, ValueError, KeyError, TypeError):  # the scripts may have been copied without it
+    except (OSError, ValueError, KeyError, TypeError):  # the scripts may be copied without the folder
         return None
 
 
@@ -96,19 +96,19 @@ def write_results(stem, record, model):
     try:
         with plain_figures():
             contents[png_path] = png_bytes(curves.draw(stem.name, record))
-    except Exception as error:  # whatever matplotlib may meet; what was asked for is the training
+    except Exception as error:  # any error of matplotlib: the results must be written all the same
         missing = isinstance(error, ImportError)
         remedy = 'run python -m pip install matplotlib' if missing else 'all values are in the JSON file'
         warn(f'could not plot the curves ({type(error).__name__}: {error}); {remedy}')
     contents[npz_path] = model_bytes(model, training)
     write_or_rescue(contents)
     if png_path not in contents:
-        png_path.unlink(missing_ok=True)  # of another run
+        png_path.unlink(missing_ok=True)  # an earlier run's figure
     return list(contents)
 
 
-def check_place(stem):
-    """Raise an OSError for names that no result can be written to, which can be known before the training."""
+def check_file_names(stem):
+    """Raise an OSError before the training if a folder has the name of a results file."""
     for path in _paths(stem):
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             if stat.S_ISDIR(os.lstat(path).st_mode):
