@@ -1,6 +1,7 @@
 """Train the NumPy and the PyTorch MLP side by side, seed by seed, and show how far they agree.
 
-    python -m experiments.twins
+example:
+  python -m experiments.twins
 
 Both start with the same weights and see the same batches. Rounding makes them differ: sooner or later some ReLU
 input is so close to 0 that the order of summation determines its sign. One difference is not due to rounding:
@@ -11,7 +12,7 @@ results/twins.md and results/twins.png are written.
 """
 
 if __name__ == '__main__':
-    import console.start  # noqa: F401 (what ends the imports below is one line)
+    import console.start  # noqa: F401 (an error in an import below becomes one line)
 
 from pathlib import Path
 
@@ -148,7 +149,7 @@ def draw(pairs):
 def main():
     parser = ArgumentParser(__doc__, 'experiments.twins')
     parser.add_argument('--seeds', type=SEED, nargs='+', metavar='N', default=[42, 43, 44, 45, 46],
-                        help='seeds to compare the twins with')
+                        help='random seeds; both models are trained once per seed')
     add_folders(parser, DATA_DIR)
     arguments = parser.parse_args()
     results_dir = Path(arguments.results_dir)

@@ -1,6 +1,7 @@
-"""How far verdicts agree with a ground truth that was established in another way.
+"""Compare the verdicts of a report with an independent ground truth.
 
-    python -m grading.agreement graded/summary.csv truth.json
+example:
+  python -m grading.agreement graded/summary.csv truth.json
 
 The ground truth is a JSON object: the last part of each solution's folder → an object with `right`, `wrong`, `stub` or
 `missing` for each of the six NumPy parts. A part that deviates counts as right.
@@ -8,9 +9,9 @@ The ground truth is a JSON object: the last part of each solution's folder → a
 
 import csv
 import json
-import sys
 from pathlib import Path
 
+from console.arguments import ArgumentParser
 from grading.findings import CORE, CORRECT, DEVIATES, INCORRECT, MISSING, NOT_IMPLEMENTED
 
 WORDS = {CORRECT: 'right', DEVIATES: 'right', INCORRECT: 'wrong', NOT_IMPLEMENTED: 'stub', MISSING: 'missing'}
@@ -42,10 +43,12 @@ def main(summary, truth):
 
 
 if __name__ == '__main__':
-    if len(sys.argv) != 3:
-        sys.exit('usage: python -m grading.agreement SUMMARY.csv TRUTH.json')
+    parser = ArgumentParser(__doc__, 'grading.agreement')
+    parser.add_argument('summary', help='the summary.csv of a report')
+    parser.add_argument('truth', help='a JSON file with the ground truth')
+    arguments = parser.parse_args()
     try:
-        main(*sys.argv[1:])
+        main(arguments.summary, arguments.truth)
     except (OSError, ValueError, KeyError) as error:
-        sys.exit(f'grading.agreement: error: {error}: the arguments must be the summary.csv of a report and a JSON '
-                 'file with verdicts by folder and part')
+        parser.exit(1, f'grading.agreement: error: {error}: the arguments must be the summary.csv of a report and a JSON '
+                       'file with verdicts by folder and part\n')

@@ -123,7 +123,9 @@ def write_package(path, settings):
 
 
 def main(arguments=None):
-    parser = argparse.ArgumentParser(prog='python -m grading.gradescope', description=__doc__.partition('\n')[0])
+    description, _, epilog = (__doc__ or '').partition('\n')  # None without docstrings (python -OO)
+    parser = argparse.ArgumentParser('python -m grading.gradescope', description=description, epilog=epilog,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('package', nargs='?', help='the zip file to write')
     parser.add_argument('--points', metavar='FILE', help=f'JSON file that maps parts to points: {", ".join(PARTS)}')
     parser.add_argument('--strict', action='store_true', help='deviations from the assignment earn no points')

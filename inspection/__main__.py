@@ -10,7 +10,7 @@ examples:
 """
 
 if __name__ == '__main__':
-    import console.start  # noqa: F401 (what ends the imports below is one line)
+    import console.start  # noqa: F401 (an error in an import below becomes one line)
 
 import sys
 from pathlib import Path
