@@ -40,13 +40,13 @@ def test_the_table_of_the_twins_is_that_of_the_committed_results():
         ours, theirs = (np.mean(run['first_epoch_loss']) for run in pair)
         assert abs(ours - theirs) / theirs < 1e-3
     close = [abs(ours['test_accuracy'] - theirs['test_accuracy']) <= 0.01 for ours, theirs in pairs]
-    assert f'within one point in {sum(close)} of the {len(pairs)} pairs' in page
-    for use_batch_norm, words in ((False, 'end {:.4f} apart in test accuracy on average, two seeds of one twin {:.4f}'),
-                                  (True, 'runs of one seed stay closer, {:.4f} against {:.4f}')):
+    assert f'within one percentage point in {sum(close)} of the {len(pairs)} pairs' in ' '.join(page.split())
+    words_of = 'differ by {:.4f} on average for the same seed, and by {:.4f} for two seeds of one version'
+    for use_batch_norm in (False, True):
         reached = np.array([[run['test_accuracy'] for run in pair] for pair in pairs
                             if pair[0]['use_batch_norm'] == use_batch_norm])
         apart = np.abs(reached[:, None] - reached)[np.triu_indices(len(reached), 1)].mean()
-        words = words.format(np.abs(np.subtract(*reached.T)).mean(), apart)
+        words = words_of.format(np.abs(np.subtract(*reached.T)).mean(), apart)
         assert words in ' '.join(page.split())
         assert f'{np.corrcoef(reached.T)[0, 1]:.2f}' in page
     for use_batch_norm, words in ((False, 'without batch normalization'), (True, 'with it')):
