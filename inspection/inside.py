@@ -6,6 +6,7 @@ A pixel is one color channel of an image, from 0 to 1. The score of a class is i
 import numpy as np
 
 from cifar10_utils import STD, normalize_numpy
+from console.errors import UserError
 from modules import ReLUModule
 
 BATCH_SIZE = 1000
@@ -18,9 +19,13 @@ def inputs_of(model, images):
 
 
 def probabilities(model, images):
-    """uint8 images (S, 3, 32, 32) → class probabilities (S, C)."""
+    """uint8 images (S, 3, 32, 32) → class probabilities (S, C). Raises UserError if one is not finite."""
     batches = np.split(images, range(BATCH_SIZE, len(images), BATCH_SIZE))
-    return np.concatenate([model.forward(inputs_of(model, batch)) for batch in batches])
+    with np.errstate(all='ignore'):
+        found = np.concatenate([model.forward(inputs_of(model, batch)) for batch in batches])
+    if not np.isfinite(found).all():
+        raise UserError('the predictions of the model contain NaN: its parameters are too large')
+    return found
 
 
 def first_hidden(model):

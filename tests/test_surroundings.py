@@ -6,14 +6,16 @@ import signal
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
+import mlp_numpy
 import unittests
 from conftest import LINUX, ROOT
 from console import process
 from test_command_line import ALL_SCRIPTS
 from test_run import FAST, FAST_STEM
-from training import results
+from training import models, results
 from training.command_line import make_parser
 
 
@@ -227,3 +229,18 @@ def test_where_nobody_takes_the_output_it_is_left_out(monkeypatch, capsys):
                 process.say('too much')
         assert capsys.readouterr().err == (
             'cannot write to standard output ([Errno 28] No space left on device); the work continues\n')
+
+
+@pytest.mark.parametrize('damage, complaint', [('header', 'contains 1e999'), ('weight', 'predictions of the model contain NaN')])
+def test_a_model_file_of_infinite_or_huge_numbers_is_rejected_in_one_line(command_line, tmp_path, damage, complaint):
+    model = mlp_numpy.MLP(3072, [4], 10)
+    if damage == 'weight':
+        model.layers[0].params['weight'][:] = 1e308
+    models.save(tmp_path / 'net.npz', model, {'lr': 0.125})
+    with np.load(tmp_path / 'net.npz') as file:
+        arrays = dict(file)
+    if damage == 'header':
+        arrays['header'] = np.frombuffer(arrays['header'].tobytes().replace(b'0.125', b'1e999'), np.uint8)
+    np.savez(tmp_path / 'net.npz', **arrays)
+    code, out, err = command_line(str(tmp_path / 'net.npz'), script='inspection')
+    assert (code, out, err.count('\n')) == (1, '', 1) and complaint in err

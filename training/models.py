@@ -140,7 +140,8 @@ def read(path):
     if stat.S_ISCHR(os.stat(path).st_mode) or stat.S_ISFIFO(os.stat(path).st_mode):
         raise ValueError('it is a device')  # reading it may never end
     with zipfile.ZipFile(path) as archive:
-        header = json.loads(_read_array(archive, 'header', np.uint8, LARGEST_HEADER).tobytes(), parse_constant=_refuse)
+        header = json.loads(_read_array(archive, 'header', np.uint8, LARGEST_HEADER).tobytes(), parse_constant=_refuse,
+                            parse_float=_finite)
         _check_header(header)
         names = [name.removesuffix('.npy') for name in archive.namelist() if name != 'header.npy']
         arrays = {name: _read_array(archive, name, header['dtype']) for name in names}
@@ -158,6 +159,10 @@ def read(path):
 
 def _refuse(constant):
     raise ValueError(f'the header contains {constant}')
+
+
+def _finite(text):
+    return float(text) if math.isfinite(float(text)) else _refuse(text)  # 1e999 is infinite
 
 
 def _check_header(header):
