@@ -1,6 +1,7 @@
 """The benchmark measures what it says, and counts a target as met only where it is."""
 
 import contextlib
+import itertools
 import json
 import os
 
@@ -85,6 +86,13 @@ def test_the_seconds_of_an_epoch_are_those_that_it_takes(monkeypatch):
     clock = iter([10.0, 12.5])
     monkeypatch.setattr(contenders.time, 'perf_counter', lambda: next(clock))
     assert contenders.seconds_of(lambda: None) == 2.5
+
+
+def test_the_evaluations_of_a_run_are_compared_with_its_training(expect_trainable, monkeypatch):
+    seconds = itertools.cycle([4.0, 2.0, 8.0])  # of an epoch, of a validation, of the test
+    monkeypatch.setattr(contenders, 'seconds_of', lambda part: next(seconds))
+    ratios = epochs.measure_evaluation(cifar10_utils.get_cifar10(expect_trainable), 2, lambda: None)
+    assert ratios == {'NumPy': [0.7, 0.7], 'PyTorch': [0.7, 0.7]}
 
 
 def test_the_courses_way_is_given_for_a_whole_epoch(expect_trainable, monkeypatch):

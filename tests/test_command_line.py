@@ -110,7 +110,8 @@ def test_what_is_allowed_is_taken_as_approved(run_in_process, monkeypatch):
     told = []
     for text in ['', '--hidden_dims', '--hidden_dims 1 65536 --use_batch_norm', '--lr 3.4e38 --seed 0',
                  '--lr 1e-300 --seed 4294967295', '--lr .5 --epochs 1 --batch_size 1', '--batch_size 45000 --threads 1',
-                 '--epochs 1000000 --data_dir new --results_dir new/newer --threads 999']:
+                 '--epochs 1000000 --data_dir new --results_dir new/newer --threads 999',
+                 '--data_dir new/cifar-10-batches-py/', '--data_dir cifar-10-batches-py']:
         with pytest.raises(Parsed) as stopped:
             run_in_process('train_mlp_numpy.py', text.split())
         parser, arguments = stopped.value.args

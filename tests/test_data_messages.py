@@ -222,7 +222,7 @@ def test_slow_addresses_are_taken_last_and_the_fastest_of_them_first(expect_tiny
             request.wfile.write(archive[:5000])
         return answer
 
-    served = serve({'/slow': slow(0.004), '/slower': slow(0.008)})
+    served = serve({'/slow': slow(0.0025), '/slower': slow(0.016)})  # /slow only after its first 4000 bytes
     monkeypatch.setattr(fetching, 'time', types.SimpleNamespace(monotonic=monotonic))
     monkeypatch.setattr(fetching, 'SPEED_WINDOW_SECONDS', 0.001)
     monkeypatch.setattr(fetching, 'CHUNK_BYTES', 4000)

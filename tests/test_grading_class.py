@@ -176,7 +176,7 @@ def test_an_interrupted_run_resumes(run, folders, judge):
     os.remove('graded/anna.txt')
     run(*command)
     assert judge.judged == ['ben', 'cleo'] and Path('graded/anna.txt').exists(), 'what is not whole is made again'
-    judge.says['anna'] = {'training': NOT_GRADED}
+    judge.says['anna'], judge.reason = {'training': NOT_GRADED}, 'b.py is not implemented; a.py: no answer'
     for _ in range(2):
         run(*command, '--timeout', 7)
     assert judge.judged[2:] == [*names, 'anna'], 'other options, and what could not be graded'
@@ -360,7 +360,7 @@ def test_what_makes_no_sense_is_refused_as_approved(run, folders, judge, monkeyp
                       ['--solution', 'submissions/*', '--report', 'graded'], ['--solution', 'anna', 'nowhere'],
                       ['--solution', 'anna', '--report', '0.json'], ['--solution', 'anna', '--report', '0.json/more'],
                       ['--solution', 'anna', 'ben', '--report', '0.json'],
-                      ['--solution', 'anna', '--jobs', '0'], ['--solution', 'anna', '--timeout', '0'],
+                      ['--solution', 'anna', '--jobs', '0'], ['--solution', 'anna', '--timeout', 'inf'],
                       ['--solution', 'full'], ['--solution', 'copy'], ['--solution', 'noserver'],
                       ['--solution', 'noserver', 'anna']):
         lines.append(run(*arguments))

@@ -190,7 +190,8 @@ def test_files_that_can_not_all_be_replaced_are_all_as_before(tmp_path, monkeypa
         real(source, path)
 
     monkeypatch.setattr(os, 'replace', replace)
-    new = {tmp_path / name: content for name, content in [('a.json', b'{"config": 2}'), ('b.png', b'n'), ('c.npz', b'n')]}
+    new = {tmp_path / name: content for name, content in [('a.json', b'{"config": 2}'), ('b.png', b'n'), ('new', b'n'),
+                                                          ('c.npz', b'n')]}
     with pytest.raises(PermissionError):
         files.write_together(new)
     assert contents_of(tmp_path) == before

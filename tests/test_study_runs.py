@@ -144,6 +144,13 @@ def test_what_the_extended_study_trains(batch_norm, told, tmp_path, monkeypatch)
     assert 'nothing is left to train' in told.text()
 
 
+def test_a_study_at_the_smallest_rate_tries_the_one_above_it():
+    settings = {'lr': min(batch_norm_runs.LEARNING_RATES), 'batch_size': 128, 'epochs': 1}
+    runs = [{**run, 'val_accuracy': [0.5]} for run in batch_norm_runs.planned_runs([42], settings)]
+    planned = batch_norm_runs.planned_rates(42, settings, {'runs': runs, 'learning_rate_runs': []})
+    assert [run['lr'] for _, run in planned] == [0.01] * 6
+
+
 def test_what_is_said_where_the_study_is_cut_short_or_refused(batch_norm, told, tmp_path, monkeypatch):
     path = tmp_path / 'batch_norm.json'
     told.to(compare_batch_norm.main, '--plot_only')
