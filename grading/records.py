@@ -31,7 +31,7 @@ class Records:
     """The entries of a class by student. With a folder, they are read from there at the start, and written there.
 
     hidden: True if solutions cannot read files of this user. Then an entry of an earlier run is believed if its seal
-    was entry with the key in the folder. Otherwise a solution could have entry the seal itself, and none is believed.
+    was made with the key in the folder. Otherwise a solution could have made the seal itself, and none is believed.
     """
 
     def __init__(self, folder, options, hidden):

@@ -129,8 +129,11 @@ class Server:
     def stop(self):
         """End all solutions at once; from now on, none is opened."""
         self.stopped = True
-        for solution in list(self.running):
-            solution.close()
+        closing = [threading.Thread(target=solution.close) for solution in list(self.running)]
+        for thread in closing:
+            thread.start()
+        for thread in closing:
+            thread.join()
 
     def open(self, folder, preload=()):
         """The folder, copied, and a process for it that has imported the libraries `preload` → Solution."""
