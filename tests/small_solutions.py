@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from grading import report
+from grading import linear_part, many_calls, report
 
 MODULES = '''
 import numpy as np
@@ -221,14 +221,23 @@ def write(folder, files=None, changes=(), spread=False):
 
 
 def told(findings, seen):
-    """What findings say, a line each; the whole paragraph the first time that one with its hint is told.
+    """What findings say, a line each; each hint once, and the whole paragraph once for each form that one has.
 
-    seen: the hints that have been told, to which those of the findings are added.
+    seen: the hints and forms that have been told, to which those of the findings are added.
     """
     lines = []
     for finding in findings:
         lines.append(f'[{finding.kind}: {finding.cause}] {finding.place}: {finding.text}')
-        if finding.kind == 'incorrect' and finding.hint not in seen:
-            seen.add(finding.hint)
-            lines.append(report.paragraph(finding))
+        form = bool(finding.hint), bool(finding.example), bool(finding.quote)
+        if finding.kind == 'incorrect':
+            lines += ([report.paragraph(finding)] if form not in seen else
+                      [f'   Hint: {finding.hint}'] if finding.hint not in seen else [])
+            seen.update([form, finding.hint, ''])
     return lines
+
+
+def judge_faster(monkeypatch, calls=20):
+    """Smaller sizes and fewer calls than those of the assignment, for tests of other things."""
+    for module in (linear_part, many_calls):
+        monkeypatch.setattr(module, 'LARGE', (128, 20, 10))
+    monkeypatch.setattr(many_calls, 'CALLS', calls)

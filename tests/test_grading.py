@@ -123,7 +123,8 @@ VARIANTS = {
 
 
 @pytest.mark.parametrize('name', VARIANTS)
-def test_a_variant_is_no_error(judged, name):
+def test_a_variant_is_no_error(judged, monkeypatch, name):
+    small_solutions.judge_faster(monkeypatch)
     judgement = judged(*VARIANTS[name])
     assert [finding.text for finding in judgement.findings.found if finding.kind == 'incorrect'] == []
     assert set(verdicts(judgement).values()) <= {'correct', 'deviates'}

@@ -112,7 +112,7 @@ def test_a_class_gets_what_is_approved(run, tmp_path, monkeypatch):
     assert sorted(path.name for path in graded.glob('[!.]*')) == sorted(['summary.csv', 'index.html', *(
         f'{name}.{suffix}' for name in ('anna', 'ben', 'cleo') for suffix in ('txt', 'json'))])
     table, page = (graded / 'summary.csv').read_bytes().decode('utf-8-sig'), (graded / 'ben.txt').read_text('utf-8')
-    assert table.count('\r\n') == table.count('\n') == 4
+    assert table.count('\r\n') == table.count('\n') == 4 and (graded / 'summary.csv').read_bytes()[:3] == b'\xef\xbb\xbf'
     table = table.replace('\r\n', '\n')
     assert_approved('grading_class', told(f'{out}\n--- summary.csv\n{table}\n--- ben.txt\n{page}\n'))
     assert str(tmp_path) not in page and (graded / 'ben.json').read_text('utf-8').startswith('{\n "student": "ben",')

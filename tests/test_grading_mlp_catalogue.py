@@ -12,7 +12,6 @@ import small_solutions
 from approval import assert_approved
 from forked import Server
 from grading import judge as judging
-from grading import linear_part, many_calls
 from grading.findings import CORE
 from grading.interface import LinearMaker
 from small_solutions import (BUILT, E, H, HOT, JACOBIAN, LOSS, LOSS_GRADIENT, PICKED, ROW, SLOPE, W, X, Y)
@@ -225,8 +224,7 @@ def _linear_is_right(context):
 
 @pytest.fixture(autouse=True)
 def smaller(monkeypatch):
-    for module in (linear_part, many_calls):
-        monkeypatch.setattr(module, 'LARGE', (128, 20, 10))  # to save time
+    small_solutions.judge_faster(monkeypatch)
 
 
 @pytest.fixture
@@ -283,7 +281,8 @@ def test_what_follows_from_other_modules_is_told_as_approved(judge, linear_is_ri
     assert_approved('grading_chain', told_of_all(judge, CHAIN))
 
 
-def test_solutions_that_were_once_graded_wrongly(judge):
+def test_solutions_that_were_once_graded_wrongly(judge, monkeypatch):
+    small_solutions.judge_faster(monkeypatch, calls=600)
     texts, seen = [], set()
     for name, changes in PATTERNS.items():
         files = dict(small_solutions.NUMPY_HALF)
