@@ -7,7 +7,7 @@ import numpy as np
 
 from cifar10_utils import STD, normalize_numpy
 from console.errors import UserError
-from modules import ReLUModule
+from modules import BatchNormModule, LinearModule, SoftMaxModule
 
 BATCH_SIZE = 1000
 
@@ -29,9 +29,11 @@ def probabilities(model, images):
 
 
 def first_hidden(model):
-    """The number of layers up to the first ReLU, including it; None without a hidden layer."""
-    relus = [number for number, layer in enumerate(model.layers, start=1) if isinstance(layer, ReLUModule)]
-    return relus[0] if relus else None
+    """The number of layers up to the first activation, including it; None without a hidden layer."""
+    before = (LinearModule, BatchNormModule)
+    number, layer = next((number, layer) for number, layer in enumerate(model.layers, start=1)
+                         if not isinstance(layer, before))
+    return None if isinstance(layer, SoftMaxModule) else number
 
 
 def backward(layers, dout):

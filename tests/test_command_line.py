@@ -90,18 +90,21 @@ def option_text(action):
     """What the project has said of one option."""
     parts = [' '.join(action.option_strings) or action.dest, f'{type(action).__name__.strip("_")}']
     parts += [f'{name} {getattr(action, name)!r}' for name in ('metavar', 'nargs', 'default')]
-    return f'{", ".join(parts).replace(str(ROOT), "ROOT")}\n    {action.help}'
+    return f'{", ".join(parts).replace(str(ROOT), "ROOT")}: {action.help}'
 
 
 def test_the_options_are_those_approved_with_their_defaults_and_help(run_in_process, monkeypatch):
     monkeypatch.setattr(argparse.ArgumentParser, 'parse_args', stop_at(lambda *_: None))
-    told = []
+    descriptions, told = [], {}  # option → the scripts that have it
     for script in [*TRAINING_SCRIPTS, 'inspection']:
         with pytest.raises(Parsed) as stopped:
             run_in_process(script, [])
         parser = stopped.value.args[0]
-        told += [f'{parser.prog}: {parser.description}', *map(option_text, parser._actions[1:]), '']
-    assert_approved('options', '\n'.join(told))
+        descriptions.append(f'{parser.prog}: {parser.description}')
+        for action in parser._actions[1:]:
+            told.setdefault(option_text(action), []).append(script)
+    options = [f'{", ".join(scripts)}: {option}' for option, scripts in told.items()]
+    assert_approved('options', '\n'.join([*descriptions, '', *options]) + '\n')
 
 
 def test_what_is_allowed_is_taken_as_approved(run_in_process, monkeypatch):

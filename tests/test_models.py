@@ -5,6 +5,7 @@ import json
 import math
 import os
 import pickle
+import re
 import zipfile
 
 import numpy as np
@@ -201,7 +202,7 @@ def test_what_is_not_the_network_of_its_header_is_refused_as_approved(path, monk
     refused(path)
     path.write_bytes(sound)
     monkeypatch.setattr(models, 'LARGEST_HEADER', 200)
-    lines.append(f'a header as large as none may be: {refused(path)}')
+    lines.append(f'a header as large as none may be: {re.sub("has [0-9]+", "has …", refused(path))}')
     assert_approved('model_refusals', '\n'.join(lines) + '\n')
 
 
@@ -230,10 +231,11 @@ def test_the_content_of_a_file_is_as_approved(twin):
     for hidden_dims, use_batch_norm in NETS:
         content = models.model_bytes(twin.MLP(FEATURES, hidden_dims, CLASSES, use_batch_norm), TRAINING)
         with np.load(io.BytesIO(content)) as arrays:
-            lines.append(arrays['header'].tobytes().decode())
+            text = arrays['header'].tobytes().decode()
+            header = json.loads(text)
+            lines.append(text if hidden_dims == NETS[-1][0] else ', '.join(header['layers']))  # one is enough to read
             lines += [f'    {name} {array.shape}' for name, array in arrays.items() if name != 'header']
-            assert {array.dtype for name, array in arrays.items() if name != 'header'} == {
-                np.dtype(json.loads(lines[-len(arrays)])['dtype'])}
+            assert {array.dtype for name, array in arrays.items() if name != 'header'} == {np.dtype(header['dtype'])}
         with pytest.raises(ValueError, match='JSON'):
             models.model_bytes(twin.MLP(2, [], 2), {'test_accuracy': math.nan})
     assert_approved('model_files', '\n'.join(lines).replace('"float64"', '"float32"') + '\n')
