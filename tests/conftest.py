@@ -13,8 +13,8 @@ os.environ.setdefault('OPENBLAS_NUM_THREADS', '1')
 
 import pytest  # noqa: E402
 
+from generated_data import GeneratedData, json_of, take_for_cifar10  # noqa: E402 (first: it sets what the rest reads)
 from cifar10 import description, sources  # noqa: E402
-from generated_data import GeneratedData, json_of, take_for_cifar10  # noqa: E402
 from local_server import serving  # noqa: E402
 
 ROOT = Path(__file__).parent.parent

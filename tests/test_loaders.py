@@ -5,6 +5,7 @@ import pytest
 import torch
 
 import cifar10_utils
+import generated_data
 from cifar10_utils import Dataset, get_dataloader, torch_randperm
 
 
@@ -17,6 +18,11 @@ def dataset():
 
 def labels_of(loader):
     return np.concatenate([np.asarray(labels) for _, labels in loader]).tolist()
+
+
+def test_the_data_set_of_the_project_is_cifar10_or_has_another_name_and_another_hash():
+    found, cifar10 = generated_data.OF_THE_PROJECT, generated_data.CIFAR10
+    assert found == cifar10 or (found.name != cifar10.name and found.sha256 != cifar10.sha256)
 
 
 def test_the_permutation_is_torchs():
