@@ -56,7 +56,7 @@ def test_each_bug_fails_its_checks_with_their_messages(part, monkeypatch):
 
     Below the bugs is the first message of each kind. To add a bug, write its line and run the test with APPROVE=1.
     """
-    bugs, _ = (APPROVED / f'checks_{part}.txt').read_text(encoding='utf-8').split('\n\n', 1)
+    bugs = (APPROVED / f'checks_{part}.txt').read_text(encoding='utf-8').partition('\n\n')[0]
     lines, messages = [], {}
     for bug in (line.split(' ⇒ ')[0] for line in bugs.splitlines()):
         changes = [change.replace(r'\n', '\n').split(' → ') for change in bug.split(' | ')]
