@@ -139,6 +139,7 @@ def test_the_gradient_of_a_score_with_respect_to_the_pixels_is_that_of_autograd(
 def test_the_picture_of_a_unit_includes_the_scale_of_batch_normalization():
     model = net([5, 4], True)
     linear, batch_norm = model.layers[:2]
+    model.layers[2] = object()  # an activation that is not a ReLU
     scale = batch_norm.params['weight'] / np.sqrt(batch_norm.running_var + batch_norm.eps)
     expected = (scale[:, None] * linear.params['weight'] / STD)[[3, 1]].reshape(2, 3, 32, 32)
     np.testing.assert_allclose(inside.unit_pictures(model, np.array([3, 1])), expected)
