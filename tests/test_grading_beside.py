@@ -77,7 +77,7 @@ def told(findings, part):
     found = findings.of(part)
     lines = [f'[{findings.verdict(part)}] {findings.reasons.get(part, "")}'.rstrip()] * (
         not found or part in findings.status)
-    return '\n'.join([*lines, *small_solutions.told(found, {''})])
+    return '\n'.join([*lines, *small_solutions.told(found, {'', (False, False, False), (False, False, True)})])
 
 
 def told_of(findings, part, mistake, words=('',)):
