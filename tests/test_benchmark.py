@@ -4,6 +4,7 @@ import contextlib
 import itertools
 import json
 import os
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import cifar10_utils
 import train_mlp_numpy
-from benchmark import busy, contenders, epochs, measure, processes, report, scaling, targets
+from benchmark import busy, contenders, epochs, measure, processes, report, scaling, startup, targets
 from conftest import ROOT
 from training.log import TrainingLog
 
@@ -86,6 +87,12 @@ def test_the_seconds_of_an_epoch_are_those_that_it_takes(monkeypatch):
     clock = iter([10.0, 12.5])
     monkeypatch.setattr(contenders.time, 'perf_counter', lambda: next(clock))
     assert contenders.seconds_of(lambda: None) == 2.5
+
+
+def test_the_peak_memory_is_given_in_millions_of_bytes(monkeypatch):
+    monkeypatch.setattr(startup.sys, 'platform', 'linux')  # which counts in units of 1024 bytes
+    monkeypatch.setattr(startup.subprocess, 'run', lambda *_, **__: SimpleNamespace(stdout=b'500000\n'))
+    assert startup.measure_peak_memory('data') == 512
 
 
 def test_the_evaluations_of_a_run_are_compared_with_its_training(expect_trainable, monkeypatch):

