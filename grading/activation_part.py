@@ -14,6 +14,7 @@ from grading.remote import SolutionError
 
 PART = 'activation'
 LARGE = 128, 100  # as in the assignment
+MOST = 20  # activations that are graded: a solution with thousands would hold up a class
 NO_ACTIVATIONS = ('linear', 'softmax', 'crossentropy', 'norm', 'dropout', 'loss', 'mse', 'conv', 'flatten', 'pool',
                   'sequential', 'network', 'mlp', 'optimizer')
 
@@ -54,7 +55,9 @@ def judge(context):
         return context.skip(PART, NOT_IMPLEMENTED if stubs else MISSING)
     for name in stubs:
         context.note(PART, f'{name} is not implemented; other activations are implemented.')
-    for name in names:
+    if len(names) > MOST:
+        context.note(PART, f'Only the first {MOST} of {len(names)} activations are graded.')
+    for name in names[:MOST]:
         _judge_one(context, name)
     if context.activations:
         session.met('activation ' + ', '.join(context.activations))

@@ -8,7 +8,7 @@ import pytest
 import small_solutions
 from conftest import ROOT
 from forked import Server
-from grading import report
+from grading import activation_part, report
 from grading.findings import CORE
 from grading.judge import judge
 
@@ -153,6 +153,16 @@ def test_starter_code_is_a_stub_in_every_part(judged, body):
     assert judgement.findings.found == []
     half = {name: re.sub(rf'(backward.*\n.*\n        ){body}return out', r'\1return 2 * dout', text) for name, text in files.items()}
     assert 'not implemented' not in [verdicts(judged(files=half))[part] for part in ('linear', 'softmax', 'cross_entropy')]
+
+
+def test_of_very_many_activations_the_first_are_graded(judged, monkeypatch):
+    monkeypatch.setattr(activation_part, 'MOST', 2)
+    elu = small_solutions.MODULES.partition('class ELU')[2].partition('class SoftMax')[0]
+    more = ''.join(f'class ELU{i}{elu}'.replace('return np', 'return 2 * np') for i in range(3))
+    judgement = judged(files={**small_solutions.NUMPY_HALF, 'modules.py': small_solutions.MODULES + more})
+    assert [finding.text for finding in judgement.findings.of('activation', 'note')] == [
+        'Only the first 2 of 4 activations are graded.']
+    assert len({finding.text for finding in judgement.findings.of('activation', 'incorrect')}) == 1
 
 
 def test_without_files_everything_is_missing(judged):
