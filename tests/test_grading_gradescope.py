@@ -10,7 +10,7 @@ import pytest
 
 import small_solutions
 from grading import gradescope
-from grading.findings import NOT_GRADED
+from grading.findings import DEVIATES, NOT_GRADED
 from test_grading_report import entry, judgement
 
 FORMATS = {'text', 'html', 'simple_format', 'md', 'ansi'}
@@ -76,6 +76,11 @@ def test_a_part_to_look_at_has_no_points():
     test = results['tests'][-1]
     assert (results['score'], test['score'], test['max_score']) == (10.5, 0, 0) and 'status' not in test
     assert results['extra_data'] == {'to_look_at': ['training']}
+
+
+def test_a_part_that_deviates_fails_only_if_the_teacher_is_strict():
+    deviating = entry(judgement(('mlp', DEVIATES, 'no input_layer')))
+    assert [gradescope.results(deviating, strict)['tests'][5]['status'] for strict in (False, True)] == ['passed', 'failed']
 
 
 @pytest.mark.parametrize('arguments', [[], ['autograder'], ['a.zip', '--points', 'nowhere.json'], ['no/where/a.zip']])

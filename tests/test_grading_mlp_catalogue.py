@@ -87,6 +87,7 @@ MLP = [
     ('no softmax', SOFTMAX, f'        if n_hidden:\n    {SOFTMAX}'),
     ('softmax left out of backward', REVERSED, 'reversed(self.layers[:-1] if len(self.layers) == 2 else self.layers)'),
     ('initialization', ', input_layer=i == 0', '', (RESHAPE, 'pass\n'), (CLEAR, '            pass')),
+    ('initialization', SOFTMAX, SOFTMAX + '        self.layers[0].params["weight"] *= 0.5\n'),
     ('clear_cache', 'for layer in self.layers:\n' + CLEAR, 'pass'),
     ('clear_cache', '    def clear_cache(self):\n        for layer in self.layers:\n' + CLEAR, ''),
     ('clear_cache', CLEAR, '            layer.clear()'),

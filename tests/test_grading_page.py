@@ -132,6 +132,10 @@ def test_it_is_readable_in_light_and_dark_and_printed(page, browser):
     browser.execute_cdp_cmd('Emulation.setEmulatedMedia', {'media': '', 'features': []})
 
 
+def test_the_line_about_the_class_counts_students_not_parts():
+    assert class_page.facts([{'verdict': 'correct', 'to_look_at': ['pytorch', 'training']}]).endswith('by hand: 1')
+
+
 def test_a_class_of_500_is_at_most_a_megabyte():
     def mistakes(number):
         return [('linear', INCORRECT, f'{number} {"Xᵀ D " * 200}', {'cause': f'{number}', 'example': f'{number}' * 200,

@@ -22,6 +22,18 @@ def contents_of(folder):
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob('*') if path.is_file()}
 
 
+def test_what_cannot_be_rescued_either_leaves_no_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(files.tempfile, 'tempdir', str(tmp_path))
+    monkeypatch.setattr(files, 'write_together', lambda contents: raise_(FULL))
+    with pytest.raises(OSError, match='No space left on device$'):
+        files.write_or_rescue({tmp_path / 'run.json': b'1'})
+    assert not list(tmp_path.iterdir())
+
+
+def raise_(error):
+    raise error
+
+
 def test_files_are_written_together_into_folders_that_are_made(tmp_path, monkeypatch):
     flushed, replaced = [], []
 

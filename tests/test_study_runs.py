@@ -295,6 +295,20 @@ def test_a_process_that_trains_has_its_threads_leaves_ctrl_c_to_its_parent_and_e
 
 
 
+@pytest.mark.skipif(not hasattr(signal, 'pthread_sigmask'), reason='needs signals that can be held back')
+def test_what_a_study_starts_gets_neither_ctrl_c_nor_a_hangup(tmp_path, monkeypatch):
+    blocked, run = [], {'hidden_dims': [4], 'use_batch_norm': True, 'seed': 42, 'lr': 0.1}
+
+    def train_one(run, data_dir):
+        blocked.append(signal.pthread_sigmask(signal.SIG_BLOCK, []))
+        return {**run, 'test_accuracy': 0.5}
+
+    monkeypatch.setattr(concurrent.futures, 'ProcessPoolExecutor',
+                        lambda jobs, *_: concurrent.futures.ThreadPoolExecutor(jobs))
+    study.train_all(tmp_path / 'batch_norm.json', {'runs': []}, [('runs', run)], train_one, 1, 'data', str)
+    assert blocked[0] >= {signal.SIGINT, signal.SIGHUP}
+
+
 @pytest.mark.parametrize('main, name', [(compare_batch_norm.main, 'compare_batch_norm'), (twins.main, 'twins')])
 def test_the_flags_their_defaults_and_help(monkeypatch, main, name):
     class Built(Exception):
