@@ -23,7 +23,7 @@ class Comparison:
     expected: np.ndarray
     label: str = ''
     slack: object = 0  # an addition to the tolerance, of the shape of `expected`, for example for an epsilon
-    also: list = ()  # other inputs for the formulas of mistakes, {name: value}: those with an epsilon
+    also: dict = None  # other inputs for the formulas of mistakes: those with an epsilon
 
     @property
     def failed(self):
@@ -61,9 +61,8 @@ def explain(cases, mistakes):
         return None
     for mistake in mistakes:
         for formula in mistake.formulas:
-            if all(_explains(formula, case, case.inputs) for case in with_values) or any(
-                    all(len(case.also) > variant and _explains(formula, case, {**case.inputs, **case.also[variant]})
-                        for case in with_values) for variant in (0, 1)):
+            if (all(_explains(formula, case, case.inputs) for case in with_values) or
+                    all(case.also and _explains(formula, case, {**case.inputs, **case.also}) for case in with_values)):
                 return mistake
     return None
 
