@@ -1,1 +1,1 @@
-"""What goes beyond a single training run: the report of the batch-normalization study, the twins side by side."""
+"""Studies of many training runs: batch normalization, and the NumPy and the PyTorch version next to each other."""

@@ -38,7 +38,7 @@ def gradient_table(results):
                 losses = ['not finite' if loss is None else f'{loss:.2f}' for loss in losses_at(runs, epoch)]
                 if losses:
                     rows.append([net_name(net), epoch or 'start', name, len(runs), *losses])
-    return (['hidden layers', 'after epoch', 'net', 'seeds', *(f'{multiple:g} ×' for multiple in MULTIPLES)],
+    return (['hidden layers', 'after epoch', 'network', 'seeds', *(f'{multiple:g} ×' for multiple in MULTIPLES)],
             rows)
 
 
@@ -147,13 +147,13 @@ def rates(results):
 
 
 def runs_at(results, net, use_batch_norm, lr):
-    """The runs of a net at a learning rate, by seed, be they the six configurations or not."""
+    """The runs of a network at a learning rate, by seed, from all lists of runs."""
     settings = {'hidden_dims': net, 'use_batch_norm': use_batch_norm, 'lr': lr}
     return {**select(results, 'runs', **settings), **select(results, 'learning_rate_runs', **settings)}
 
 
 def nets_with_rates(results):
-    """The nets that were trained at other learning rates too, with and without batch normalization."""
+    """The networks that were also trained at other learning rates, with and without batch normalization."""
     return [net for net in nets_of(results) if all(
         select(results, 'learning_rate_runs', hidden_dims=net, use_batch_norm=value, seed=SELECTION_SEED)
         for value in (False, True))]
@@ -174,7 +174,7 @@ def rate_table(results):
 
 
 def at_best_rates(results, net):
-    """Two pairs of a net's best rate and its runs by seed, without and with; the selection seed is left out."""
+    """Two pairs (best rate, runs by seed) of a network, without and with batch normalization; the selection seed is left out."""
     pairs = []
     for use_batch_norm in (False, True):
         lr = best_rate(results, net, use_batch_norm)

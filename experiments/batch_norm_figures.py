@@ -24,7 +24,7 @@ BOTH = [(False, 'without batch normalization', WITHOUT), (True, 'with batch norm
 
 
 def draw_accuracy(results, key, name, when):
-    """A panel for each net: the accuracy of that key per epoch, with and without batch normalization."""
+    """A panel for each network: the accuracy of that key per epoch, with and without batch normalization."""
     figure, panels = _panels(len(tables.nets_of(results)))
     for axes, net in zip(panels, tables.nets_of(results)):
         for use_batch_norm, label, style in BOTH:
@@ -60,7 +60,7 @@ def draw_fit(results):
 
 
 def draw_spread(results):
-    """Two panels: what enters the ReLUs of the largest net, without and with batch normalization."""
+    """Two panels: the pre-activations of the largest network, without and with batch normalization."""
     net = max(tables.nets_of(results), key=len)
     figure, panels = _panels(2)
     for axes, (use_batch_norm, name, style) in zip(panels, BOTH):
@@ -71,14 +71,14 @@ def draw_spread(results):
                        label=f'pre-activations, layer {layer + 1}')
         axes.set(title=f'hidden layers {net_name(net)}, {name}', xlabel='epoch')
         axes.xaxis.get_major_locator().set_params(integer=True)
-    panels[0].set_ylim(0, None)  # of both, and now that both have their lines: what is set no longer grows with them
+    panels[0].set_ylim(0, None)  # the panels share the axis; both have their lines already, because a fixed limit does not grow
     panels[0].set_ylabel('standard deviation of the pre-activations')
     _finish(figure, panels, results)
     return figure
 
 
 def draw_gradient(results):
-    """A column for each net, rows before the first step and after an epoch: the loss over the length of the step."""
+    """A column for each network, rows before the first step and after an epoch: the loss over the length of the step."""
     from matplotlib.figure import Figure
 
     nets, epochs = tables.nets_of(results), controls.moments(results)[:2] or [0]
@@ -127,7 +127,7 @@ def draw_groups(results):
 
 
 def draw_rates(results):
-    """A panel for each net: the best validation accuracy of the selection seed over the learning rate."""
+    """A panel for each network: the best validation accuracy of the selection seed over the learning rate."""
     nets, all_rates = controls.nets_with_rates(results), controls.rates(results)
     figure, panels = _panels(max(1, len(nets)))
     for axes, net in zip(panels, nets):
@@ -138,7 +138,7 @@ def draw_rates(results):
                 axes.plot(*zip(*points), label=name, **style)
             diverged = [lr for lr, run in runs if run and 'diverged' in run]
             if diverged:
-                height = 0.1 if use_batch_norm else 0.04  # of the panel: where both diverge, both are seen
+                height = 0.1 if use_batch_norm else 0.04  # of the panel, so that both crosses are visible if both diverge
                 axes.plot(diverged, [height] * len(diverged), 'x', color=style['color'], markersize=9,
                           markeredgewidth=2, transform=axes.get_xaxis_transform(), label=f'{name}: loss not finite')
         axes.set(title=f'hidden layers {net_name(net)}', xlabel='learning rate', xscale='log')
@@ -154,7 +154,7 @@ def _finished(runs):
 
 
 def _panels(number, sharey=True):
-    """A figure as wide as the README, with so many panels beside each other."""
+    """A figure as wide as the README, with panels next to each other."""
     from matplotlib.figure import Figure  # without pyplot, which is slow to import and looks for a screen
 
     figure = Figure(figsize=(10, 4), layout='constrained')
@@ -162,7 +162,7 @@ def _panels(number, sharey=True):
 
 
 def _finish(figure, panels, results=None, shown='mean and standard deviation'):
-    """A grid, one legend for all panels below them, and above them what is shown of how many seeds."""
+    """A grid, one legend below the panels, and above them the statistic and the number of seeds."""
     handles = {}
     for axes in panels:
         axes.grid(alpha=0.3)

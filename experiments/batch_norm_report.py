@@ -1,4 +1,4 @@
-"""The report of the batch-normalization study: which tables and figures there are, and what each shows."""
+"""The report of the batch-normalization study: its tables and figures, and the text of each."""
 
 from experiments import batch_norm_figures as figures
 from experiments import batch_norm_control_tables as controls
@@ -97,7 +97,7 @@ def markdown(results):
 
 @plain_figures()
 def write_report(results_filename, results):
-    """Write STEM.md and STEM_….png beside the results; return the paths and a table for the terminal."""
+    """Write STEM.md and STEM_….png next to the results; return the paths and a table for the terminal."""
     endings = {f'{ending}.png': png_bytes(figure) for ending, figure in figures_of(results).items()}
     endings['.md'] = markdown(results).encode()
     files = {results_filename.with_name(results_filename.stem + ending): content

@@ -1,4 +1,4 @@
-"""The runs of the batch-normalization study: which there are. experiments/batch_norm_training.py trains one.
+"""The list of runs of the batch-normalization study. experiments/batch_norm_training.py trains one.
 
 The six configurations are the assignment's (Q2.2). The controls each change one thing of them:
     start_runs          data-dependent initialization without batch normalization, and the initialization scaled by a factor
@@ -16,7 +16,7 @@ KINDS = ['runs', 'start_runs', 'group_runs', 'learning_rate_runs']
 GROUPS = [4, 8]  # into how many groups a batch is cut, each with its own statistics
 SCALES = [0.1, 10]  # of the initial weights
 SCALE_SEEDS = 3  # how many of the seeds have runs with scaled weights: the effect is many times the spread over seeds
-LEARNING_RATES = [0.003, 0.01, 0.03, 0.3, 1, 3]  # other than that of SETTINGS
+LEARNING_RATES = [0.003, 0.01, 0.03, 0.3, 1, 3]  # in addition to the rate of SETTINGS
 SMALL_RATES = [0.003, 0.01]  # on all seeds
 SELECTION_SEED = 42  # on whose validation accuracy each network's learning rate is chosen
 # The measurements.
@@ -27,7 +27,7 @@ MULTIPLES = [0, 0.25, 0.5, 1, 2, 4, 8]  # of the learning rate: how far to go al
 
 # The JSON of a run, for study.fits. A loss along the gradient that is not finite is null.
 RUN = {'hidden_dims': [int], 'use_batch_norm': bool, 'seed': int, 'lr': float, 'batch_size': int, 'epochs': int}
-CONTROLS = {'start_runs': {'start': (str, float)}, 'group_runs': {'group_size': int}}  # what only runs of one kind have
+CONTROLS = {'start_runs': {'start': (str, float)}, 'group_runs': {'group_size': int}}  # the settings that only runs of one kind have
 PER_EPOCH = {'train_loss': [float], 'train_accuracy': [float], 'val_accuracy': [float], 'measured_train_accuracy': [float],
              'activation_spread': [[float]]}
 MEASURED = {**PER_EPOCH, 'best_epoch': int, 'test_accuracy': float,
@@ -113,7 +113,7 @@ def planned_rates(seed, settings, results):
 
 
 def best_rate(results, hidden_dims, use_batch_norm):
-    """The learning rate whose best validation accuracy is highest on the selection seed; None where none is known."""
+    """The learning rate whose best validation accuracy is highest on the selection seed; None if none is known."""
     reached = {run['lr']: max(run['val_accuracy']) for run in results['runs'] + results['learning_rate_runs']
                if run['seed'] == SELECTION_SEED and run['hidden_dims'] == list(hidden_dims)
                and run['use_batch_norm'] == use_batch_norm and 'diverged' not in run}

@@ -1,7 +1,7 @@
 """The tables of the batch-normalization study from the runs in results/batch_norm.json, each as a heading and rows.
 
 Accuracies are percentages and differences of them points; ± is the sample standard deviation (n − 1) over the seeds.
-A difference is that of two runs of one seed, which share the initial weights and the batches.
+A difference is between two runs of one seed, which share the initial weights and the batches.
 """
 
 import itertools
@@ -10,11 +10,11 @@ import statistics
 from experiments.intervals import Difference, mean_and_deviation
 from training.settings import net_name
 
-THRESHOLD = 0.5  # of the validation accuracy that a net is to pass
+THRESHOLD = 0.5  # the validation accuracy that a network has to pass
 LAST = 5  # epochs at the end of a run, over which its training accuracy and its gap are averaged: one epoch is noisy
-LEVELS = [60, 70, 80]  # percent of training accuracy at which the nets are compared
+LEVELS = [60, 70, 80]  # percent of training accuracy at which the networks are compared
 
-# What is compared: name → (heading, value of a run). All but 'passed' and 'best_epoch' are percentages.
+# The quantities that are compared: name → (heading, value of a run). All but 'passed' and 'best_epoch' are percentages.
 COLUMNS = {
     'first': ('validation after epoch 1', lambda run: 100 * run['val_accuracy'][0]),
     'best': ('best validation', lambda run: 100 * max(run['val_accuracy'])),
@@ -38,7 +38,7 @@ def at_the_end(values):
 
 
 def epochs_to_pass(run):
-    """The first epoch, counted from 1, whose validation accuracy is above THRESHOLD; None where there is none."""
+    """The first epoch, counted from 1, whose validation accuracy is above THRESHOLD; None if there is none."""
     return next((epoch for epoch, value in enumerate(run['val_accuracy'], start=1) if value > THRESHOLD), None)
 
 
@@ -74,7 +74,7 @@ def select(results, kind='runs', **settings):
 
 
 def differences_by_seed(ours, theirs, value):
-    """seed → value of our run − that of theirs, for each seed that both have, where both have a value."""
+    """seed → value of our run − value of their run, for each seed for which both have a value."""
     pairs = {seed: (value(ours[seed]), value(theirs[seed])) for seed in ours if seed in theirs
              and 'diverged' not in ours[seed] and 'diverged' not in theirs[seed]}
     return {seed: a - b for seed, (a, b) in pairs.items() if a is not None and b is not None}
@@ -86,7 +86,7 @@ def differences(ours, theirs, value):
 
 
 def gain_by_seed(results, net, value):
-    """seed → value of the net with batch normalization − that without."""
+    """seed → value with batch normalization − value without."""
     without, normalized = (select(results, hidden_dims=net, use_batch_norm=use) for use in (False, True))
     return differences_by_seed(normalized, without, value)
 
@@ -117,7 +117,7 @@ def yes(use_batch_norm):
 
 
 def six(results):
-    """(net, use_batch_norm, runs by seed) of each configuration that has a run, small nets first."""
+    """(net, use_batch_norm, runs by seed) of each configuration that has a run, small networks first."""
     groups = [(net, use_batch_norm, select(results, hidden_dims=net, use_batch_norm=use_batch_norm))
               for net in nets_of(results) for use_batch_norm in (False, True)]
     return [group for group in groups if group[2]]

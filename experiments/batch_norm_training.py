@@ -1,4 +1,4 @@
-"""Train one run of the batch-normalization study, and what is measured meanwhile."""
+"""Train one run of the batch-normalization study, and measure the network during the training."""
 
 import copy
 import functools
@@ -17,13 +17,13 @@ from training.log import Diverged
 
 
 def train_one(run, data_dir):
-    """Train the net of a run; return the run with the course of its training and what was measured meanwhile.
+    """Train the network of a run; return the run with the course of its training and all measurements.
 
     measured_train_accuracy: after each epoch, in evaluation mode, on SAMPLE_IMAGES training images: what the
     validation accuracy is measured like. activation_spread: after each epoch, see activation_spread.
     row_length: before the first epoch and after each, see row_lengths.
     loss_along_gradient: before the first epoch, after it and after the last one, see loss_along_gradient.
-    diverged in place of all that: the loss or something measured was no longer finite.
+    diverged instead of all these: the loss or something measured was no longer finite.
     """
     sample, spread_images, batches = _measuring_data(str(data_dir), run['batch_size'])
     accuracies, spreads, gradients, lengths = [], [], [], []
@@ -84,7 +84,7 @@ def _measuring_data(data_dir, batch_size):
 
 @torch.no_grad()
 def activation_spread(model, images):
-    """Standard deviation of what enters each ReLU, over the images and units, in evaluation mode: a list of floats."""
+    """Standard deviation of the pre-activations of each layer, over the images and units, in evaluation mode: a list of floats."""
     was_training = model.training
     model.eval()
     spread, out = [], images.flatten(start_dim=1)
@@ -97,9 +97,9 @@ def activation_spread(model, images):
 
 
 def loss_along_gradient(model, batches, lr):
-    """The loss L(θ − m·lr·∂L/∂θ) for each m of MULTIPLES, mean over the batches: a list, None where not finite.
+    """The loss L(θ − m·lr·∂L/∂θ) for each m of MULTIPLES, mean over the batches: a list, None if it is not finite.
 
-    Each batch has its own gradient, and the loss after the step is that of the same batch, in training
+    Each batch has its own gradient, and the loss after the step is measured on the same batch, in training
     mode; the model is left as it is. After Santurkar et al. (2018), figure 4 a.
     """
     losses = torch.zeros(len(MULTIPLES), dtype=torch.float64)
@@ -109,7 +109,7 @@ def loss_along_gradient(model, batches, lr):
         gradients = torch.autograd.grad(cross_entropy(trial(images), labels), parameters)
         with torch.no_grad():
             for i, (multiple, before) in enumerate(zip(MULTIPLES, [0, *MULTIPLES])):
-                step = torch.tensor((multiple - before) * lr, dtype=torch.float32)  # inf where it is too large for that
+                step = torch.tensor((multiple - before) * lr, dtype=torch.float32)  # inf if it is too large for float32
                 for parameter, gradient in zip(parameters, gradients):
                     parameter.sub_(gradient * step)
                 losses[i] += float(cross_entropy(trial(images), labels)) / len(batches)
@@ -118,7 +118,7 @@ def loss_along_gradient(model, batches, lr):
 
 @torch.no_grad()
 def normalize_at_start(model, images):
-    """Set weights and biases so that of these images each unit's input to its ReLU has mean 0 and variance 1.
+    """Set weights and biases so that on these images each unit's pre-activation has mean 0 and variance 1.
 
     What batch normalization computes before the first step, made part of the linear layers: w ← w/s and
     b ← (b − m)/s, with the mean m and s = √(variance + ε) over the images. From there on nothing is normalized.

@@ -29,7 +29,7 @@ class ResultsError(UserError):
 
 
 def refuse_without_main_guard():
-    """End a worker that, importing the script which started it, is about to start the study a second time."""
+    """End a worker that is about to start the study a second time, because it imports the script that started it."""
     if getattr(multiprocessing.current_process(), '_inheriting', False):  # Python's own check of the same mistake
         raise SystemExit(NO_MAIN_GUARD)
 
@@ -69,7 +69,7 @@ def load_results(results_filename, empty, check, wanted):
 
 
 def _parsed(text):
-    """The JSON of a results file. Raises ValueError also for what json.loads takes and save cannot write back."""
+    """The JSON of a results file. Raises ValueError also for values that json.loads reads and save cannot write."""
     def once(pairs):
         names = [name for name, _ in pairs]
         for name in names:
@@ -138,12 +138,12 @@ def missing(planned, results):
 
 
 def save(results_filename, results):
-    """Write the results; of each list the runs in the order of seed, net and setting, whichever finished first.
+    """Write the results; the runs of each list are sorted by seed, network and setting.
 
     If that fails, they are written to a new folder, and ResultsError says which.
     """
     def order(run):
-        others = ('lr', 'use_batch_norm', 'group_size')  # of which all runs of a list have the same
+        others = ('lr', 'use_batch_norm', 'group_size')  # either all runs of a list have such a setting, or none
         return (run['seed'], len(run.get('hidden_dims', [])), *map(run.get, others))
 
     in_order = {key: sorted(value, key=order) if isinstance(value, list) else value for key, value in results.items()}
@@ -187,7 +187,7 @@ def train_all(results_filename, results, todo, train_one, jobs, data_dir, descri
             results[futures.pop(future)].append(run)
             save(results_filename, results)
             say_finished(number, len(todo), described(run), run)
-    except BaseException as error:  # an error or Ctrl-C: what still runs is of no use, what has finished meanwhile is kept
+    except BaseException as error:  # an error or Ctrl-C: running processes are ended, finished runs are kept
         for process in multiprocessing.active_children():
             process.terminate()
         for future, kind in futures.items():
@@ -209,7 +209,7 @@ def train_all(results_filename, results, todo, train_one, jobs, data_dir, descri
 
 @contextlib.contextmanager
 def _signals_held_back():
-    """Ctrl-C and a closed terminal reach this process when the context ends, and what it starts meanwhile never.
+    """Ctrl-C and a closed terminal reach this process when the context ends, and never reach the processes that it starts in the context.
 
     A terminal sends its signals to all processes; this one ends the others, without a word from them.
     """
@@ -227,19 +227,19 @@ def _start_worker(threads):
     import torch
     from tqdm import tqdm
 
-    torch.set_num_threads(min(threads, torch.get_num_threads()))  # fewer where OMP_NUM_THREADS says so
-    tqdm.set_lock(threading.RLock())  # its own is one between processes, which a worker that is ended leaves behind
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # where it could not be held back
+    torch.set_num_threads(min(threads, torch.get_num_threads()))  # fewer if OMP_NUM_THREADS says so
+    tqdm.set_lock(threading.RLock())  # tqdm's own lock is shared between processes, and a worker that is ended would leave it locked
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # if it could not be held back
 
     def end_with_parent():
         multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])
-        os._exit(1)  # also where the parent was killed and could not say so
+        os._exit(1)  # also if the parent was killed
 
     threading.Thread(target=end_with_parent, daemon=True).start()
 
 
 def kept(results_filename, kinds):
-    """What an interrupted study has left, in words."""
+    """The message after Ctrl-C: which runs are finished."""
     number = 0
     with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
         results = json.loads(Path(results_filename).read_bytes())

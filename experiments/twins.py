@@ -35,7 +35,7 @@ SETTINGS = {name: DEFAULTS[name] for name in ('hidden_dims', 'lr', 'batch_size',
 
 
 def train_twins(results_filename, seeds, data_dir):
-    """Train what is missing of every combination of seed, batch normalization and twin; return all runs of the file."""
+    """Train the missing combinations of seed, batch normalization and version; return all runs of the file."""
     with study.only_writer(results_filename):
         results = load_results(results_filename)
         planned = [('runs', {'twin': twin, 'seed': seed, 'use_batch_norm': use_batch_norm})
@@ -53,7 +53,7 @@ def train_twins(results_filename, seeds, data_dir):
 
 
 def train_one(run, data_dir):
-    """Train one twin; return the run with the losses of its first epoch, its test accuracy and where it ran."""
+    """Train one version; return the run with the losses of its first epoch, its test accuracy and where it ran."""
     settings = {name: run[name] for name in ('seed', 'use_batch_norm')}
     _, _, test_accuracy, info = TWINS[run['twin']](**SETTINGS, **settings, data_dir=data_dir, verbose=False)
     batches = len(info['batch_loss']) // SETTINGS['epochs']
@@ -62,7 +62,7 @@ def train_one(run, data_dir):
 
 
 def load_results(results_filename):
-    """The results in the file, or empty ones where there is no file. Raises experiments.study.ResultsError."""
+    """The results in the file, or empty ones if there is no file. Raises experiments.study.ResultsError."""
     def check(results):
         runs = results['runs']
         study.check_runs('runs', runs, {'twin': str, 'seed': int, 'use_batch_norm': bool},
@@ -73,7 +73,7 @@ def load_results(results_filename):
 
 
 def compare(runs):
-    """Pair the twins: a list of (NumPy's run, PyTorch's run) of the same seed and setting, where both are there."""
+    """Pair the versions: a list of (NumPy's run, PyTorch's run) of the same seed and setting."""
     pairs = {}
     for run in runs:
         pairs.setdefault((run['seed'], run['use_batch_norm']), {})[run['twin']] = run
