@@ -3,6 +3,7 @@
 import copy
 import functools
 import itertools
+import json
 import math
 
 import torch
@@ -56,9 +57,11 @@ def train_one(run, data_dir):
     except Diverged as error:
         return {**run, 'diverged': str(error).split(';')[0]}
     kept = ('train_loss', 'train_accuracy', 'val_accuracy', 'best_epoch', 'seconds_per_epoch', 'environment')
-    return {**run, **{key: info[key] for key in kept}, 'test_accuracy': test_accuracy,
-            'measured_train_accuracy': accuracies, 'activation_spread': spreads, 'loss_along_gradient': gradients,
-            'row_length': lengths}
+    measured = {**{key: info[key] for key in kept}, 'test_accuracy': test_accuracy,
+                'measured_train_accuracy': accuracies, 'activation_spread': spreads, 'loss_along_gradient': gradients,
+                'row_length': lengths}
+    # Five decimals are more than the tables show, and 17 digits would double the size of the file.
+    return {**run, **json.loads(json.dumps(measured), parse_float=lambda digits: round(float(digits), 5))}
 
 
 @functools.lru_cache(1)  # a process trains many runs
