@@ -71,9 +71,8 @@ def write_or_rescue(contents):
 
 def _rescue(contents):
     """The temporary folder with the files, or None if they cannot be written there either."""
-    folder = None
+    folder, umask = None, os.umask(0o077)  # with a umask such as 777, no new folder is writable
     try:
-        os.umask(0o077)  # with a umask such as 777, no new folder is writable
         folder = tempfile.mkdtemp(prefix='results-')
         write_together({Path(folder, Path(path).name): content for path, content in contents.items()})
         return folder
@@ -81,6 +80,8 @@ def _rescue(contents):
         if folder:
             shutil.rmtree(folder, ignore_errors=True)
         return None
+    finally:
+        os.umask(umask)
 
 
 def _replace_all(temporaries, stack):

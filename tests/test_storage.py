@@ -25,9 +25,10 @@ def contents_of(folder):
 def test_what_cannot_be_rescued_either_leaves_no_folder(tmp_path, monkeypatch):
     monkeypatch.setattr(files.tempfile, 'tempdir', str(tmp_path))
     monkeypatch.setattr(files, 'write_together', lambda contents: raise_(FULL))
+    before = os.umask(0o027)
     with pytest.raises(OSError, match='No space left on device$'):
         files.write_or_rescue({tmp_path / 'run.json': b'1'})
-    assert not list(tmp_path.iterdir())
+    assert not list(tmp_path.iterdir()) and os.umask(before) == 0o027
 
 
 def raise_(error):
