@@ -5,13 +5,14 @@ A run writes mlp_numpy….json (every number), .png (the curves) and .npz (the b
 Every setting that differs from its default is part of the file name.
 """
 
-import copy
 import os
 import sys
 
 if __name__ == '__main__':
     sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))  # missing if PYTHONSAFEPATH is set
     import console.start  # noqa: F401 (an error in an import below becomes one line)
+
+import copy
 
 import numpy as np
 

@@ -15,7 +15,7 @@ class Ended(KeyboardInterrupt):
 import_guard = contextlib.ExitStack()
 
 
-def end_interrupted(number, _):
+def end_interrupted(number=signal.SIGINT, _=None):
     """End the process after Ctrl-C during the imports, because C++ code of an import may swallow an exception."""
     warn('\ninterrupted')
     os._exit(128 + number)
