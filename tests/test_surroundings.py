@@ -93,6 +93,7 @@ def test_without_tqdm_one_line_says_what_to_install(command_line, monkeypatch):
 
 @pytest.mark.parametrize('numpy, code, said', [
     ('raise ModuleNotFoundError(name="numpy")', 1, 'numpy is not installed: run python -m pip install -r requirements.txt'),
+    ('raise KeyboardInterrupt', 130, 'interrupted'),  # from the handler of Python itself, before ours is set
     ('try: __import__("signal").raise_signal(2)\nexcept BaseException: pass', 130, 'interrupted')])
 @pytest.mark.parametrize('script', ALL_SCRIPTS)
 def test_imports_that_fail_or_are_interrupted_end_a_command_with_one_line(tmp_path, script, numpy, code, said):
