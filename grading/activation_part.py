@@ -39,9 +39,9 @@ class Activation:
 
 
 def candidates(classes):
-    """The names of the classes [name, methods, bases] that may be activations: no container, no base of another."""
-    bases = {base for _, _, of in classes for base in of}
-    return [name for name, methods, _ in classes
+    """The names of the classes [name, methods, bases, file] that may be activations: no container, no base of another."""
+    bases = {base for _, _, of, _ in classes for base in of}
+    return [name for name, methods, _, _ in classes
             if {'forward', 'backward'} <= set(methods) and (name not in bases or kind_of(name))
             and not any(word in name.lower().replace('_', '') for word in NO_ACTIVATIONS)]
 

@@ -3,7 +3,6 @@
 import numpy as np
 
 from grading.diagnosis import attempt
-from grading.findings import Place
 from grading.interface import Malformed
 from grading.remote import SolutionError
 
@@ -53,7 +52,7 @@ def _needs_forward(make, x, dout):
 def loops(context, part, cls, methods):
     """A Python loop in forward or backward costs points in the assignment."""
     for method in methods:
-        line = context.modules.loop(cls, method)
+        place, line = context.modules.loop(cls, method)
         if line:
-            context.deviates(part, f'{cls}.{method} has a Python loop, over samples or units apparently: '
-                                   f'{context.modules.line(line)}', cause='loop', place=Place('modules.py', line))
+            context.deviates(part, f'{cls}.{method} has a Python loop, over samples or units apparently: {line}',
+                             cause='loop', place=place)

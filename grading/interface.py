@@ -4,6 +4,8 @@ Weights are always returned as (N, M) and biases as (N,). Constructor parameters
 value that fits their name.
 """
 
+import time
+
 import numpy as np
 
 from grading.findings import Place
@@ -16,6 +18,9 @@ REQUIRED = {  # values of parameters without a default, by a part of their name
 }
 
 
+CALLS = 15  # the time limit of a solution is that of so many calls
+
+
 class Malformed(Exception):
     """The solution's answer does not have the form that the assignment asks for; the message describes it."""
 
@@ -25,6 +30,7 @@ class Malformed(Exception):
 class Session:
     """The process of one solution, started when it is needed, and restarted after it has ended.
 
+    After CALLS times the time limit of a call, every request raises NotGradable.
     interface: the detected interface in words. facts: (class, method) → side effects of its calls.
     """
 
@@ -33,12 +39,15 @@ class Session:
         self.process, self.imported = None, {}
         self.signatures, self.class_lists = {}, {}
         self.interface, self.facts, self.printed = [], {}, 0
+        self.deadline = time.monotonic() + CALLS * server.timeout
 
     def met(self, words):
         if words not in self.interface:
             self.interface.append(words)
 
     def ask(self, op, **arguments):
+        if time.monotonic() > self.deadline:
+            raise NotGradable(f'all calls together take longer than {CALLS * self.server.timeout:g} s: use a larger --timeout')
         self.be_there()
         return self.process.ask(op, **arguments)
 

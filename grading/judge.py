@@ -136,7 +136,12 @@ def _modules_can_be_used(context):
     problem = source.problem
     if not problem:
         try:
-            context.names = {name for name, *_ in context.session.classes('modules')}
+            classes = context.session.classes('modules')
+            context.names = {name for name, *_ in classes}
+            files = {file for *_, file in classes} - {source.name}
+            folder = context.session.folder  # the process may name any file
+            source.imported = [Source(folder / file, file.as_posix()) for file in submissions.files(folder)
+                               if file.as_posix() in files]
             linear = [name for name, *_ in context.session.signature('modules', 'LinearModule')]
             context.asks_for_clear_cache = not linear or 'input_layer' in linear
             return True

@@ -90,7 +90,7 @@ def _names(value):
 
 ANSWERS = {  # operation → does its value have the form of worker/operations.py?
     'signature': _list_of(_is(str), _is(str), _is(bool)),
-    'classes': _list_of(_is(str), _names, _names),
+    'classes': _list_of(_is(str), _names, _names, _is(str)),
     'new': lambda value: isinstance(value, dict) and isinstance(value.get('made'), Ref) and 'changed' in value,
     'call': lambda value: isinstance(value, dict) and {'value', 'changed', 'shares'} <= set(value),
     'find': _list_of(_is(Ref), _is(int)),
@@ -200,7 +200,8 @@ class Solution:
     def __init__(self, server, room, preload=()):
         self.server, self.room, self.folder, self.timeout = server, room, room / 'solution', server.timeout
         self.output, self.printed, self.ended = b'', 0, None
-        self._deadline, self._closed, self._replies, self._rest = None, threading.Event(), queue.Queue(), b''
+        self._requests, self._replies, self._rest = queue.SimpleQueue(), queue.SimpleQueue(), b''
+        self._closed = threading.Event()
         options = {'limits': sandbox.LIMITS, 'preload': list(preload), 'seconds': LIFE_SECONDS}
         options['user'] = sandbox.USERS[next(server.users) % len(sandbox.USERS)] if server.users else 0
         start = (f'import sys; sys.path = [{str(room)!r}, *sys.path, *{sandbox.packages()!r}]; '
@@ -214,7 +215,7 @@ class Solution:
             raise NoServer(f'{sys.executable} cannot be started: {error}') from error
         server.running.add(self)
         self._threads = [threading.Thread(target=target, daemon=True)
-                         for target in (self._read_replies, self._read_output, self._watch)]
+                         for target in (self._read_replies, self._read_output, self._write_requests, self._watch)]
         for thread in self._threads:
             thread.start()
         try:
@@ -243,6 +244,12 @@ class Solution:
         while part := pipe.read(1 << 20):
             self._replies.put(part)
         self._replies.put(b'')
+
+    def _write_requests(self):
+        with contextlib.suppress(OSError, ValueError):  # the process has ended, and its pipe with it
+            while message := memoryview(self._requests.get()):
+                while message:  # blocks until the solution reads
+                    message = message[self._process.stdin.write(message):]
 
     def _read_output(self):
         pipe = self._process.stderr
@@ -279,6 +286,7 @@ class Solution:
         """End the process, with all that it has started."""
         if not self._closed.is_set():
             self._closed.set()
+            self._requests.put(b'')
             self._end()
             self._process.wait()
             for thread in self._threads[:2]:  # a pipe is at its end when no process is left that has it
@@ -310,19 +318,11 @@ class Solution:
 
     def _exchange(self, request, timeout):
         deadline = time.monotonic() + timeout
-        message = pack(request)
-        writer = threading.Thread(target=self._write, args=[message], daemon=True)
-        writer.start()  # it blocks until the solution reads
+        self._requests.put(pack(request))
         try:
             return unpack(lambda count: self._read(count, timeout, deadline), lambda ref: ref)
         except Unreadable as error:
             raise SolutionEnded(f'its process sent an answer that {error}') from error
-
-    def _write(self, message):
-        view = memoryview(message)
-        with contextlib.suppress(OSError, ValueError):  # the process has ended, and its pipe with it
-            while view:
-                view = view[self._process.stdin.write(view):]
 
     def _read(self, count, timeout, deadline):
         parts = [self._rest]

@@ -14,11 +14,11 @@ LOOPS = (ast.For, ast.While, ast.ListComp, ast.GeneratorExp, ast.SetComp, ast.Di
 
 
 class Source:
-    """One file. problem: why it cannot be read as Python, or None."""
+    """One file. problem: why it cannot be read as Python, or None; imported: the Sources of classes that it imports."""
 
-    def __init__(self, path):
-        self.name, self.exists, self.problem, self.cause = path.name, path.is_file(), None, ''
-        self.lines, self.tree = [], ast.parse('')
+    def __init__(self, path, name=None):
+        self.name, self.exists, self.problem, self.cause = name or path.name, path.is_file(), None, ''
+        self.lines, self.tree, self.imported = [], ast.parse(''), []
         if not self.exists:
             return
         if path.is_symlink() and not path.resolve().is_relative_to(path.parent.resolve()):
@@ -63,16 +63,16 @@ class Source:
         return {node.name: node for node in ast.walk(self.tree) if isinstance(node, ast.ClassDef)}
 
     def method(self, cls, name):
-        """The method of a class in this file, or of its base in this file; None if there is none."""
-        classes, seen = self.classes, set()
-        while cls in classes and cls not in seen:
+        """The method of a class, or of its base: (the Source of its file, its node). The node is None if there is none."""
+        seen, source = set(), self
+        while cls not in seen and (source := next((each for each in (self, *self.imported) if cls in each.classes), None)):
             seen.add(cls)
-            for node in classes[cls].body:
+            for node in source.classes[cls].body:
                 if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.name == name:
-                    return node
-            bases = [base.id for base in classes[cls].bases if isinstance(base, ast.Name)]
+                    return source, node
+            bases = [base.id for base in source.classes[cls].bases if isinstance(base, ast.Name)]
             cls = bases[0] if bases else None
-        return None
+        return self, None
 
     def may_have(self, name):
         """Is a name one that `if __name__ == '__main__'`, `global` or `import *` may bring?"""
@@ -88,26 +88,27 @@ class Source:
 
     def is_stub(self, cls, *methods):
         """Are all of these methods unchanged from the starter code?"""
-        nodes = [self.method(cls, name) for name in methods]
+        nodes = [self.method(cls, name)[1] for name in methods]
         return any(nodes) and all(node is None or is_stub(node) for node in nodes)
 
     def is_empty(self, cls, method):
         """Does a method have no statement but pass?"""
-        node = self.method(cls, method)
+        _, node = self.method(cls, method)
         return node is not None and all(isinstance(inner, ast.Pass) or isinstance(inner, ast.Expr)
                                         and isinstance(inner.value, ast.Constant) for inner in node.body)
 
     def loop(self, cls, method):
-        """The first loop over something other than names or settings in a method: its line, or None."""
-        node = self.method(cls, method)
+        """The first loop over something other than names or settings in a method: (its Place, its line)."""
+        source, node = self.method(cls, method)
         for inner in ast.walk(node) if node else ():
             if isinstance(inner, LOOPS) and not _is_loop_over_names(inner):
-                return inner.lineno
-        return None
+                return Place(source.name, inner.lineno), source.line(inner.lineno)
+        return Place(), ''
 
     def place(self, cls, method, pattern, first=False):
         """The Place of the line of a method that matches a pattern: the last that does, or the first."""
-        return self._place_in(self.method(cls, method), pattern, first)
+        source, node = self.method(cls, method)
+        return source._place_in(node, pattern, first)
 
     def place_in(self, function, pattern):
         """The same of a function."""

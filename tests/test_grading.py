@@ -8,7 +8,7 @@ import pytest
 import small_solutions
 from conftest import ROOT
 from forked import Server
-from grading import activation_part, report
+from grading import activation_part, interface, report
 from grading.findings import CORE
 from grading.judge import judge
 
@@ -153,6 +153,21 @@ def test_starter_code_is_a_stub_in_every_part(judged, body):
     assert judgement.findings.found == []
     half = {name: re.sub(rf'(backward.*\n.*\n        ){body}return out', r'\1return 2 * dout', text) for name, text in files.items()}
     assert 'not implemented' not in [verdicts(judged(files=half))[part] for part in ('linear', 'softmax', 'cross_entropy')]
+
+
+def test_a_mistake_in_an_imported_file_has_its_line(judged, monkeypatch):
+    small_solutions.judge_faster(monkeypatch)
+    core = small_solutions.NUMPY_HALF['modules.py'].replace('dout.T @', '2 * dout.T @')
+    files = small_solutions.NUMPY_HALF | {'modules.py': 'from layers.core import *', 'layers/core.py': core}
+    finding, = judged(files=files).findings.of('linear', 'incorrect')
+    assert (finding.place.file, finding.quote) == ('layers/core.py', core.splitlines()[finding.place.line - 1].strip())
+
+
+def test_a_solution_that_takes_long_in_all_is_not_graded(judged, monkeypatch):
+    monkeypatch.setattr(interface, 'CALLS', 0)
+    judgement = judged()
+    assert set(verdicts(judgement).values()) == {'not graded'}
+    assert judgement.findings.reasons['linear'].endswith('all calls together take longer than 0 s: use a larger --timeout')
 
 
 def test_of_very_many_activations_the_first_are_graded(judged, monkeypatch):

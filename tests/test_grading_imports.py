@@ -121,7 +121,7 @@ def test_what_an_import_gives(tmp_path, monkeypatch):
             for statement in ('', 'import not_there; sys.modules["torch"] = not_there'):
                 assert solution.ask('function', module='asks', name='outcome', args=[statement]) is None
                 assert solution.ask('seed', number=1) is None, 'with no PyTorch, or what stands in for it'
-            assert solution.ask('classes', module='layers.core') == [['Deep', ['fails'], []]]
+            assert solution.ask('classes', module='layers.core') == [['Deep', ['fails'], [], 'layers/core.py']]
             deep = solution.ask('new', module='layers.core', name='Deep', args=[])['made']
             with pytest.raises(SolutionError) as failed:
                 solution.ask('call', target=deep, method='fails', args=[])

@@ -156,9 +156,10 @@ def test_signature_and_classes(opened):
         ['more', 'VAR_KEYWORD', False]]
     methods = {name: value for name, value in vars(list).items() if callable(value) and not name.startswith('__')}
     assert opened.ask('classes', module='things') == [
-        ['Linear', ['forward'], []], ['Special', ['_hidden', 'forward'], ['Linear']], ['alias', ['forward'], []],
-        ['Base', ['method'], []], ['Shared', sorted([*methods, 'method']), ['Base', 'list']],
-        ['Calls', ['changes_the_last', 'double', 'first_and_back', 'nothing', 'same_again'], []]]
+        ['Linear', ['forward'], [], 'parts.py'], ['Special', ['_hidden', 'forward'], ['Linear'], 'parts.py'],
+        ['alias', ['forward'], [], 'parts.py'], ['Base', ['method'], [], 'things.py'],
+        ['Shared', sorted([*methods, 'method']), ['Base', 'list'], 'things.py'],
+        ['Calls', ['changes_the_last', 'double', 'first_and_back', 'nothing', 'same_again'], [], 'things.py']]
 
 
 def test_objects_are_made_and_called_and_what_that_does_to_arrays_is_told(opened):

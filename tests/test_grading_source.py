@@ -6,6 +6,7 @@ import textwrap
 import pytest
 
 from grading import source
+from grading.findings import Place
 from grading.source import Source
 
 
@@ -32,7 +33,7 @@ def test_a_stub_is_what_does_nothing(read, bodies, stub):
     for body in bodies:
         file = read('class A:\n    def forward(self, x):\n' + textwrap.indent(body, '        ') + '\n')
         assert file.is_stub('A', 'forward') is stub, body
-        assert source.is_stub(file.method('A', 'forward')) is stub, body
+        assert source.is_stub(file.method('A', 'forward')[1]) is stub, body
 
 
 CLASSES = '''
@@ -63,14 +64,18 @@ def train():
 '''
 
 
-def test_a_method_is_that_of_the_class_or_of_a_base_in_the_same_file(read):
+def test_a_method_is_that_of_the_class_or_of_a_base_whose_file_is_read(read):
     file = read(CLASSES)
-    lines = [[node and node.lineno for node in map(file.method, 2 * [cls], ('forward', 'backward'))] for cls in 'ABCD']
+    lines = [[node and node.lineno for _, node in map(file.method, 2 * [cls], ('forward', 'backward'))] for cls in 'ABCD']
     assert lines == [[11, 3], [15, 3], [None, None], [None, None]]
     assert (file.function('train').lineno, file.function('forward')) == (24, None)
     stubs = [file.is_stub('B', *methods) for methods in (['forward'], ['forward', 'backward'], ['forward', 'no'], ['no'])]
     assert stubs == [True, False, True, False], 'a class is a stub if each method that it has is'
     assert [file.is_empty(cls, 'clear_cache') for cls in 'ABD'] == [True, False, False]
+    core = read('class Base:\n  def forward(self, x):\n    return x\n')
+    core.name, file = 'layers/core.py', read('from layers.core import Base\nclass A(Base):\n  def f(self):\n    pass\n')
+    file.imported = [core]
+    assert [file.place(cls, 'forward', 'return') for cls in ('A', 'Base')] == 2 * [Place('layers/core.py', 3)]
 
 
 def test_a_loop_over_names_or_settings_is_none_over_samples(read):
@@ -81,12 +86,12 @@ def test_a_loop_over_names_or_settings_is_none_over_samples(read):
     loops = ['for row in x:', 'for i in range(len(x)):', 'while True:', 'while self.params:', '[a for a in x]',
              '{a for a in x}', '{a: 1 for a in x}', 'sum(a for a in x)', 'for a in [1, 2]:',
              'for x in len(x), ("a", "b"):']
-    for statement, found in [*((line, None) for line in fine), *((line, 3) for line in loops)]:
+    for statement, found in [*((line, 0) for line in fine), *((line, 3) for line in loops)]:
         file = read(f'class A:\n  def forward(self, x):\n    {statement}\n' + '      pass\n' * statement.endswith(':'))
-        assert file.loop('A', 'forward') == found, statement
-        assert file.loop('A', 'backward') is None
+        assert file.loop('A', 'forward')[0].line == found, statement
+        assert not file.loop('A', 'backward')[0]
     two = 'class A:\n  def f(self, x):\n    for n in self.params:\n      for row in x:\n        pass\n'
-    assert read(two).loop('A', 'f') == 4
+    assert read(two).loop('A', 'f') == (Place('modules.py', 4), 'for row in x:')
 
 
 PLACES = '''# where

@@ -3,6 +3,7 @@
 Linux has all of the limits, macOS has no memory limit, Windows has no limits at all.
 """
 
+import contextlib
 import ctypes
 import importlib
 import os
@@ -10,6 +11,7 @@ import signal
 import sys
 import threading
 import time
+import types
 import warnings
 
 SUBREAPER, DEATH_SIGNAL, DUMPABLE = 36, 1, 4  # of prctl (Linux)
@@ -108,11 +110,7 @@ def serve(folder, options, requests, replies):
     from .imports import prepare_imports
     from .operations import Operations, answer
 
-    for name in options['preload']:
-        try:
-            importlib.import_module(name)
-        except Exception:  # not installed, or broken: the solution will see for itself
-            pass
+    preload(options['preload'])
     if options['user']:
         become(options['user'], os.path.dirname(folder))
     os.chdir(folder)
@@ -123,8 +121,21 @@ def serve(folder, options, requests, replies):
         if not hasattr(np, name):
             setattr(np, name, value)
     draw_no_windows()
+    compile_nothing()
     prepare_imports(folder)
     answer(Operations(folder), os.fdopen(requests, 'rb'), os.fdopen(replies, 'wb'))
+
+
+def preload(names):
+    """Import libraries. The messages of their programs, such as fontconfig's, are not the solution's output."""
+    output, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    for name in names:
+        with contextlib.suppress(Exception):  # not installed, or broken: the solution will see for itself
+            importlib.import_module(name)
+    os.dup2(output, 2)
+    os.close(output)
+    os.close(nowhere)
 
 
 def draw_no_windows():
@@ -135,6 +146,14 @@ def draw_no_windows():
     if pyplot:
         switch = pyplot.switch_backend
         pyplot.switch_backend = lambda *args, **kwargs: switch('agg')
+
+
+def compile_nothing():
+    """Keep torch.optim from importing PyTorch's compiler, which takes a second; torch.compile returns its argument."""
+    if torch := sys.modules.get('torch'):
+        compiler = torch._dynamo = sys.modules['torch._dynamo'] = types.ModuleType('torch._dynamo')
+        compiler.disable, compiler.graph_break = lambda function, *_, **__: function, lambda *_, **__: None
+        torch.compile = lambda model=None, **_: model or (lambda decorated: decorated)
 
 
 def become(user, folder):

@@ -47,18 +47,18 @@ class Operations:
                 for parameter in parameters]
 
     def classes(self, module):
-        """The classes of a module in the solution's own files: [name, names of its methods, names of its bases]."""
+        """The classes of a module in the solution's own files: [name, its methods, its bases, its file] each."""
         found = []
         for name, cls in list(vars(importlib.import_module(module)).items()):
-            if inspect.isclass(cls) and not isinstance(cls, Absent) and self._is_own(cls):
+            file = inspect.isclass(cls) and not isinstance(cls, Absent) and self._file_of(cls)
+            if file:
                 methods = [method for method in dir(cls) if callable(getattr(cls, method, None))
                            and not method.startswith('__')]
-                found.append([name, methods, [base.__name__ for base in cls.__mro__[1:-1]]])
+                found.append([name, methods, [base.__name__ for base in cls.__mro__[1:-1]], file])
         return found
 
-    def _is_own(self, cls):
-        file = getattr(sys.modules.get(cls.__module__), '__file__', None) or ''
-        return own_file(file, self.folder) is not None
+    def _file_of(self, cls):
+        return own_file(getattr(sys.modules.get(cls.__module__), '__file__', None) or '', self.folder)
 
     def new(self, module, name, args, kwargs=None):
         """Make an object → its number, and whether the arguments were changed."""
