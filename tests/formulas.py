@@ -10,7 +10,7 @@ import re
 
 import numpy as np
 
-from indexed_arrays import Value, derivative, elementwise, indexed, number, product, reduced, without_unit_axes
+from indexed_arrays import Value, derivative, elementwise, indexed, matrix, number, product, reduced, without_unit_axes
 
 TOKEN = re.compile(r"\\(?:hat|bar|mathbf|mathrm)\{\\?\w+\}|\\\\|\\[A-Za-z]+|\\.|\d+(?:\.\d+)?|[A-Za-z]'?|[^\s]")
 NOISE = {r'\left', r'\right', r'\displaystyle', r'\\', '&', '.', r'\,', r'\;'}
@@ -41,12 +41,8 @@ def check(text, world, broadcast=False):
 
 def _difference(left, right, broadcast):
     """max |left − right| in units of the larger of 1 and max |right|."""
-    if not (left.is_number or right.is_number):
-        if left.free is None or right.free is None:
-            if left.free != right.free or left.array.shape != right.array.shape:
-                return np.inf
-        elif set(left.free) != set(right.free) and not broadcast:
-            return np.inf  # free indices are conserved
+    if left.free and right.free and set(left.free) != set(right.free) and not broadcast:
+        return np.inf  # free indices are conserved
     return np.abs(elementwise(np.subtract, left, right).array).max() / max(1, np.abs(right.array).max())
 
 
@@ -64,7 +60,7 @@ FUNCTIONS = {
     r'\sqrt': lambda value: Value(np.sqrt(value.array), value.free),
     r'\mathrm{E}': _expectation, r'\mathrm{Var}': _variance,
     r'\mathrm{tr}': lambda value: number(np.trace(value.array)),
-    r'\mathrm{diag}': lambda value: Value(np.diag(value.array[:, 0]), None),
+    r'\mathrm{diag}': lambda value: matrix(np.diag(value.array[:, 0])),
 }
 
 
@@ -109,21 +105,21 @@ class _Parser:
 
     def sum(self):
         """Terms with + and − between them."""
-        value = product(number(-1), self.term()) if self.accept('-') else self.term()
-        while sign := self.accept('+', '-'):
-            value = elementwise(np.add if sign == '+' else np.subtract, value, self.term())
-        return value
+        return self.chain({'+': np.add, '-': np.subtract}, self.term)
 
     def term(self):
         """Products with ∘, ⊘ or / between them, which bind less tightly than a product without a sign."""
-        value = self.product()
-        while sign := self.accept(r'\circ', r'\oslash', '/'):
-            value = elementwise(np.multiply if sign == r'\circ' else np.divide, value, self.product())
+        return self.chain({r'\circ': np.multiply, r'\oslash': np.divide, '/': np.divide}, self.product)
+
+    def chain(self, operations, operand):
+        value = operand()
+        while sign := self.accept(*operations):
+            value = elementwise(operations[sign], value, operand())
         return value
 
     def product(self):
         """Factors next to each other; of matrices it is the matrix product."""
-        value = self.factor()
+        value = number(-1) if self.accept('-') else self.factor()
         while self.peek() not in END:
             is_dot = bool(self.accept(r'\cdot'))
             value = product(value, self.factor(), is_dot)
@@ -137,7 +133,7 @@ class _Parser:
                 letters = self.letters()
                 value = indexed(without_unit_axes(value.array, letters), letters)
             elif self.accept(r'\top'):
-                value = Value(value.array.T, None)
+                value = matrix(value.array.T)
             else:
                 value = elementwise(np.power, value, self.base())
         return value
@@ -154,10 +150,9 @@ class _Parser:
         token = self.take()
         if token in CLOSING:
             value = self.sum()
-            if self.accept('>'):
-                value = elementwise(np.greater, value, self.sum())
-            elif self.accept(','):  # of \max only
-                value = elementwise(np.maximum, value, self.sum())
+            for sign, operation in (('>', np.greater), (',', np.maximum)):  # a comma is of \max
+                if self.accept(sign):
+                    value = elementwise(operation, value, self.sum())
             self.take(CLOSING[token])
             return value
         if token == r'\sum':

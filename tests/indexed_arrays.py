@@ -16,15 +16,16 @@ class Value(NamedTuple):
     """A number, an array with a letter for each axis, or a matrix."""
 
     array: np.ndarray
-    free: str | None  # the free indices, one letter per axis; None for a matrix
-
-    @property
-    def is_number(self):
-        return self.array.size == 1 and not self.free
+    free: str | None  # the free indices, one letter per axis: none for a number; None for a matrix
 
 
 def number(value):
     return Value(np.array(float(value)), '')
+
+
+def matrix(array):
+    """A matrix, or a number if it has one element."""
+    return Value(array, None) if array.size > 1 else number(array.item())
 
 
 class World:
@@ -50,30 +51,24 @@ class World:
     def measured(self, formula):
         """This world with the range of each index, taken from the arrays that have it."""
         world = self.having({})
-        world.sizes = {}
-        for name, *letters in INDEXED.findall(formula):
-            if name in self.values:
-                array = without_unit_axes(self[name], ''.join(letters), name in self.draws)
-                for letter, size in zip(''.join(letters), array.shape):
-                    if world.sizes.setdefault(letter, size) != size:
-                        raise ValueError(f'{letter} runs to {size} and to {world.sizes[letter]} in {formula}')
+        named = [(name, a or b) for name, a, b in INDEXED.findall(formula) if name in self.values]
+        world.sizes = {letter: size for name, letters in named
+                       for letter, size in zip(letters, without_unit_axes(self[name], letters, name in self.draws).shape)}
         return world
 
     def value(self, name, letters):
         """The value of a letter with its indices, None for a matrix; the axis of the draws has the letter ~."""
         array, is_draw = self[name], name in self.draws
         if letters is None and not is_draw:
-            return Value(array, None if array.ndim else '')
+            return matrix(array)
         return indexed(without_unit_axes(array, letters or '', is_draw), (letters or '') + '~' * is_draw)
 
 
 def elementwise(operation, left, right):
     """Index by index; a free index of one side only is free in the result too. Matrices must have one shape."""
-    if left.is_number or right.is_number:
-        arrays = [value.array.reshape(()) if value.is_number else value.array for value in (left, right)]
-        return Value(operation(*arrays), '' if left.is_number and right.is_number else
-                     right.free if left.is_number else left.free)
-    if left.free is None or right.free is None:
+    if '' in (left.free, right.free):
+        return Value(operation(left.array, right.array), right.free if left.free == '' else left.free)
+    if None in (left.free, right.free):
         if left.free != right.free or left.array.shape != right.array.shape:
             raise ValueError(f'shapes {left.array.shape} and {right.array.shape} cannot be combined element-wise')
         return Value(operation(left.array, right.array), None)
@@ -89,11 +84,11 @@ def aligned(value, free):
 
 def product(left, right, is_dot=False):
     """Index by index, or the matrix product; a number multiplies everything; the dot product of two columns."""
-    if left.is_number or right.is_number or (left.free is not None and right.free is not None):
+    if '' in (left.free, right.free) or None not in (left.free, right.free):
         return elementwise(np.multiply, left, right)
-    if left.free is not None or right.free is not None:
+    if left.free != right.free:
         raise ValueError('a product of something with indices and a matrix')
-    return number((left.array * right.array).sum()) if is_dot else Value(left.array @ right.array, None)
+    return number((left.array * right.array).sum()) if is_dot else matrix(left.array @ right.array)
 
 
 def without_unit_axes(array, letters, is_draw=False):
@@ -125,18 +120,13 @@ def derivative(numerator, world, name, letters, eps=1e-5):
     """
     variable, quotients = world[name], []
     for index in np.ndindex(variable.shape):
-        above, below = variable.copy(), variable.copy()
-        above[index] += eps
-        below[index] -= eps
-        change = numerator(world.having({name: above})).array - numerator(world.having({name: below})).array
-        quotients.append(change / (2 * eps))
-    free, array = numerator(world).free, np.stack(quotients, axis=-1)
-    if not free and quotients[0].size == 1:  # the derivative of a number has the shape of the variable
-        array, free = array.reshape(variable.shape), ''
-        if letters is None:
-            return Value(array, None if array.ndim else '')
-    elif letters is None:  # a matrix by a number, or a column by a column: row j is the derivative of y_j
-        return Value(array[..., 0], free) if variable.ndim == 0 else Value(array.squeeze(axis=1), None)
-    else:
-        array = array.reshape(*quotients[0].shape, *variable.shape)
-    return indexed(without_unit_axes(array, free + letters), free + letters)
+        step = np.zeros(variable.shape)
+        step[index] = eps
+        above, below = (numerator(world.having({name: value})) for value in (variable + step, variable - step))
+        quotients.append((above.array - below.array) / (2 * eps))
+    array = np.stack(quotients, axis=-1).reshape(quotients[0].shape + variable.shape)
+    if letters is not None:
+        return indexed(without_unit_axes(array, above.free + letters), above.free + letters)
+    if above.free == '' or variable.ndim == 0:  # the derivative of a number, or by a number
+        return Value(array, above.free) if above.free else matrix(array)
+    return matrix(array.reshape(array.shape[0], -1))  # a column by a column: row j is the derivative of y_j

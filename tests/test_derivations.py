@@ -21,7 +21,6 @@ import modules
 from checks.gradients import CENTRAL_TOLERANCE, relative_error
 from counting_array import CountingArray, count_operations
 from derivation_worlds import M, N, S
-from random_nets import initialization, standard_scores
 
 PROOFS = {}  # number of a result → the function of a random generator that proves it
 
@@ -42,12 +41,9 @@ def test_every_proof_has_its_result():
 
 def hold(number, world, only=lambda formula: True):
     """Check the formulas of a result; returns the right side of each."""
-    right_sides = []
-    for formula in page.RESULTS[number].formulas:
-        if formula not in page.CONDITIONS and only(formula):
-            right_sides += formulas.check(formula, world, broadcast=number.startswith('7'))
-    assert right_sides, f'Result {number} states nothing'
-    return right_sides
+    stated = [formula for formula in page.RESULTS[number].formulas if formula not in page.CONDITIONS and only(formula)]
+    assert stated, f'Result {number} states nothing'
+    return [side for formula in stated for side in formulas.check(formula, world, broadcast=number.startswith('7'))]
 
 
 def lines(number, world, **names):
@@ -67,14 +63,32 @@ def agree(number, reference, *others):
         assert error <= CENTRAL_TOLERANCE, f'relative error {error:.2g}; see docs/derivations.md, Result {number}'
 
 
-def tensors(world, *names):
-    """Letters of the world as tensors, columns and rows as vectors."""
+def tensors(world, function):
+    """The arguments of a function, letters of the world, as tensors; columns and rows as vectors."""
     arrays = page.in_numpy(world)
-    return [torch.tensor(arrays[name], requires_grad=True) for name in names]
+    return [torch.tensor(arrays[name], requires_grad=True) for name in inspect.signature(function).parameters]
 
 
-def jacobian(function, world, name):
-    return torch.autograd.functional.jacobian(function, *tensors(world, name)).numpy()
+def jacobian(function, world):
+    """The derivative with respect to the first argument."""
+    return torch.autograd.functional.jacobian(function, tuple(tensors(world, function)))[0].numpy()
+
+
+# Result: (its world, a function of letters, the axes of the formula in the order of autograd's, a variable of the lines)
+JACOBIANS = {
+    '1.1': (worlds.tools, lambda x: 1 * x, (0, 1), 'delta'),
+    '1.7': (worlds.tools, lambda P, Q: P @ Q, (0, 3, 1, 2), 'J'),  # the formula has the axes i, m, n, j
+    '1.8': (worlds.tools, lambda X: X @ X.T, (0, 2, 1, 3), 'J'),  # i, m, j, n
+    '4.1': (worlds.softmax_module, lambda x: torch.softmax(x, dim=0), (0, 1), 'J'),
+}
+
+
+def prove_jacobian(number, rng):
+    make_world, function, axes, name = JACOBIANS[number]
+    world = make_world(rng)
+    matrices = [side.transpose(axes) for side in hold(number, world) if side.ndim == len(axes) and 1 not in side.shape]
+    assert matrices
+    agree(number, jacobian(function, world), *matrices, lines(number, world)[name])
 
 
 def loss_of_linear(X, W, b, dY):
@@ -91,8 +105,8 @@ def loss_of_a_score(P, mu, sigma, W, b, V, c, T):
 
 # Result: (its world, the loss, the variables, a function of the world that gives more names to the lines)
 GRADIENTS = {
-    '1.3': (worlds.tools, lambda X, V: (torch.sin(X @ V) ** 3).sum(), 'X', lambda world: {
-        'J': jacobian(lambda x: torch.sin(x @ torch.from_numpy(world['V'])), world, 'X')}),
+    '1.3': (worlds.tools, lambda X, V: (torch.sin(X @ V) ** 3).sum(), 'X',
+            lambda world: {'J': jacobian(lambda X, V: torch.sin(X @ V), world)}),
     '1.4': (worlds.tools, lambda x, p: x @ p, 'x', None),
     '1.5': (worlds.tools, lambda p, X, q: p @ X @ q, 'X', None),
     '2.1': (worlds.linear, loss_of_linear, 'W', None),
@@ -114,21 +128,14 @@ def prove_gradients(number, rng):
     make_world, loss, variables, more_names = GRADIENTS[number]
     world = make_world(rng)
     right_sides, assigned = hold(number, world), lines(number, world, **(more_names(world) if more_names else {}))
-    names = inspect.signature(loss).parameters  # letters of the world
-    arguments = dict(zip(names, tensors(world, *names)))
+    arguments = dict(zip(inspect.signature(loss).parameters, tensors(world, loss)))
     loss(**arguments).backward()
     for variable, formula in zip(variables, right_sides, strict=True):
         agree(number, arguments[variable].grad, formula, assigned[f'd{variable}'])
 
 
-PROOFS.update({number: functools.partial(prove_gradients, number) for number in GRADIENTS})
-
-
-@proof('1.1')
-def kronecker_delta(rng):
-    world = worlds.tools(rng)
-    hold('1.1', world)
-    agree('1.1', jacobian(lambda x: 1 * x, world, 'x'), lines('1.1', world)['delta'])
+PROOFS.update({number: functools.partial(prove_gradients, number) for number in GRADIENTS},
+              **{number: functools.partial(prove_jacobian, number) for number in JACOBIANS})
 
 
 @proof('1.2')
@@ -145,28 +152,6 @@ def back_to_matrices(rng):
     for by_index, in_matrices, code in rows:
         (value,) = formulas.check(f'{by_index} = {in_matrices}'.replace('$', ''), world)
         agree('1.6', value, eval(code.strip('`'), page.in_numpy(world)))
-
-
-@proof('1.7')
-def product_by_a_factor(rng):
-    world = worlds.tools(rng)
-    (formula,) = hold('1.7', world)  # its axes are i, m, n, j
-    agree('1.7', jacobian(lambda p: p @ torch.from_numpy(world['Q']), world, 'P'), formula.transpose(0, 3, 1, 2),
-          lines('1.7', world)['J'])
-
-
-@proof('1.8')
-def several_free_indices(rng):
-    world = worlds.tools(rng)
-    (formula,) = hold('1.8', world)  # its axes are i, m, j, n
-    agree('1.8', jacobian(lambda x: x @ x.T, world, 'X'), formula.transpose(0, 2, 1, 3), lines('1.8', world)['J'])
-
-
-@proof('4.1')
-def softmax_jacobian(rng):
-    world = worlds.softmax_module(rng)
-    _, formula = hold('4.1', world)
-    agree('4.1', jacobian(lambda x: torch.softmax(x, dim=0), world, 'x'), formula, lines('4.1', world)['J'])
 
 
 @proof('6.2')
@@ -198,16 +183,38 @@ def gain(rng):
         line = page.run(page.RESULTS['7.2'].code[0], {'np': np, 'N': N, 'M': M, 'g': float(g)})['W']
         np.random.seed(1)
         assert np.array_equal(modules.kaiming_normal(N, M, input_layer), line)
-    assert all(abs(scores).max() < 5 for scores in standard_scores(modules.kaiming_normal))  # of Result 7.3 too
+    assert all(abs(scores).max() < 5 for scores in standard_scores(lambda nets, *shape: modules.kaiming_normal(
+        nets * shape[0], *shape[1:]).reshape(nets, *shape[:2])))  # of Result 7.3 too
 
 
-@pytest.mark.parametrize('wrong', [
-    {'gain': 1.0}, {'gain': 1.3}, {'gain': 2.3}, {'input_gain': 1.4}, {'fan_out_for_in': True},
-], ids=str)
-def test_a_wrong_gain_does_not_keep_the_mean_squares(wrong):
+def standard_scores(draw_weights, nets=2000, widths=(20, 40, 25, 50, 30)):
+    """How many standard errors the mean squares in each layer of random networks are from their expectations.
+
+    Returns two arrays: of the outputs, with expectation 1, and of ∂L/∂(output) in the hidden layers, with the
+    expectation outputs / units of the layer. No two widths are equal, so that fan-out instead of fan-in shows.
+    """
+    weights = [draw_weights(nets, fan_out, fan_in, layer == 0) for layer, (fan_in, fan_out) in enumerate(zip(widths, widths[1:]))]
+    outputs, gradients = [np.random.normal(size=(nets, widths[0], 1))], [np.random.normal(size=(nets, 1, widths[-1]))]
+    for weight in weights:  # (nets, fan_out, fan_in)
+        outputs.append(weight @ (outputs[-1] if weight is weights[0] else np.maximum(outputs[-1], 0)))
+    for weight, output in zip(weights[:0:-1], outputs[-2::-1]):
+        gradients.append(gradients[-1] @ weight * (output > 0).transpose(0, 2, 1))
+    scores = []
+    for values, expected in ((outputs[1:], 1), (gradients[:0:-1], widths[-1] / np.array(widths[1:-1]))):
+        squares = np.array([(value**2).mean(axis=(1, 2)) for value in values])  # (layers, nets)
+        scores.append((squares.mean(axis=1) - expected) / (squares.std(axis=1, ddof=1) / np.sqrt(nets)))
+    return scores
+
+
+@pytest.mark.parametrize('input_gain, gain, fan', [(1, 1, 'in'), (1, 1.3, 'in'), (1, 2.3, 'in'), (1.4, 2, 'in'), (1, 2, 'out')])
+def test_a_wrong_gain_does_not_keep_the_mean_squares(input_gain, gain, fan):
+    def draw_weights(nets, fan_out, fan_in, input_layer):
+        variance = (input_gain if input_layer else gain) / (fan_in if fan == 'in' else fan_out)
+        return np.random.normal(0, np.sqrt(variance), size=(nets, fan_out, fan_in))
+
     np.random.seed(1)
-    outputs, gradients = standard_scores(initialization(**wrong))
-    assert abs(outputs).max() > 5 and (abs(gradients).max() > 5 or 'input_gain' in wrong)
+    outputs, gradients = standard_scores(draw_weights)
+    assert abs(outputs).max() > 5 and (abs(gradients).max() > 5 or input_gain != 1)
 
 
 @proof('7.3')
@@ -224,7 +231,7 @@ def batch_norm_in_evaluation(rng):
     mean, variance = world[r'\bar{\mu} \leftarrow'], world[r'\bar{\sigma} ^ 2 \leftarrow']
     world = worlds.at_evaluation(world.having({r'\bar{\mu}': mean, r'\bar{\sigma}': np.sqrt(variance)}))
     output, formula = hold('8.3', world)
-    x, gamma, beta, dout = tensors(world, 'X', 'gamma', 'beta', 'dY')
+    x, gamma, beta, dout = tensors(world, loss_of_batch_norm)
     out = batch_norm(x, *(torch.from_numpy(values[0]) for values in (mean, variance)), gamma, beta)
     (out * dout).sum().backward()
     agree('8.3', out, output)
