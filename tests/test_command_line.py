@@ -95,8 +95,9 @@ def option_text(action):
 
 def test_the_options_are_those_approved_with_their_defaults_and_help(run_in_process, monkeypatch):
     monkeypatch.setattr(argparse.ArgumentParser, 'parse_args', stop_at(lambda *_: None))
+    monkeypatch.setattr('training.threads.processors', lambda: 3)
     descriptions, told = [], {}  # option → the scripts that have it
-    for script in [*TRAINING_SCRIPTS, 'inspection']:
+    for script in [*TRAINING_SCRIPTS, 'compare_batch_norm.py', 'experiments.twins', 'inspection']:
         with pytest.raises(Parsed) as stopped:
             run_in_process(script, [])
         parser = stopped.value.args[0]

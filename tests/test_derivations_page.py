@@ -14,6 +14,7 @@ import formulas
 import modules
 from conftest import ROOT
 from counting_array import CountingArray, count_operations
+from experiments import twins
 from mlp_numpy import MLP
 
 TEXT = ' '.join(page.TEXT.split())
@@ -43,8 +44,8 @@ def test_the_shapes_of_the_products_fit():
 
 
 @pytest.mark.parametrize('text, wrong', [
-    (r'\frac{\partial L}{\partial W} = X^\top \frac{\partial L}{\partial Y}', 'differs'),
-    (r'Y_{ij} = \sum_k X_{ik} W_{jk} + b_i', 'i runs to'),  # b has N elements, X has S rows
+    (r'\frac{\partial L}{\partial W} = X^\top \frac{\partial L}{\partial Y}', 'cannot be combined'),
+    (r'Y_{ij} = \sum_k X_{ik} W_{jk} + b_i', 'could not be broadcast'),  # b has N elements, X has S rows
     (r'\frac{\partial L}{\partial b_n} = \sum_i \frac{\partial L}{\partial Y_{ij}}', 'differs'),  # n is lost
     (r'Y = X W + \mathbf{1} b', 'mismatch'),
     (r'X_{ij} = \sum_k X_{ij}', 'a sum over k'),
@@ -125,8 +126,9 @@ def test_the_operations_of_section_9_are_those_of_the_default_network():
 
 def test_the_differences_from_pytorch_are_as_listed():
     module = modules.CrossEntropyModule()
-    caps = (module.forward(np.array([[0, 1]], dtype), [0]) for dtype in (np.float32, np.float64))
+    caps = [module.forward(np.array([[0, 1]], dtype), [0]) for dtype in (np.float32, np.float64)]
     assert 'at most {:.1f} in float32, {:.1f} in float64'.format(*caps) in TEXT
+    assert f'caps the loss of a sample at {caps[0]:.1f}' in twins.__doc__
     logits = torch.tensor([[-800.0, 0]])
     assert cross_entropy(logits, torch.tensor([0])) == 800 and cross_entropy(logits, torch.tensor([1])) == 0
     assert cross_entropy(torch.tensor([[0.0, 9], [0, 0]]), torch.tensor([-100, 1])) == torch.log(torch.tensor(2.0))

@@ -2,8 +2,8 @@
 
 import argparse
 import concurrent.futures.process
-import io
 import json
+import queue
 import re
 import signal
 import tempfile
@@ -15,35 +15,16 @@ import cifar10_utils
 import compare_batch_norm
 import known_runs
 from approval import assert_approved
-from console.arguments import ArgumentParser
 from conftest import ROOT
-from experiments import batch_norm_runs, study, twins
+from experiments import batch_norm_report, batch_norm_runs, batch_norm_training, study, twins
 from figures_in_words import described
 
 SETTINGS = {'hidden_dims': [8], 'lr': 0.05, 'batch_size': 100, 'epochs': 2}
 
 
-class Executor(concurrent.futures.Executor):
-    """In place of the processes: what is submitted is done at once, and said to be done in the opposite order."""
-
-    def __init__(self, jobs, context, initializer, initargs):
-        self.started = (f'{jobs} at a time, {context.get_start_method()}ed, which begin with '
-                        f'{initializer.__name__.strip("_")}({", ".join(map(str, initargs))})')
-
-    def submit(self, function, *arguments):
-        future = concurrent.futures.Future()
-        try:
-            future.set_result(function(*arguments))
-        except BaseException as error:
-            future.set_exception(error)
-        return future
-
-
 @pytest.fixture
 def told(monkeypatch, capsys, tmp_path):
     """What happens, line by line, with its standard output and error; told.to(main, *arguments) runs a script."""
-    lines = []
-
     class Told(list):
         def to(self, main, *arguments):
             monkeypatch.setattr('sys.argv', ['SCRIPT', *arguments, '--results_dir', str(tmp_path)])
@@ -60,51 +41,54 @@ def told(monkeypatch, capsys, tmp_path):
             text = re.sub(r'results-\w+', 'results-…', text)
             return re.sub(r'^err: .*?: (error|interrupted)', r'err: SCRIPT: \1', text, flags=re.MULTILINE)
 
-    lines = Told()
-    return lines
+    return Told()
 
 
-def settings_in_words(run):
-    return ', '.join(f'{name} {value}' for name, value in run.items())
+# The study of batch normalization.
 
-
-def settings_of(run):
+def known(run):
+    """A run of these settings as it is kept: one with a learning rate of 1 diverges."""
     names = ('hidden_dims', 'use_batch_norm', 'seed', *known_runs.SETTINGS, 'start', 'group_size')
-    return {name: run[name] for name in names if name in run}
+    settings = {name: run[name] for name in names if name in run}
+    return known_runs.known_run(**settings) if run['lr'] < 1 else known_runs.diverged(settings)
 
-
-# The study of batch normalization.
-
-# The study of batch normalization.
 
 @pytest.fixture
 def batch_norm(told, monkeypatch, tmp_path):
     """The study of batch normalization, whose runs are known; batch_norm[n] is an error to raise in the run n."""
     errors = {}
 
+    class Executor(concurrent.futures.Executor):
+        """In place of the processes: what is submitted is done at once, and said to be done in the opposite order."""
+
+        def __init__(self, jobs, context, initializer, initargs):
+            told.append(f'{jobs} at a time, {context.get_start_method()}ed, which begin with '
+                        f'{initializer.__name__.strip("_")}({", ".join(map(str, initargs))})')
+
+        def submit(self, function, *arguments):
+            future = concurrent.futures.Future()
+            try:
+                future.set_result(function(*arguments))
+            except BaseException as error:
+                future.set_exception(error)
+            return future
+
     def train_one(run, data_dir):
-        errors.setdefault('data', data_dir)
-        assert data_dir == errors['data']
+        assert data_dir == errors.setdefault('data', data_dir)
         errors['runs'] = errors.get('runs', 0) + 1
         if errors['runs'] in errors:
             raise errors[errors['runs']]
-        return known_runs.known_run(**run) if run['lr'] < 1 else known_runs.diverged(run)
+        return known(run)
 
-    def executor(*arguments):
-        told.append(Executor(*arguments).started)
-        return Executor(*arguments)
-
-    monkeypatch.setattr('experiments.batch_norm_training.train_one', train_one)
-    monkeypatch.setattr(compare_batch_norm, 'processors', lambda: 3)
-    monkeypatch.setattr(study, 'processors', lambda: 7)
-    monkeypatch.setattr(concurrent.futures, 'ProcessPoolExecutor', executor)
-    monkeypatch.setattr(concurrent.futures, 'as_completed', lambda futures: iter([*futures][::-1]))
-    monkeypatch.setattr(cifar10_utils, 'get_cifar10', lambda data_dir: told.append(f'data is asked for: {data_dir}'))
-    monkeypatch.setattr(compare_batch_norm.batch_norm_report, 'figures_of', lambda results: {'_train': None})
-    monkeypatch.setattr(compare_batch_norm.batch_norm_report, 'png_bytes', lambda figure: b'PNG')
-    monkeypatch.setattr(batch_norm_runs, 'NETS', known_runs.NETS)
-    monkeypatch.setattr(batch_norm_runs, 'LEARNING_RATES', [0.003, 0.01, 0.03, 0.3, 1])
-    monkeypatch.setattr(tempfile, 'tempdir', str(tmp_path))
+    for place, name, value in [
+            (compare_batch_norm, 'processors', lambda: 3), (study, 'processors', lambda: 7), (tempfile, 'tempdir', str(tmp_path)),
+            (concurrent.futures, 'ProcessPoolExecutor', Executor),
+            (concurrent.futures, 'as_completed', lambda futures: iter([*futures][::-1])),
+            (cifar10_utils, 'get_cifar10', lambda data_dir: told.append(f'data is asked for: {data_dir}')),
+            (batch_norm_training, 'train_one', train_one), (batch_norm_report, 'figures_of', lambda results: {'_train': None}),
+            (batch_norm_report, 'png_bytes', lambda figure: b'PNG'), (batch_norm_runs, 'NETS', known_runs.NETS),
+            (batch_norm_runs, 'LEARNING_RATES', [0.003, 0.01, 0.03, 0.3, 1])]:
+        monkeypatch.setattr(place, name, value)
     return errors
 
 
@@ -114,7 +98,7 @@ def assert_kept(path, config):
     assert contents.pop('config') == {**config, 'nets': known_runs.NETS}
     for kept in contents.values():
         assert [(run['batch_size'], run['epochs']) for run in kept] == [(config['batch_size'], config['epochs'])] * len(kept)
-        assert kept == [known_runs.known_run(**settings_of(run)) if run['lr'] < 1 else known_runs.diverged(run) for run in kept]
+        assert kept == [known(run) for run in kept]
         order = [(run['seed'], len(run['hidden_dims']), run['lr'], run['use_batch_norm']) for run in kept]
         assert order == sorted(order)
     return {kind: len(kept) for kind, kept in contents.items()}
@@ -137,24 +121,23 @@ def test_what_the_study_of_batch_normalization_trains_says_and_keeps(batch_norm,
 def test_what_the_extended_study_trains(batch_norm, told, tmp_path, monkeypatch):
     monkeypatch.setattr(known_runs, 'NETS', [[4], [6, 5, 4]])
     monkeypatch.setattr(batch_norm_runs, 'NETS', known_runs.NETS)
-    told.to(compare_batch_norm.main, '--extended', '--seeds', '5', '--lr', '0.3', '--batch_size', '16', '--epochs', '4')
+    command = ['--extended', '--seeds', '5', '--lr', '0.3', '--batch_size', '16', '--epochs', '4']
+    told.to(compare_batch_norm.main, *command)
     told += [str(assert_kept(tmp_path / 'batch_norm.json', {'lr': 0.3, 'batch_size': 16, 'epochs': 4}))]
     assert_approved('study_batch_norm_extended', told.text())
-    told.to(compare_batch_norm.main, '--extended', '--seeds', '5', '--lr', '0.3', '--batch_size', '16', '--epochs', '4')
+    told.to(compare_batch_norm.main, *command)
     assert 'nothing is left to train' in told.text()
 
 
-def test_a_study_at_the_smallest_rate_tries_the_one_above_it():
-    settings = {'lr': min(batch_norm_runs.LEARNING_RATES), 'batch_size': 128, 'epochs': 1}
-    runs = [{**run, 'val_accuracy': [0.5]} for run in batch_norm_runs.planned_runs([42], settings)]
-    planned = batch_norm_runs.planned_rates(42, settings, {'runs': runs, 'learning_rate_runs': []})
+def test_a_study_at_the_smallest_rate_tries_the_one_above_it_and_of_equal_rates_the_smallest_is_the_best():
+    def results(*rates):
+        runs = [{**run, 'val_accuracy': [0.5]} for lr in rates for run in batch_norm_runs.planned_runs([42], {'lr': lr})]
+        return {'runs': runs, 'learning_rate_runs': []}
+
+    smallest = min(batch_norm_runs.LEARNING_RATES)
+    planned = batch_norm_runs.planned_rates(42, {'lr': smallest}, results(smallest))
     assert [run['lr'] for _, run in planned] == [0.01] * 6
-
-
-def test_of_equal_rates_the_smallest_is_the_best():
-    runs = [{**run, 'val_accuracy': [0.5]} for lr in (0.03, 0.1, 0.01)
-            for run in batch_norm_runs.planned_runs([42], {'lr': lr})]
-    assert batch_norm_runs.best_rate({'runs': runs, 'learning_rate_runs': []}, [128], False) == 0.01
+    assert batch_norm_runs.best_rate(results(0.03, 0.1, 0.01), [128], False) == 0.01
 
 
 def test_what_is_said_where_the_study_is_cut_short_or_refused(batch_norm, told, tmp_path, monkeypatch):
@@ -193,27 +176,13 @@ def test_what_is_said_where_the_study_is_cut_short_or_refused(batch_norm, told, 
     assert_approved('study_batch_norm_refused', told.text())
 
 
-class Heard(io.StringIO):
-    """A standard error that can be waited for."""
-
-    def __init__(self):
-        super().__init__()
-        self.line_has_ended = threading.Event()
-
-    def write(self, text):
-        super().write(text)
-        if '\n' in text:
-            self.line_has_ended.set()
-
-
 def test_a_second_study_in_the_folder_waits_and_keeps_what_the_first_has_written(batch_norm, tmp_path, monkeypatch):
-    filename, heard = tmp_path / 'batch_norm.json', Heard()
-    monkeypatch.setattr('sys.stderr', heard)
+    filename, said = tmp_path / 'batch_norm.json', queue.Queue()
+    monkeypatch.setattr('sys.stderr', argparse.Namespace(write=said.put, flush=lambda: None))
     second = threading.Thread(target=compare_batch_norm.train_models, args=(filename, (7,)), daemon=True)
     with study.only_writer(filename):
         second.start()
-        assert heard.line_has_ended.wait(60)
-        assert heard.getvalue() == f'another study is writing to {filename}; this one waits until it has ended\n'
+        assert said.get(timeout=60) == f'another study is writing to {filename}; this one waits until it has ended'
         first = known_runs.study_of([known_runs.known_run([4], True, 42, batch_size=128, epochs=20)])
         filename.write_text(json.dumps({**first, 'config': {**batch_norm_runs.SETTINGS, 'nets': known_runs.NETS}}))
     second.join(60)
@@ -239,7 +208,7 @@ def known_twins(told, monkeypatch):
 
     def trainer(twin, difference):
         def train(**settings):
-            told.append(f'  {twin}: {settings_in_words(settings)}')
+            told.append(f'  {twin}: ' + ', '.join(f'{name} {value}' for name, value in settings.items()))
             errors['runs'] = errors.get('runs', 0) + 1
             if errors['runs'] in errors:
                 raise errors[errors['runs']]
@@ -274,7 +243,7 @@ def test_what_the_study_of_the_twins_trains_says_and_keeps(known_twins, told, tm
     assert_approved('study_twins', told.text())
 
 
-# The processes of the one, the flags of both.
+# The processes.
 
 def test_a_process_that_trains_has_its_threads_leaves_ctrl_c_to_its_parent_and_ends_with_it(monkeypatch):
     done = []
@@ -294,7 +263,6 @@ def test_a_process_that_trains_has_its_threads_leaves_ctrl_c_to_its_parent_and_e
                         'a thread that holds nothing up: True', "waits for ['the end of the parent']", 'ends with 1']
 
 
-
 @pytest.mark.skipif(not hasattr(signal, 'pthread_sigmask'), reason='needs signals that can be held back')
 def test_what_a_study_starts_gets_neither_ctrl_c_nor_a_hangup(tmp_path, monkeypatch):
     blocked, run = [], {'hidden_dims': [4], 'use_batch_norm': True, 'seed': 42, 'lr': 0.1}
@@ -307,25 +275,3 @@ def test_what_a_study_starts_gets_neither_ctrl_c_nor_a_hangup(tmp_path, monkeypa
                         lambda jobs, *_: concurrent.futures.ThreadPoolExecutor(jobs))
     study.train_all(tmp_path / 'batch_norm.json', {'runs': []}, [('runs', run)], train_one, 1, 'data', str)
     assert blocked[0] >= {signal.SIGINT, signal.SIGHUP}
-
-
-@pytest.mark.parametrize('main, name', [(compare_batch_norm.main, 'compare_batch_norm'), (twins.main, 'twins')])
-def test_the_flags_their_defaults_and_help(monkeypatch, main, name):
-    class Built(Exception):
-        pass
-
-    def keep(parser):
-        raise Built(parser)
-
-    monkeypatch.setattr(ArgumentParser, 'parse_args', keep)
-    monkeypatch.setattr(compare_batch_norm, 'processors', lambda: 3)
-    monkeypatch.setattr('sys.argv', [f'{name}.py'])
-    with pytest.raises(Built) as built:
-        main()
-    parser, = built.value.args
-    lines = [parser.description]
-    for action in parser._actions[1:]:  # the first is --help
-        takes = getattr(action.type, 'words', 'text' if action.type else 'nothing')
-        lines += ['', f'{", ".join(action.option_strings)} {action.metavar or ""} {action.nargs or ""}'.rstrip(),
-                  f'    takes {takes}; default {action.default}', f'    {action.help}']
-    assert_approved(f'flags_{name}', '\n'.join(lines).replace(str(ROOT), 'PROJECT') + '\n')

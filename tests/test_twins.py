@@ -1,13 +1,17 @@
-"""The NumPy and the PyTorch MLP are the same net: same start, same steps, to rounding."""
+"""The NumPy and the PyTorch MLP are the same network: same start, same steps, to rounding; experiments.twins compares them."""
+
+import json
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import mlp_numpy
 import mlp_pytorch
 import train_mlp_numpy
 import train_mlp_pytorch
+from experiments import twins
 from modules import CrossEntropyModule, LinearModule
 from train_mlp_numpy import sgd_step
 
@@ -66,21 +70,6 @@ def test_after_50_steps_the_twins_agree(n_hidden, use_batch_norm, dtype, toleran
         np.testing.assert_allclose(ours, theirs.detach().numpy(), rtol=tolerance, atol=tolerance)
 
 
-def test_the_only_layer_of_a_logistic_regression_is_an_input_layer():
-    np.random.seed(3)
-    ours = mlp_numpy.MLP(400, [], 100).layers[0].params['weight']
-    np.random.seed(3)
-    theirs = mlp_pytorch.MLP(400, [], 100).layers[0].weight
-    np.testing.assert_allclose(ours, theirs.detach().numpy(), rtol=1e-6)
-    assert ours.std() == pytest.approx(1 / 20, rel=0.02)  # gain 1
-
-
-def test_a_probability_of_zero_costs_a_finite_loss():
-    probabilities = np.array([[0.0, 1.0]], np.float32)
-    assert CrossEntropyModule().forward(probabilities, np.array([0])) == pytest.approx(87.3, abs=0.1)
-    assert np.isfinite(CrossEntropyModule().backward(probabilities, np.array([0]))).all()
-
-
 def test_our_step_in_pytorch_is_that_of_its_optimizer():
     torch.manual_seed(0)
     models = [torch.nn.Linear(FEATURES, 10) for _ in range(2)]
@@ -97,21 +86,30 @@ def test_our_step_in_pytorch_is_that_of_its_optimizer():
         assert torch.equal(ours, theirs)
 
 
-@pytest.mark.parametrize('use_batch_norm', [False, True])
-def test_the_same_seed_gives_both_the_same_start(use_batch_norm):
+@pytest.mark.parametrize('sizes', [(FEATURES, [16, 12], 10, False), (FEATURES, [16, 12], 10, True), (400, [], 100)])
+def test_the_same_seed_gives_both_the_same_start(sizes):
     np.random.seed(3)
-    numpy_model = mlp_numpy.MLP(FEATURES, [16, 12], 10, use_batch_norm, dtype=np.float32)
+    numpy_model = mlp_numpy.MLP(*sizes, dtype=np.float32)
     np.random.seed(3)
-    torch_model = mlp_pytorch.MLP(FEATURES, [16, 12], 10, use_batch_norm)
+    torch_model = mlp_pytorch.MLP(*sizes)
     for ours, theirs in arrays_of(numpy_model, torch_model):
         np.testing.assert_array_equal(ours, theirs.detach().numpy())
+    if not sizes[1]:  # the only layer of a logistic regression is an input layer, with gain 1
+        assert numpy_model.layers[0].params['weight'].std() == pytest.approx(1 / 20, rel=0.02)
 
 
-@pytest.mark.parametrize('use_batch_norm', [False, True])
-def test_both_scripts_start_alike_and_see_the_same_batches(expect_trainable, use_batch_norm):
-    settings = {'hidden_dims': [16], 'lr': 0.01, 'batch_size': 100, 'epochs': 1, 'seed': 5, 'verbose': False,
-                'data_dir': expect_trainable, 'use_batch_norm': use_batch_norm}
-    *_, numpy_info = train_mlp_numpy.train(**settings)
-    *_, torch_info = train_mlp_pytorch.train(**settings, device='cpu')
-    np.testing.assert_allclose(numpy_info['batch_loss'], torch_info['batch_loss'], rtol=1e-3)
-    np.testing.assert_allclose(numpy_info['val_accuracy'], torch_info['val_accuracy'], atol=0.002)
+def test_both_scripts_start_alike_and_see_the_same_batches(expect_trainable, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(twins, 'SETTINGS', {'hidden_dims': [16], 'lr': 0.01, 'batch_size': 100, 'epochs': 1})
+    monkeypatch.setattr('sys.argv', ['twins.py', '--seeds', '5', '--data_dir', expect_trainable, '--results_dir', str(tmp_path)])
+    twins.main()
+    out, err = capsys.readouterr()
+    assert err == '' and all(len(line) < 80 for line in out.splitlines() if not line.startswith('written'))
+    runs = json.loads((tmp_path / 'twins.json').read_text())['runs']
+    assert all(set(run['environment']) >= {'python', 'numpy', 'platform', 'threads'} for run in runs)
+    for ours, theirs in twins.compare(runs):
+        assert len(ours['first_epoch_loss']) == 14
+        np.testing.assert_allclose(ours['first_epoch_loss'], theirs['first_epoch_loss'], rtol=1e-3)
+        assert ours['test_accuracy'] == pytest.approx(theirs['test_accuracy'], abs=0.004)
+    with Image.open(tmp_path / 'twins.png') as image:
+        image.verify()
+    assert len(twins.compare(runs)) == 2 and len(twins.compare(runs[:-1])) == 1  # half a pair is not compared
