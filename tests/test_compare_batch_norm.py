@@ -13,7 +13,6 @@ import pytest
 from PIL import Image
 
 from conftest import LINUX, PATIENCE, ROOT
-from experiments import batch_norm_runs
 from generated_data import json_of
 
 NETS = [[4], [5, 4], [6, 5, 4]]
@@ -26,10 +25,10 @@ def read(folder):
 
 
 @pytest.fixture
-def start_study(run_script):
-    """start_study(condition, folder) → a running process for which condition(process) has become true."""
-    def start(condition, folder):
-        process = run_script('compare_batch_norm.py', *FLAGS, '--results_dir', folder, PATCHES=PATCHES, start_only=True)
+def start_study(run_script, tmp_path):
+    """start_study(condition) → a running process for which condition(process) has become true."""
+    def start(condition):
+        process = run_script('compare_batch_norm.py', *FLAGS, '--results_dir', tmp_path, PATCHES=PATCHES, start_only=True)
         give_up = time.monotonic() + PATIENCE
         while not condition(process):
             assert process.poll() is None and time.monotonic() < give_up, 'the study ended or did not begin'
@@ -49,11 +48,14 @@ def descendants(pid):
 
 
 def test_a_killed_study_resumes_and_does_what_the_assignment_asks(start_study, run_script, tmp_path):
-    process = start_study(lambda _: (tmp_path / 'batch_norm.json').exists(), tmp_path)
+    command = 'compare_batch_norm.py', *FLAGS, '--results_dir', tmp_path
+    run = run_script(*command, '--plot_only', PATCHES=PATCHES, WITHOUT='torch')  # only training needs torch
+    assert run.returncode == 1 and 'holds no run to plot' in run.stderr
+    process = start_study(lambda _: (tmp_path / 'batch_norm.json').exists())
     process.kill()
     process.communicate(timeout=PATIENCE)  # ends only when the training processes have closed their output too
     kept = read(tmp_path)['runs']
-    run = run_script('compare_batch_norm.py', *FLAGS, '--results_dir', tmp_path, PATCHES=PATCHES)
+    run = run_script(*command, PATCHES=PATCHES)
     assert (run.returncode, run.stderr) == (0, '')
     assert run.stdout.startswith(f'training {6 - len(kept)} network') and f'{6 - len(kept)}/{6 - len(kept)}  hidden' in run.stdout
     runs = read(tmp_path)['runs']
@@ -69,38 +71,23 @@ def test_a_killed_study_resumes_and_does_what_the_assignment_asks(start_study, r
     for name in figures:
         with Image.open(tmp_path / name) as image:
             image.verify()
-    run = run_script('compare_batch_norm.py', '--plot_only', '--results_dir', tmp_path, PATCHES=PATCHES, WITHOUT='torch')
-    assert (run.returncode, run.stderr) == (0, '') and 'written:' in run.stdout
 
 
-def test_the_networks_are_the_assignments():
-    assert batch_norm_runs.NETS == [[128], [256, 128], [512, 256, 128]]
-
-
-def test_ctrl_c_keeps_the_finished_runs_and_leaves_no_process(start_study, tmp_path):
-    process = start_study(lambda _: (tmp_path / 'batch_norm.json').exists(), tmp_path)
+@pytest.mark.parametrize('condition', [
+    pytest.param(lambda process: len(list(descendants(process.pid))) >= 2, id='while the processes start', marks=pytest.mark.skipif(
+        not LINUX, reason='needs Linux: finds the processes in /proc')),  # one keeps track of locks, one trains
+    pytest.param(None, id='after a run')])
+def test_ctrl_c_is_told_once_keeps_the_finished_runs_and_leaves_no_process(start_study, tmp_path, condition):
+    path = tmp_path / 'batch_norm.json'
+    process = start_study(condition or (lambda _: path.exists()))
     for pid in [*descendants(process.pid), process.pid]:  # a terminal sends Ctrl-C to all
         os.kill(pid, signal.SIGINT)
     _, err = process.communicate(timeout=PATIENCE)  # ends only when no process is left that could write to it
-    number = len(read(tmp_path)['runs'])
-    assert process.returncode == 130 and number
-    assert err == (f'\ncompare_batch_norm.py: interrupted; {number} finished run{"s" * (number != 1)} kept in '
-                   f'{tmp_path / "batch_norm.json"}; the same command resumes\n')
-
-
-@pytest.mark.skipif(not LINUX, reason='needs Linux: finds the processes in /proc')
-def test_a_signal_while_the_processes_start_is_told_once(start_study, tmp_path):
-    started = []
-
-    def two_are_there(process):  # one keeps track of locks, one trains
-        started[:] = descendants(process.pid)
-        return len(started) >= 2
-
-    process = start_study(two_are_there, tmp_path)
-    for pid in [*started, process.pid]:
-        os.kill(pid, signal.SIGINT)
-    _, err = process.communicate(timeout=PATIENCE)
-    assert err == '\ncompare_batch_norm.py: interrupted; no run was finished; the same command starts again\n'
+    number = len(read(tmp_path)['runs']) if path.exists() else 0
+    assert number or condition
+    words = f'{number} finished run{"s" * (number != 1)} kept in {path}; the same command resumes' if number else (
+        'no run was finished; the same command starts again')
+    assert (process.returncode, err) == (130, f'\ncompare_batch_norm.py: interrupted; {words}\n')
 
 
 def test_a_script_without_a_main_guard_is_told_so_and_does_not_wait_for_itself(tmp_path, trainable, trainable_dir):

@@ -16,8 +16,9 @@ import mlp_numpy
 from approval import assert_approved
 from cifar10.description import CIFAR10
 from conftest import LINUX
-from inspection import inside, metrics, own_images, report
+from inspection import figures, inside, metrics, own_images, report
 from storage import files
+from test_models import trained
 from training import models
 
 
@@ -109,14 +110,7 @@ def net_without_hidden_layer():
 def net(hidden_dims, use_batch_norm):
     """A network with random parameters and running statistics."""
     np.random.seed(0)
-    model = mlp_numpy.MLP(3072, hidden_dims, 10, use_batch_norm)
-    for name, layer in models.named_layers(model):
-        if name.startswith('batch_norm'):
-            for array in (layer.params['weight'], layer.params['bias'], layer.running_mean):
-                array[:] = np.random.normal(size=array.shape)
-            layer.running_var[:] = np.random.uniform(0.5, 2, layer.running_var.shape)
-    model.eval()
-    return model
+    return trained(hidden_dims, use_batch_norm, np.float64, 3072)
 
 
 @pytest.mark.parametrize('hidden_dims, use_batch_norm', [([], False), ([16], False), ([16, 12], True)])
@@ -172,7 +166,7 @@ def test_units_are_sorted_by_their_share_of_all_contributions_and_numbered_in_ro
     assert record['units'] == {
         'index': order.tolist(), 'share_of_contributions': pytest.approx((values[order] / values.sum()).tolist()),
         'scale': pytest.approx(np.quantile(np.abs(inside.unit_pictures(model, order)), 0.999))}
-    axes = report.draw(model, test, record, CIFAR10.classes, 'net')['weights'].axes[0]
+    axes = figures.draw_units(inside.unit_pictures(model, order), 1, 'units', None).axes[0]
     assert [label.get_text() for label in axes.get_yticklabels()] == ['1–16', '17–18']
 
 
