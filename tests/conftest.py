@@ -1,5 +1,6 @@
 import contextlib
 import os
+import re
 import runpy
 import shlex
 import signal
@@ -37,10 +38,31 @@ def expect_tiny(tiny, monkeypatch, tmp_path):
 
 
 @pytest.fixture
-def serve():
-    """Start a local HTTP server: serve(pages, resumes=True) → its address, the paths and ranges requested so far."""
+def said(expect_tiny, tmp_path):
+    """said(data_dir): why no data was found, without what is of this machine and without Python's or NumPy's words."""
+    def ask(data_dir, *hosts):
+        with pytest.raises(sources.DataUnavailable) as failure:
+            sources.load_content(data_dir)
+        text = str(failure.value).replace(str(tmp_path), 'TMP').replace(f'{len(expect_tiny.archive()):,}', 'ALL')
+        for number, host in enumerate(hosts, 1):
+            text = text.replace(host, f'HOST{number}')
+        text = re.sub(r"(\(?[A-Z]\w+(?:Error|Warning): )(?!the |refused |HTTP|'labels|\d+ ×)[^\n]*",
+                      lambda found: f'{found[1]}…' + ')' * (found[1][0] == '('), text)
+        return re.sub(r'\[Errno \d+\]', '[Errno]', text)
+
+    return ask
+
+
+@pytest.fixture
+def serve(monkeypatch):
+    """serve(pages, resumes=True): start a local HTTP server, and look for the data at each of its pages in turn."""
     with contextlib.ExitStack() as servers:
-        yield lambda *args, **kwargs: servers.enter_context(serving(*args, **kwargs))
+        def start(pages, resumes=True):
+            served = servers.enter_context(serving(pages, resumes))
+            monkeypatch.setattr(sources, 'ADDRESSES', [served.address + path for path in pages])
+            return served
+
+        yield start
 
 
 @pytest.fixture(scope='session')

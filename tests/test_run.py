@@ -1,7 +1,8 @@
-"""A run of a training script: all that it says and writes, as approved and as a process."""
+"""A run of a training script: all that it says and writes, as approved and as a process that nobody or somebody ends."""
 
 import contextlib
 import json
+import signal
 import sys
 
 import pytest
@@ -13,22 +14,18 @@ from conftest import LINUX, PATIENCE
 from training import command_line, models, results
 
 SCRIPTS = ['train_mlp_numpy.py', 'train_mlp_pytorch.py']
-
 FAST = ['--epochs', '2', '--hidden_dims', '8', '--lr', '0.05', '--batch_size', '200']
-
 FAST_STEM = 'mlp_numpy_hidden_dims8_lr0.05_batch_size200_epochs2'
 
 
-@pytest.mark.parametrize('script, flags, stem', [
-    ('train_mlp_numpy.py', [], 'mlp_numpy'),
-    ('train_mlp_numpy.py', ['--use_batch_norm'], 'mlp_numpy_batch_norm'),
-    ('train_mlp_pytorch.py', ['--use_batch_norm', '--device', 'cpu'], 'mlp_pytorch_batch_norm'),
-])
-def test_a_run_writes_complete_results_and_a_summary(run_script, tmp_path, script, flags, stem):
+@pytest.mark.parametrize('script, flags, stem, without', [
+    ('train_mlp_numpy.py', [], 'mlp_numpy', 'torch'),
+    ('train_mlp_pytorch.py', ['--use_batch_norm', '--device', 'cpu'], 'mlp_pytorch_batch_norm', '')])
+def test_a_run_writes_complete_results_and_a_summary(run_script, tmp_path, script, flags, stem, without):
     # From another working directory, to a path with a space and a letter beyond ASCII, on 40 columns, with every
-    # warning an error, and a log file in place of a terminal.
+    # warning an error, and a log file instead of a terminal; the NumPy script without PyTorch.
     run = run_script(script, *FAST, *flags, '--results_dir', 'neue Ergebnüsse', cwd=tmp_path, COLUMNS='40',
-                     PYTHONWARNINGS='error')
+                     PYTHONWARNINGS='error', WITHOUT=without)
     assert (run.returncode, run.stderr) == (0, ''), 'no warning, no debris of a progress bar'
     results = tmp_path / 'neue Ergebnüsse'
     stem += '_hidden_dims8_lr0.05_batch_size200_epochs2' + '_devicecpu' * ('--device' in flags)
@@ -82,11 +79,6 @@ def test_two_processes_with_the_same_seed_write_the_same_numbers(run_script, tmp
     assert records[0] == records[1]
 
 
-def test_the_numpy_script_runs_without_torch(run_script, tmp_path):
-    run = run_script('train_mlp_numpy.py', *FAST, '--results_dir', tmp_path, WITHOUT='torch')
-    assert (run.returncode, run.stderr) == (0, '')
-
-
 @pytest.mark.parametrize('script', SCRIPTS)
 def test_a_run_that_diverges_writes_nothing(expect_trainable, tmp_path, script, run_in_process):
     arguments = ['--lr', '1e30', '--data_dir', expect_trainable, '--results_dir', str(tmp_path / 'new')]
@@ -120,6 +112,35 @@ def test_a_net_too_large_for_the_memory_is_refused_in_one_line(run_script, tmp_p
     assert run.returncode == 1 and run.stderr.count('\n') == 1 and not list(tmp_path.iterdir())
     assert run.stderr.startswith('train_mlp_numpy.py: error: out of memory (')
     assert run.stderr.endswith('use smaller --hidden_dims or --batch_size\n')
+
+
+def test_on_a_full_disk_the_message_says_so_and_what_was_there_stays(run_script, trainable, tmp_path):
+    names = {f'{FAST_STEM}.{ending}' for ending in ('json', 'png', 'npz')}
+    (tmp_path / 'results').mkdir()
+    for name in names:
+        (tmp_path / 'results' / name).write_text('from before')
+    trainable.write_folder(tmp_path / 'data')
+    # Room for the numbers, but neither for the cache of the data nor for the picture.
+    run = run_script('train_mlp_numpy.py', *FAST, '--results_dir', tmp_path / 'results', data_dir=tmp_path / 'data',
+                     LIMITS=json.dumps({'RLIMIT_FSIZE': 10_000}))
+    assert run.returncode == 1 and 'test accuracy' in run.stdout.splitlines()[-1], 'what the run has reached is said'
+    of_the_data, of_the_results = run.stderr.splitlines()
+    assert 'cifar10.bin could not be written (' in of_the_data
+    assert of_the_results == (f'train_mlp_numpy.py: error: {tmp_path}/results/{FAST_STEM}.png: File too large '
+                              '(existing files are unchanged)')
+    assert {path.name: path.read_text() for path in (tmp_path / 'results').iterdir()} == dict.fromkeys(names, 'from before')
+    assert not [path for path in (tmp_path / 'data').iterdir() if 'cifar10.bin' in path.name]
+
+
+@pytest.mark.parametrize('number', [getattr(signal, name) for name in ('SIGINT', 'SIGHUP') if hasattr(signal, name)])
+def test_ctrl_c_and_the_end_of_the_terminal_end_a_run_with_one_line_and_write_nothing(run_script, tmp_path, number):
+    process = run_script('train_mlp_numpy.py', '--epochs', '10000', '--results_dir', tmp_path / 'new', start_only=True)
+    assert process.stdout.readline().startswith('epoch     1/10000')
+    process.send_signal(number)
+    _, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 128 + number
+    assert err == '\ntrain_mlp_numpy.py: interrupted; no result was written\n'
+    assert not (tmp_path / 'new').exists()
 
 
 INFO = {'train_loss': [2.5, 1.5, 1.25], 'train_accuracy': [0.25, 0.5, 0.5], 'val_accuracy': [0.375, 0.625, 0.5],

@@ -3,8 +3,10 @@
 import argparse
 import errno
 import io
+import itertools
 import os
 import signal
+import sys
 import threading
 
 import pytest
@@ -59,10 +61,33 @@ def test_files_are_written_together_into_folders_that_are_made(tmp_path, monkeyp
     assert contents_of(tmp_path) == {'a/b/new': b'1234', 'old': b'333'} and flushed[2:] == [3]
 
 
-@pytest.mark.parametrize('error, number, words', [(FULL, errno.ENOSPC, 'No space left on device'),
-                                                  (OSError('odd'), None, 'odd'),
-                                                  (OSError(7, None), 7, '[Errno 7] None'),
-                                                  (OSError(5, 'Input/output error', 'disk'), 5, 'Input/output error')])
+@pytest.mark.skipif(not hasattr(os, 'fork'), reason='needs a fork')
+def test_a_process_that_is_killed_at_any_moment_leaves_whole_files_and_the_next_one_completes(tmp_path):
+    old, new = ({tmp_path / name: name.encode() * size for name in ('a', 'b')} for size in (10, 10_000))
+    steps = {'open', 'write', 'flush', 'fsync', 'link', 'replace', 'unlink'}
+    for moment in itertools.count(1):
+        for path, content in old.items():
+            path.write_bytes(content)
+        if not (child := os.fork()):
+            calls = itertools.count(1)
+            sys.setprofile(lambda frame, event, function: event == 'c_call' and function.__name__ in steps
+                           and next(calls) == moment and os.kill(os.getpid(), signal.SIGKILL))
+            try:
+                files.write_together(new)
+            finally:
+                os._exit(0)
+        status = os.waitpid(child, 0)[1]
+        assert all(path.read_bytes() in (content, new[path]) for path, content in old.items()), moment
+        files.write_together(new)
+        assert all(path.read_bytes() == content for path, content in new.items())
+        if not status:  # it was not killed any more
+            break
+    assert moment > 12
+
+
+@pytest.mark.parametrize('error, number, words', [
+    (FULL, errno.ENOSPC, 'No space left on device'), (OSError('odd'), None, 'odd'),
+    (OSError(7, None), 7, '[Errno 7] None'), (OSError(5, 'Input/output error', 'disk'), 5, 'Input/output error')])
 def test_an_error_names_a_file_and_leaves_what_was_there(tmp_path, monkeypatch, error, number, words):
     def fsync(_):
         if len(list(tmp_path.iterdir())) == 3:  # both temporary files are there
