@@ -67,6 +67,22 @@ numpy_products = products_of(lambda rows, columns: np.random.rand(rows, columns)
 torch_products = products_of(torch.rand, torch.t)
 
 
+def jax_products(batch_size, hidden_dims):
+    """The same products in JAX, compiled together."""
+    import jax
+
+    sizes = [N_INPUTS, *hidden_dims, N_CLASSES]
+    outs = [jax.numpy.asarray(np.random.rand(batch_size, size), 'float32') for size in sizes]
+    weights = [jax.numpy.asarray(np.random.rand(n, m), 'float32') for m, n in zip(sizes, sizes[1:])]
+
+    @jax.jit
+    def step(outs, weights):
+        return ([x @ weight.T for x, weight in zip(outs, weights)], [dout.T @ x for x, dout in zip(outs, outs[1:])],
+                [dout @ weight for dout, weight in zip(outs[2:], weights[1:])])
+
+    return lambda: jax.block_until_ready(step(outs, weights))
+
+
 def _baseline(products):
     def prepare(data, hidden_dims, use_batch_norm, batch_size):
         step = products(batch_size, hidden_dims)
@@ -219,7 +235,8 @@ def seconds_of(epoch):
 OURS = {'NumPy MLP (this project)': our_numpy, 'PyTorch MLP (this project)': our_pytorch}
 BASELINES = {'NumPy, matrix products only': _baseline(numpy_products),
              'PyTorch, matrix products only': _baseline(torch_products)}
-OPTIONAL = {'sklearn': ('scikit-learn MLPClassifier', scikit_learn), 'jax': ('JAX, jit-compiled step', jax_jit)}
+OPTIONAL = [('sklearn', 'scikit-learn MLPClassifier', scikit_learn), ('jax', 'JAX, jit-compiled step', jax_jit),
+            ('jax', 'JAX, matrix products only', _baseline(jax_products))]
 # The MLPs of this project should not be slower than these.
 PEERS = ['PyTorch, plain', 'scikit-learn MLPClassifier', 'JAX, jit-compiled step']
 COURSE = 'course baseline (DataLoader)'
@@ -227,5 +244,5 @@ COURSE = 'course baseline (DataLoader)'
 
 def contenders():
     """name → contender, for all contenders whose packages are installed."""
-    installed = dict(entry for package, entry in OPTIONAL.items() if importlib.util.find_spec(package))
+    installed = {name: contender for package, name, contender in OPTIONAL if importlib.util.find_spec(package)}
     return {**BASELINES, **OURS, 'PyTorch, plain': plain_pytorch, **installed, COURSE: data_loader}

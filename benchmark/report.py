@@ -2,7 +2,7 @@
 
 import statistics
 
-from benchmark import busy, targets
+from benchmark import busy, startup, targets
 from storage.files import json_bytes, plain_figures, png_bytes, write_together
 
 COLORS = {'NumPy, matrix products only': '0.6', 'PyTorch, matrix products only': '0.75',
@@ -25,6 +25,13 @@ def text(record):
         lines += ['', f'Where the time of an epoch goes. {_machine(record, "profile")}', '']
         lines += _table(next(iter(shares.values())),
                         {network: [f'{share:.0%}' for share in row.values()] for network, row in shares.items()})
+    if 'runs' in record.get('start', {}):  # not in files of earlier versions
+        runs = record['start']['runs']
+        seconds = {part: [run[part] for run in runs] for part in runs[0]}
+        lines += ['', f'Seconds of `python train_mlp_numpy.py` (median of {len(runs)} runs with the profiler; min–max). The rest is '
+                  f'Python\'s start and the imports. {_machine(record, "start")}', '']
+        lines += _table(seconds, {'seconds': [_range(values) for values in seconds.values()],
+                                  'fraction': [f'{_ratio(values, seconds[startup.WHOLE]):.0%}' for values in seconds.values()]})
     if 'busy' in record:
         seconds = record['busy']['seconds']
         lines += ['', 'Seconds per training epoch (hidden layer of 128), idle and under load (median of '

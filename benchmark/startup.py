@@ -1,14 +1,23 @@
-"""The time from a second start of train_mlp_numpy.py to its first step, and the memory of a default run."""
+"""The time from a second start of train_mlp_numpy.py to its first step, and the time and memory of a default run."""
 
 import os
+import pstats
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-STARTS = 5
+import cifar10_utils
+import train_mlp_numpy
+from training import results, threads
+
+STARTS, RUNS = 5, 3
 SCRIPT = Path(__file__).parent.parent / 'train_mlp_numpy.py'
+EPOCHS, WHOLE = 'training epochs', 'whole command'
+PARTS = {EPOCHS: train_mlp_numpy.train_epoch, 'validation and test': train_mlp_numpy.predict,
+         'reading and hashing the data': cifar10_utils.get_cifar10, 'load of the CPUs': threads.use_idle_processors,
+         'figure and files': results.write_results}
 
 FIRST_STEP = """
 import os, runpy, sys, time
@@ -25,18 +34,20 @@ runpy.run_path(script, run_name='__main__')
 
 
 def number_of_steps():
-    return STARTS + 1
+    return STARTS + RUNS
 
 
 def measure(data_dir, advance):
-    """Seconds of several starts, and the peak memory; advance is called after each run."""
-    seconds = []
+    """Seconds of several starts, the seconds of several whole runs, and their peak memory; advance is called after each."""
+    seconds, runs, memory = [], [], []
     for _ in range(STARTS):
         seconds.append(seconds_to_first_step(data_dir))
         advance()
-    peak_memory = measure_peak_memory(data_dir)
-    advance()
-    return {'seconds': seconds, 'peak_memory': peak_memory}
+    for _ in range(RUNS):
+        for entry, measured in zip((runs, memory), measure_run(data_dir)):
+            entry.append(measured)
+        advance()
+    return {'seconds': seconds, 'runs': runs, 'peak_memory': max(memory)}
 
 
 def seconds_to_first_step(data_dir):
@@ -48,18 +59,25 @@ def seconds_to_first_step(data_dir):
 
 
 # The peak memory of a process includes the memory of its parent at the start, so the parent must be a small process.
-PEAK_MEMORY = """
-import os, subprocess, sys
+RUN = """
+import os, subprocess, sys, time
+start = time.perf_counter()
 process = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL)
 _, status, usage = os.wait4(process.pid, 0)
-print(usage.ru_maxrss)
+print(time.perf_counter() - start, usage.ru_maxrss)
 sys.exit(status != 0)
 """
 
 
-def measure_peak_memory(data_dir):
-    """Peak resident memory of a default run of train_mlp_numpy.py, in MB (10⁶ bytes)."""
-    with tempfile.TemporaryDirectory() as results:
-        command = [sys.executable, str(SCRIPT), '--data_dir', data_dir, '--results_dir', results]
-        out = subprocess.run([sys.executable, '-c', PEAK_MEMORY, *command], check=True, capture_output=True).stdout
-    return int(out) * (1 if sys.platform == 'darwin' else 1024) / 1e6
+def measure_run(data_dir):
+    """A default run with Python's profiler → the seconds of PARTS and WHOLE, and the peak memory in MB (10⁶ bytes)."""
+    with tempfile.TemporaryDirectory() as folder:
+        profile = str(Path(folder) / 'profile')
+        command = [sys.executable, '-m', 'cProfile', '-o', profile, str(SCRIPT), '--data_dir', data_dir,
+                   '--results_dir', folder]
+        out = subprocess.run([sys.executable, '-c', RUN, *command], check=True, capture_output=True).stdout
+        stats = pstats.Stats(profile).stats
+    whole, memory = map(float, out.split())
+    codes = {part: function.__code__ for part, function in PARTS.items()}
+    seconds = {part: stats[code.co_filename, code.co_firstlineno, code.co_name][3] for part, code in codes.items()}
+    return {**seconds, WHOLE: whole}, memory * (1 if sys.platform == 'darwin' else 1024) / 1e6

@@ -2,7 +2,7 @@
 
 import statistics
 
-from benchmark import busy, contenders
+from benchmark import busy, contenders, startup
 from benchmark.contenders import COURSE
 from benchmark.epochs import NETWORKS, net_name
 
@@ -25,8 +25,11 @@ def check(record):
         ratios_of = record['evaluation']['ratios']
         rows += [(f'{name}: evaluation / training', values, 0.1) for name, values in ratios_of.items()]
     if 'start' in record:
-        rows += [('seconds from a second start to the first training step', record['start']['seconds'], 1),
+        rows += [('seconds from a second start to the first training step', record['start']['seconds'], 0.7),
                  ('peak memory of a default run of train_mlp_numpy.py, MB', [record['start']['peak_memory']], 700)]
+    if 'runs' in record.get('start', {}):
+        rows += [('whole command / its training epochs, train_mlp_numpy.py',
+                  [run[startup.WHOLE] / run[startup.EPOCHS] for run in record['start']['runs']], 1.5)]
     if 'busy' in record:
         rows += _of_busy(record['busy']['seconds'])
     return [{'target': name, 'median': statistics.median(values), 'smallest': min(values), 'largest': max(values),

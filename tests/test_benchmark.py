@@ -1,6 +1,7 @@
 """The benchmark measures what it says, and counts a target as met only where it is."""
 
 import contextlib
+import cProfile
 import itertools
 import json
 import os
@@ -89,10 +90,21 @@ def test_the_seconds_of_an_epoch_are_those_that_it_takes(monkeypatch):
     assert contenders.seconds_of(lambda: None) == 2.5
 
 
-def test_the_peak_memory_is_given_in_millions_of_bytes(monkeypatch):
-    monkeypatch.setattr(startup.sys, 'platform', 'linux')  # which counts in units of 1024 bytes
-    monkeypatch.setattr(startup.subprocess, 'run', lambda *_, **__: SimpleNamespace(stdout=b'500000\n'))
-    assert startup.measure_peak_memory('data') == 512
+def test_a_run_has_the_seconds_of_its_parts_and_its_memory_in_millions_of_bytes(monkeypatch):
+    def run(command, **_):
+        profile = cProfile.Profile()
+        profile.runcall(part)
+        profile.dump_stats(command[command.index('-o') + 1])
+        return SimpleNamespace(stdout=b'9.5 500000\n')
+
+    def part():
+        sum(range(1000))
+
+    monkeypatch.setattr(startup.sys, 'platform', 'linux')  # it counts in units of 1024 bytes
+    monkeypatch.setattr(startup.subprocess, 'run', run)
+    monkeypatch.setattr(startup, 'PARTS', {'sum': part})
+    seconds, memory = startup.measure_run('data')
+    assert 0 < seconds['sum'] < 1 and (seconds['whole command'], memory) == (9.5, 512)
 
 
 def test_the_evaluations_of_a_run_are_compared_with_its_training(expect_trainable, monkeypatch):
@@ -120,7 +132,7 @@ def record_with(ours, baseline):
                      'PyTorch, plain': [1.0] * 3, contenders.COURSE: [20.0] * 3}
                for net in ('128', '512 256 128')}
     return {'epochs': {'seconds': seconds}, 'evaluation': {'ratios': {'NumPy': [0.05], 'PyTorch': [0.2]}},
-            'start': {'seconds': [0.5], 'peak_memory': 800}}
+            'start': {'seconds': [0.5], 'runs': [{'training epochs': 4, 'whole command': 6.4}], 'peak_memory': 800}}
 
 
 def test_a_target_is_met_only_where_the_median_ratio_is_within_the_limit():
@@ -130,6 +142,7 @@ def test_a_target_is_met_only_where_the_median_ratio_is_within_the_limit():
     assert rows[f'{PYTORCH} / {BASELINE}, 128']['met'] and rows['NumPy: evaluation / training']['met']
     assert not rows['PyTorch: evaluation / training']['met']
     assert not rows['peak memory of a default run of train_mlp_numpy.py, MB']['met']
+    assert rows['whole command / its training epochs, train_mlp_numpy.py']['median'] == 1.6
     assert {row['target']: row for row in targets.check(record_with([1.2, 9.0, 1.2], baseline=1.0))}[
         f'{NUMPY} / {BASELINE}, 128']['met']
 
