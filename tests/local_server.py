@@ -45,7 +45,7 @@ def serving(pages, resumes=True):
                 self.send_header('Content-Length', str(length))
             self.end_headers()
 
-        def pause(self, seconds=60):
+        def pause(self, seconds=20):
             """Wait so long, or until the server is shut down."""
             return ended.wait(seconds)
 

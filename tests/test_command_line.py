@@ -17,16 +17,11 @@ from console import arguments, errors
 from console.errors import SettingsError
 from console.process import Ended
 from training.log import Diverged
+
 TRAINING_SCRIPTS = ['train_mlp_numpy.py', 'train_mlp_pytorch.py']
 ALL_SCRIPTS = [*TRAINING_SCRIPTS, 'compare_batch_norm.py', 'experiments.twins', 'unittests.py', 'benchmark', 'inspection']
 
-# The assignment's own numbers, and ours.
-OF_A_RUN = {'--hidden_dims': '128', '--lr': '0.1', '--batch_size': '128', '--epochs': '10', '--seed': '42',
-            '--results_dir': 'results/'}
-
 DEFAULTS = {
-    'train_mlp_numpy.py': OF_A_RUN,
-    'train_mlp_pytorch.py': {**OF_A_RUN, '--device': 'auto'},
     'compare_batch_norm.py': {'--seeds': '42', '--lr': '0.1', '--batch_size': '128', '--epochs': '20',
                               '--results_dir': 'results/'},
     'experiments.twins': {'--seeds': '42 43 44 45 46', '--results_dir': 'results/'},
@@ -61,17 +56,23 @@ BAD_INVOCATIONS = [
 
 
 @pytest.mark.parametrize('script', ALL_SCRIPTS)
-def test_help_shows_each_default(run_in_process, monkeypatch, script):
-    monkeypatch.setenv('COLUMNS', '40')
+def test_help_shows_each_default_and_the_page_on_usage_agrees(run_in_process, monkeypatch, script):
+    monkeypatch.setenv('COLUMNS', '1000')
     code, out, err = run_in_process(script, ['--help'])
     assert (code, err) == (0, '')
-    options = re.split(r'\n  (?=--)', out.split('options:')[1])[1:]
-    assert len(options) >= 2
-    defaults = {}
-    for option in options:
-        flag, shown = re.match(r'(--\w+)(?:.*\(default: ([^)]*)\))?', ' '.join(option.split())).groups()
-        defaults[flag] = shown
-    assert defaults.items() >= DEFAULTS[script].items()
+    options = [' '.join(text.split('\n\n')[0].split()) for text in re.split(r'\n  (?=--)', out.split('options:')[1])[1:]]
+    found = dict(re.match(r'(--\w+)(?:.*\(default: (.*)\))?', option).groups(default='off') for option in options)
+    assert len(found) >= 2 and found.items() >= DEFAULTS.get(script, {}).items()
+    page = (ROOT / 'docs' / 'usage.md').read_text(encoding='utf-8')
+    if script in TRAINING_SCRIPTS:
+        assert found['--data_dir'] == str(ROOT / 'data')
+        rows = [line[2:].replace('`', '').split(' | ') for line in page.splitlines() if line.startswith('| `--')]
+        assert {'--device': 'auto', **found, '--data_dir': 'data/ next to the scripts'} == {
+            flag.split()[0]: default for flag, default, _ in rows}
+    command = f'python {script}' if script.endswith('.py') else f'python -m {script}'
+    for paragraph in re.split('\n\n|\n- ', page):
+        if command in paragraph:
+            assert found.keys() >= set(re.findall(r'(?<!-)--\w+', paragraph)), paragraph
 
 
 class Parsed(errors.UserError):
@@ -111,11 +112,15 @@ def test_the_options_are_those_approved_with_their_defaults_and_help(run_in_proc
 def test_what_is_allowed_is_taken_as_approved(run_in_process, monkeypatch):
     monkeypatch.setattr(argparse.ArgumentParser, 'parse_args',
                         stop_at(argparse.ArgumentParser.parse_args))
+    monkeypatch.setenv('HOME', 'home')
+    monkeypatch.setenv('USERPROFILE', 'home')  # Windows
+    monkeypatch.setenv('WHERE', 'place')
     told = []
     for text in ['', '--hidden_dims', '--hidden_dims 1 65536 --use_batch_norm', '--lr 3.4e38 --seed 0',
                  '--lr 1e-300 --seed 4294967295', '--lr .5 --epochs 1 --batch_size 1', '--batch_size 45000 --threads 1',
                  '--epochs 1000000 --data_dir new --results_dir new/newer --threads 999',
-                 '--data_dir new/cifar-10-batches-py/', '--data_dir cifar-10-batches-py']:
+                 '--data_dir new/cifar-10-batches-py/', '--data_dir cifar-10-batches-py',
+                 '--data_dir=~/$WHERE --results_dir ~/${WHERE}s']:
         with pytest.raises(Parsed) as stopped:
             run_in_process('train_mlp_numpy.py', text.split())
         parser, arguments = stopped.value.args

@@ -120,22 +120,29 @@ def test_the_scripts_hand_over_what_they_train_and_the_first_process_alone_write
                       (name, train_mlp_pytorch.train, 'PyTorch', rank == 0)]
 
 
-def test_the_devices_that_processes_take_and_what_is_refused_is_as_approved(monkeypatch):
+def test_the_devices_that_processes_take_and_what_is_refused_is_as_approved(monkeypatch, capsys):
     lines, counts = [], {'gpus': 0, 'processes': 1}
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: counts['gpus'] > 0)
     monkeypatch.setattr(torch.cuda, 'device_count', lambda: counts['gpus'])
     monkeypatch.setattr(torch.cuda, 'set_device', lambda index: lines.append(f'GPU {index} is the current one'))
     monkeypatch.setattr(torch.cuda, 'get_device_name', lambda device: f'GPU {device.index} by name')
-    monkeypatch.setattr(devices, 'try_out', lambda device: lines.append(f'{device} is tried out'))
+
+    def try_out(device):
+        lines.append(f'{device} is tried out')
+        if not counts['processes']:  # stands for a GPU that is too old for PyTorch
+            raise RuntimeError('CUDA error: no kernel image is available\nCompile with …')
+
+    monkeypatch.setattr(devices, 'try_out', try_out)
     monkeypatch.setattr(data_parallel, 'local_rank_and_world_size', lambda: (1, counts['processes']))
     for name, gpus, processes in [('auto', 0, 1), ('cpu', 0, 1), ('cuda', 0, 1), ('cuda', 2, 2), ('auto', 2, 2),
-                                  ('cpu', 2, 2), ('auto', 2, 3)]:
+                                  ('cpu', 2, 2), ('auto', 2, 3), ('auto', 1, 0), ('cuda', 1, 0)]:
         counts.update(gpus=gpus, processes=processes)
         try:
             device = devices.find_device(name)
             lines.append(f'{name} with {gpus} GPUs: {device}, {devices.device_name(device)}')
         except ValueError as error:
             lines.append(f'{name} with {gpus} GPUs, {processes} processes: {error}')
+        lines.extend(capsys.readouterr().err.splitlines())
     monkeypatch.setattr(data_parallel, 'rank_and_world_size', lambda: (1, 2))
     for size, normalized_layers in [(101, 0), (2, 1), (2, 0), (4, 1)]:
         try:
