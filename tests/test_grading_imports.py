@@ -91,6 +91,7 @@ OUTCOMES = [  # (what the solution does, what it looks at then, what it sees)
     ("import seaborn; seaborn.set_theme()\nfrom sacred import Experiment\n@Experiment('mine').automain\ndef f():\n    return 3", 'f()', 3),
     ("import matplotlib; matplotlib.use('TkAgg')", '1', 1),
     ("import matplotlib.pyplot as plt; plt.switch_backend('TkAgg')", 'plt.backend', 'agg'),
+    ('import torch', '[torch.compile(len) is len, torch.compile(mode="default")(len) is len]', [True, True]),
     ("import numpy, warnings; numpy.seterr(all='raise'); warnings.simplefilter('error')", '1', 1),
     ('import numpy, warnings', '[sorted(numpy.geterr().values()), warnings.warn("x")]', [['ignore'] * 4, None]),
     ("import os; os.chdir('/')\nfrom assignment_3 import parts", SPELT, True),
@@ -114,7 +115,7 @@ def test_what_an_import_gives(tmp_path, monkeypatch):
     monkeypatch.setattr(sandbox, 'command', lambda room, arguments, bubblewrap: command(
         room, ['-c', arguments[1].replace('sys.path = [', f'sys.path = [{str(libraries)!r}, ', 1)], bubblewrap))
     with Server(bubblewrap=False) as server:
-        with server.open(tmp_path, ['library', 'matplotlib.pyplot']) as solution:
+        with server.open(tmp_path, ['library', 'matplotlib.pyplot', 'torch']) as solution:
             for statement, expression, seen in OUTCOMES:
                 assert solution.ask('function', module='asks', name='outcome', args=[statement, expression]) == seen, \
                     statement

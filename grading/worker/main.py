@@ -150,10 +150,13 @@ def draw_no_windows():
 
 def compile_nothing():
     """Keep torch.optim from importing PyTorch's compiler, which takes a second; torch.compile returns its argument."""
+    def unchanged(function=None, *_, **__):
+        return function or unchanged
+
     if torch := sys.modules.get('torch'):
         compiler = torch._dynamo = sys.modules['torch._dynamo'] = types.ModuleType('torch._dynamo')
-        compiler.disable, compiler.graph_break = lambda function, *_, **__: function, lambda *_, **__: None
-        torch.compile = lambda model=None, **_: model or (lambda decorated: decorated)
+        compiler.disable = torch.compile = unchanged
+        compiler.graph_break = lambda *_, **__: None
 
 
 def become(user, folder):
