@@ -1,6 +1,8 @@
 """`python unittests.py --solution DIR …`: one solution, part by part, or a class with a report."""
 
+import contextlib
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -52,7 +54,7 @@ def main(arguments, parser):
     except ValueError as error:
         parser.refuse(f'argument --{flag}: {error}')
     try:
-        with signals_as_ctrl_c():
+        with signals_as_ctrl_c(), second_ctrl_c_ends_at_once():
             if len(arguments.solution) == 1 and not arguments.report:
                 return one(arguments.solution[0], arguments)
             return many(arguments)
@@ -66,6 +68,23 @@ def main(arguments, parser):
         if arguments.report:
             parser.refuse(f'argument --report: cannot write {error.filename or arguments.report!r}: {error.strerror}')
         parser.exit(1, f'{parser.prog}: error: {error}\n')
+
+
+@contextlib.contextmanager
+def second_ctrl_c_ends_at_once():
+    """The first Ctrl-C raises KeyboardInterrupt. The second ends this process, also while Python unloads PyTorch."""
+    def interrupt(*_):
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        raise KeyboardInterrupt
+
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.default_int_handler:  # not if Ctrl-C is ignored
+        signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        if signal.getsignal(signal.SIGINT) is interrupt:  # otherwise the process is about to end
+            signal.signal(signal.SIGINT, before)
 
 
 def one(folder, arguments):
