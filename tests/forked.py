@@ -4,15 +4,14 @@ Only the start of a process differs from grading.remote.Server, whose own tests 
 """
 
 import os
-import signal
 import subprocess
 import sys
-import time
+
+import pytest
 
 from conftest import ROOT
 from grading import remote, sandbox
 from grading.worker import main
-
 
 POPEN = subprocess.Popen
 
@@ -25,62 +24,30 @@ class Server(remote.Server):
     def open(self, folder, preload=()):
         if not hasattr(os, 'fork'):
             return super().open(folder, preload)
-        subprocess.Popen = Fork
-        try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(subprocess, 'Popen', fork)
             return super().open(folder)
-        finally:
-            subprocess.Popen = POPEN
 
 
-class Fork:
-    """What grading.remote uses of a subprocess.Popen."""
+def fork(command, cwd, **options):
+    """A Popen whose process serves a solution and ends, instead of running the command."""
+    return POPEN(command, preexec_fn=lambda: serve(cwd), **options)
 
-    def __init__(self, command, cwd, **_):
-        self.returncode = None
-        (requests, into), (out, replies), (printed, output) = os.pipe(), os.pipe(), os.pipe()
-        self.pid = os.fork()
-        if not self.pid:
-            try:
-                for descriptor in (into, out, printed):
-                    os.close(descriptor)
-                os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-                os.dup2(output, 1)
-                os.dup2(output, 2)
-                become_a_new_python(cwd)
-                main.serve(str(cwd / 'solution'), {'preload': (), 'user': 0, 'limits': sandbox.LIMITS}, requests, replies)
-            finally:
-                os._exit(0)
-        for descriptor in (requests, replies, output):
-            os.close(descriptor)
-        self.stdin, self.stdout, self.stderr = open(into, 'wb', 0), open(out, 'rb', 0), open(printed, 'rb', 0)
 
-    def poll(self):
-        if self.returncode is None and os.waitpid(self.pid, os.WNOHANG)[0]:
-            self.returncode = -signal.SIGKILL
-        return self.returncode
-
-    def wait(self, timeout=60):
-        deadline = time.monotonic() + timeout
-        while self.returncode is None:
-            done, status = os.waitpid(self.pid, os.WNOHANG)
-            if done:
-                self.returncode = os.waitstatus_to_exitcode(status)
-            elif time.monotonic() > deadline:
-                raise subprocess.TimeoutExpired('fork', timeout)
-            else:
-                time.sleep(0.001)
-        return self.returncode
-
-    def kill(self):
-        if self.returncode is None:
-            os.kill(self.pid, signal.SIGKILL)
-
-    terminate = kill
+def serve(room):
+    try:
+        os.closerange(3, 1024)  # Popen returns when its own pipe to the new process is closed
+        requests, replies = os.dup(0), os.dup(1)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        os.dup2(2, 1)
+        become_a_new_python(room)
+        main.serve(str(room / 'solution'), {'preload': (), 'user': 0, 'limits': sandbox.LIMITS}, requests, replies)
+    finally:
+        os._exit(0)
 
 
 def become_a_new_python(room):
     """Forget the modules of this project and its tests, the capture of pytest, and the environment."""
-    os.setsid()
     subprocess.Popen = POPEN
     os.environ.clear()
     os.environ.update(sandbox.environment(room))
