@@ -12,7 +12,7 @@ def described(figure):
     lines = [f'{width:g} × {height:g} inches, {rows} × {columns} panels, {layout}']
     if figure.get_suptitle():
         lines.append(f'above: {figure.get_suptitle()}')
-    for axes in figure.axes:
+    for axes in [axes for panel in figure.axes for axes in (panel, *panel.child_axes)]:  # a panel and its insets
         lines += ['', f'panel: {axes.get_title()}', *_axis('x', axes.xaxis, axes.get_xlim()),
                   *_axis('y', axes.yaxis, axes.get_ylim()), *map(_line, axes.get_lines()), *_legend(axes.get_legend())]
         lines += [f'{len(axes.collections)} bands'] * bool(axes.collections)

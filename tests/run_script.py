@@ -5,7 +5,7 @@
 Environment variables: DATA_DIR is the --data_dir of the scripts that have one. GENERATED_CONTENT holds the
 cifar10.description.Description to expect, as JSON; PATCHES, as JSON, other values to set: {"module.name": value};
 LIMITS what the system is to allow: {"RLIMIT_FSIZE": bytes}. WITHOUT names modules that can't be imported; CPUS
-is how many processors the process may use; LOOK how many processors are found busy, and of how many.
+is how many processors the process may use.
 """
 
 import contextlib
@@ -13,7 +13,6 @@ import importlib
 import itertools
 import json
 import os
-import runpy
 import signal
 import sys
 from pathlib import Path
@@ -36,10 +35,7 @@ description.CIFAR10 = description.Description(**json.loads(os.environ['GENERATED
 sources.ADDRESSES = []
 # How busy the machine is depends on what else is tested on it.
 threads.ENOUGH = 0
-look = os.environ.get('LOOK', '0 2').split()
-threads.busy_processors = lambda: float(look[0])
-if 'LOOK' in os.environ:
-    threads.processors = lambda: int(look[1])
+threads.busy_processors = lambda: 0.0
 for path, value in json.loads(os.environ.get('PATCHES', '{}')).items():
     module, name = path.rsplit('.', 1)
     setattr(importlib.import_module(module), name, value)
@@ -56,7 +52,4 @@ if __name__ == '__main__':
         for sys.argv in commands:
             if sys.argv[0].startswith(('train', 'compare', 'experiments')):
                 sys.argv += ['--data_dir', os.environ['DATA_DIR']]
-            if 'LOOK' in os.environ:  # only a script that is run itself looks
-                runpy.run_path(sys.argv[0], run_name='__main__')
-            else:
-                importlib.import_module(sys.argv[0].removesuffix('.py')).main()
+            importlib.import_module(sys.argv[0].removesuffix('.py')).main()

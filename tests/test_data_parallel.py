@@ -10,7 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import cifar10_utils
 from training import data_parallel, devices
 import train_mlp_pytorch
-from training.log import Diverged, TrainingLog
+from training.log import TrainingLog
 
 SETTINGS = {'hidden_dims': [16], 'lr': 0.02, 'batch_size': 100, 'epochs': 1, 'seed': 42, 'device': 'cpu',
             'verbose': False}
@@ -107,16 +107,3 @@ def test_an_evaluation_waits_for_the_device_twice(expect_trainable):
     with CountedReads() as counted:
         train_mlp_pytorch.evaluate_model(train_mlp_pytorch.MLP(3072, [16], 10), loader)
     assert counted.reads == 2
-
-
-def test_what_is_fetched_at_the_end_of_an_epoch_is_what_a_live_log_sees(expect_trainable, monkeypatch):
-    settings = {**SETTINGS, 'use_batch_norm': False, 'data_dir': expect_trainable}
-    live = train_mlp_pytorch.train(**settings)[3]
-    log = TrainingLog
-    monkeypatch.setattr(train_mlp_pytorch, 'TrainingLog',
-                        lambda epochs, lr, fetch, *rest: log(epochs, lr, data_parallel.fetch, *rest))
-    fetched = train_mlp_pytorch.train(**settings)[3]
-    for key in ('batch_loss', 'train_loss', 'train_accuracy', 'val_accuracy'):
-        assert live[key] == fetched[key]
-    with pytest.raises(Diverged, match=r'loss is nan at epoch 1, step \d+ '):
-        train_mlp_pytorch.train(**{**settings, 'lr': 1e30})

@@ -80,14 +80,3 @@ def test_what_is_said_of_a_machine_under_load_is_as_approved(monkeypatch, capsys
     monkeypatch.setenv('OMP_NUM_THREADS', '2')  # the user has chosen a number
     threads.use_idle_processors()
     assert not capsys.readouterr().err
-
-
-def test_a_script_looks_for_other_work_where_no_number_is_given(run_script, tmp_path):
-    fast = ['--epochs', '1', '--hidden_dims', '8', '--batch_size', '200', '--results_dir', tmp_path]
-    unset = dict.fromkeys(threads.VARIABLES)
-    run = run_script('train_mlp_numpy.py', *fast, LOOK='1.6 2', **unset)
-    assert run.returncode == 0 and 'other processes are using 1.6 of 2 CPUs' in run.stderr
-    assert list(tmp_path.glob('mlp_numpy_*.json')), 'it goes on to the end, under the name of the defaults'
-    assert not list(tmp_path.glob('*threads*'))
-    run = run_script('train_mlp_numpy.py', *fast, '--threads', '2', LOOK='1.6 2', **unset)
-    assert (run.returncode, run.stderr) == (0, '')

@@ -1,7 +1,6 @@
 """Training learns, repeats to the bit, keeps the best model, and stops where the loss is not finite."""
 
 import copy
-import math
 
 import numpy as np
 import pytest
@@ -11,7 +10,8 @@ import cifar10_utils
 import train_mlp_numpy
 import train_mlp_pytorch
 from little_memory import little_memory
-from training.log import Diverged, TrainingLog
+from training import devices
+from training.log import Diverged
 
 SETTINGS = {'hidden_dims': [16], 'lr': 0.05, 'batch_size': 100, 'epochs': 3, 'seed': 42, 'verbose': False}
 VARIANTS = {
@@ -47,27 +47,15 @@ def test_the_loss_falls_and_the_net_learns(train):
     assert test_accuracy > 0.8 and val_accuracies[-1] > 0.8
 
 
-def test_the_same_seed_gives_the_same_bits(train, two_threads):
-    # A single epoch: on a busy machine two threads wait for each other.
-    (model, val, test, info), (model2, val2, test2, info2) = train(epochs=1), train(epochs=1)
+def test_the_seed_alone_decides_each_bit_and_parameters_are_float32(train, two_threads):
+    # Two large batches: on a busy machine two threads wait for each other in every operation.
+    runs = [train(epochs=1, batch_size=700, seed=seed) for seed in (42, 42, 43)]
+    (model, val, test, info), (model2, val2, test2, info2), (*_, other) = runs
     for param, param2 in zip(parameters_of(model), parameters_of(model2), strict=True):
         np.testing.assert_array_equal(param, param2)
+        assert param.dtype == np.float32 or not param.ndim  # the number of batches that batch normalization has seen
     assert (val, test, info['batch_loss']) == (val2, test2, info2['batch_loss'])
-
-
-def test_another_seed_gives_another_run(train):
-    assert train(epochs=1)[3]['batch_loss'] != train(epochs=1, seed=43)[3]['batch_loss']
-
-
-def test_parameters_are_float32(train):
-    params = [param for param in parameters_of(train(epochs=1)[0]) if param.ndim]
-    assert params and all(param.dtype == np.float32 for param in params)
-
-
-def test_an_empty_list_trains_a_logistic_regression(train):
-    model, _, test_accuracy, _ = train(hidden_dims=[], lr=0.01)
-    assert [param.shape for param in parameters_of(model)] == [(10, 3072), (10,)]
-    assert test_accuracy > 0.5
+    assert info['batch_loss'] != other['batch_loss']
 
 
 @pytest.mark.parametrize('module', [train_mlp_numpy, train_mlp_pytorch])
@@ -114,11 +102,6 @@ def test_numpys_evaluation_takes_any_object_with_forward():
     assert train_mlp_numpy.evaluate_model(Scores(), [(np.eye(4), np.array([0, 1, 2, 0]))]) == 0.75
 
 
-def test_a_loss_that_is_not_finite_stops_the_run(train):
-    with pytest.raises(Diverged, match=r'loss is nan at epoch 1, step \d+ \(learning rate 1e\+30\)'):
-        train(lr=1e30)
-
-
 def test_predictions_that_are_not_finite_stop_the_run(train):
     # One batch an epoch: the loss is still finite when the parameters overflow.
     with pytest.raises(Diverged, match='validation loss is nan at epoch 1, step 1 '):
@@ -126,30 +109,11 @@ def test_predictions_that_are_not_finite_stop_the_run(train):
 
 
 @pytest.mark.parametrize('module', [train_mlp_numpy, train_mlp_pytorch])
-def test_an_input_that_is_not_a_number_stops_the_run(module):
-    images, labels = np.full((4, 3, 32, 32), np.nan, np.float32), np.zeros(4, np.int64)
-    if module is train_mlp_numpy:
-        model = train_mlp_numpy.MLP(3072, [8], 10, dtype=np.float32)
-    else:
-        images, labels = torch.from_numpy(images), torch.from_numpy(labels)
-        model = train_mlp_pytorch.MLP(3072, [8], 10)
-    log = TrainingLog(1, 0.1, verbose=False)
-    with pytest.raises(Diverged, match='loss is nan at epoch 1, step 1 '):
-        module.train_epoch(model, [(images, labels)], 0.1, log)
-    assert math.isnan(module.evaluate_model(model, [(images, labels)]))
-
-
-@pytest.mark.parametrize('module', [train_mlp_numpy, train_mlp_pytorch])
-def test_an_empty_validation_set_is_said_and_so_is_an_empty_training_set(expect_trainable, module):
-    cifar10 = cifar10_utils.get_cifar10(expect_trainable, validation_size=0)
-    loaders = cifar10_utils.get_dataloader(cifar10, 100, return_numpy=module is train_mlp_numpy)
-    assert len(loaders['train']) == 19 and len(loaders['validation']) == 0
+def test_an_empty_data_set_cannot_be_evaluated_on(module):
     model = module.MLP(3072, [4], 10)
     with pytest.raises(ValueError, match='there is no sample to evaluate on: '):
-        module.evaluate_model(model, loaders['validation'])
+        module.evaluate_model(model, [])
     assert model.training, 'as it was'
-    with pytest.raises(ValueError, match='the training set is empty: use a smaller validation_size'):
-        cifar10_utils.get_dataloader(cifar10_utils.get_cifar10(expect_trainable, validation_size=1900), 100)
 
 
 @pytest.mark.parametrize('module', [train_mlp_numpy, train_mlp_pytorch])
@@ -188,29 +152,15 @@ def test_batch_normalization_refuses_a_training_batch_of_one_sample(expect_train
         module.train(use_batch_norm=True, data_dir=expect_trainable, **{**SETTINGS, 'batch_size': 1})
 
 
-def test_the_way_that_the_data_came_and_the_working_directory_do_not_matter(train, trainable, tmp_path, monkeypatch):
-    model, *results, info = train(epochs=1)
-    trainable.write_folder(tmp_path / 'data')
-    monkeypatch.chdir(tmp_path)
-    model2, *results2, info2 = train(epochs=1, data_dir='data')
-    assert results == results2 and info['batch_loss'] == info2['batch_loss']
-    for param, param2 in zip(parameters_of(model), parameters_of(model2), strict=True):
-        np.testing.assert_array_equal(param, param2)
-
-
 def test_a_net_too_large_for_the_memory_is_a_memory_error(expect_trainable):
     with little_memory(6 * 10**8), pytest.raises(MemoryError, match="can't allocate memory"):
         VARIANTS['pytorch'](**{**SETTINGS, 'hidden_dims': [65536, 65536]}, data_dir=expect_trainable)
 
 
-def test_a_gpu_without_room_is_a_memory_error_and_other_errors_stay_what_they_are(expect_trainable, monkeypatch):
+def test_a_gpu_without_room_is_a_memory_error_and_other_errors_stay_what_they_are():
     for error, expected in ((torch.OutOfMemoryError('CUDA out of memory. Tried to allocate 20 GiB.\n more'), MemoryError),
                             (RuntimeError('a defect'), RuntimeError)):
-        monkeypatch.setattr(train_mlp_pytorch, 'train_epoch', lambda *_, error=error: raise_(error))
         with pytest.raises(expected, match='^CUDA out of memory. Tried to allocate 20 GiB.$|^a defect$') as raised:
-            VARIANTS['pytorch'](**SETTINGS, data_dir=expect_trainable)
+            with devices.memory_errors():
+                raise error
         assert type(raised.value) is expected
-
-
-def raise_(error):
-    raise error
