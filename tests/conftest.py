@@ -11,6 +11,7 @@ from pathlib import Path
 # pytest-xdist runs a test on each core; threads of the libraries would get in each other's way.
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 os.environ.setdefault('OPENBLAS_NUM_THREADS', '1')
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored if the tests run in the background
 
 import pytest  # noqa: E402
 

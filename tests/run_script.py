@@ -41,10 +41,8 @@ for path, value in json.loads(os.environ.get('PATCHES', '{}')).items():
     setattr(importlib.import_module(module), name, value)
 
 if __name__ == '__main__':
-    # A job in the background starts with SIGINT ignored, one under nohup with SIGHUP, and would pass that on.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     if hasattr(signal, 'SIGHUP'):
-        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # ignored if the tests run under nohup
     commands = [list(group) for is_command, group in itertools.groupby(sys.argv[1:], 'then'.__ne__) if is_command]
     with contextlib.ExitStack() as stack:
         if len(commands) > 1:  # in one group of processes, since to leave it and join again may hang

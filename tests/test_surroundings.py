@@ -101,8 +101,7 @@ def test_imports_that_fail_or_are_interrupted_end_a_command_with_one_line(tmp_pa
     (tmp_path / 'numpy.py').write_text(numpy)
     command, safe = ([str(ROOT / script)], '1') if script.endswith('.py') else (['-m', script], '')
     run = subprocess.run([sys.executable, *command], cwd=ROOT if not safe else tmp_path, capture_output=True, text=True,
-                         env={**os.environ, 'PYTHONPATH': str(tmp_path), 'PYTHONSAFEPATH': safe},
-                         preexec_fn=(lambda: signal.signal(signal.SIGINT, signal.default_int_handler)) if UNIX else None)
+                         env={**os.environ, 'PYTHONPATH': str(tmp_path), 'PYTHONSAFEPATH': safe})
     said = f'{script}: error: {said}\n' if code == 1 else f'\n{said}\n'
     assert (run.returncode, run.stdout, run.stderr) == (code, '', said)
 
