@@ -1,8 +1,6 @@
-"""A small right solution of the assignment, as the course hands it out, for the tests to change; what is said of it."""
+"""A small right solution of the assignment, as the course hands it out, for the tests to change."""
 
 from pathlib import Path
-
-from grading import linear_part, many_calls, report
 
 MODULES = '''
 import numpy as np
@@ -181,64 +179,21 @@ def train(hidden_dims, lr, use_batch_norm, batch_size, epochs, seed, data_dir):
             best, best_model = accuracies[-1], copy.deepcopy(model)
     return best_model, accuracies, evaluate_model(best_model, loaders['test']), {}
 '''
-# Lines of MODULES that the catalogues change.
-BUILT = 'std = np'
-W = "self.params['weight']"
-Y = f"return x @ {W}.T + self.params['bias']"
-X = f'return dout @ {W}'
-H = 'return np.where(x > 0, x, self.alpha * (np.exp(x) - 1))'
-SLOPE = 'return dout * np.where(self.x > 0, 1, self.alpha * np.exp(self.x))'
-E = 'e = np.exp(x - x.max(axis=1, keepdims=True))'
-ROW = 'self.y = e / e.sum(axis=1, keepdims=True)'
-JACOBIAN = 'return self.y * (dout - (dout * self.y).sum(axis=1, keepdims=True))'
-PICKED = 'x[np.arange(len(y)), y]'
-LOSS = f'return -np.log({PICKED}).mean()'
-LOSS_GRADIENT = 'return -one_hot / x / len(y)'
-HOT = 'np.eye(x.shape[1])[y]'
 NUMPY_HALF = {'modules.py': MODULES, 'mlp_numpy.py': MLP_NUMPY}
 WHOLE = {**NUMPY_HALF, 'mlp_pytorch.py': MLP_PYTORCH, 'train_mlp_numpy.py': TRAIN_MLP_NUMPY,
          'train_mlp_pytorch.py': TRAIN_MLP_PYTORCH}
 
 
-def write(folder, files=None, changes=(), spread=False):
-    """Write a solution → the folder. changes: (text in one of its files, what replaces it).
-
-    spread: the classes of modules.py begin at fixed lines, whatever the changes in the others are.
-    """
+def write(folder, files=None, changes=()):
+    """Write a solution → the folder. changes: (text in one of its files, what replaces it)."""
     files = dict(NUMPY_HALF if files is None else files)
     for old, new in changes:
         names = [name for name, text in files.items() if old in text]
         assert names, f'no file has {old!r}'
         files[names[0]] = files[names[0]].replace(old, new)
-    if spread:
-        classes = files['modules.py'].split('\nclass ')
-        files['modules.py'] = '\nclass '.join(text + '\n' * (40 - text.count('\n')) for text in classes)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in files.items():
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(text)
     return folder
-
-
-def told(findings, seen):
-    """What findings say, a line each; each hint once, and the whole paragraph once for each form that one has.
-
-    seen: the hints and forms that have been told, to which those of the findings are added.
-    """
-    lines = []
-    for finding in findings:
-        lines.append(f'[{finding.kind}: {finding.cause}] {finding.place}: {finding.text}')
-        form = bool(finding.hint), bool(finding.example), bool(finding.quote)
-        if finding.kind == 'incorrect':
-            lines += ([report.paragraph(finding)] if form not in seen else
-                      [f'   Hint: {finding.hint}'] if finding.hint not in seen else [])
-            seen.update([form, finding.hint, ''])
-    return lines
-
-
-def judge_faster(monkeypatch, calls=20):
-    """Smaller sizes and fewer calls than those of the assignment, for tests of other things."""
-    for module in (linear_part, many_calls):
-        monkeypatch.setattr(module, 'LARGE', (128, 20, 10))
-    monkeypatch.setattr(many_calls, 'CALLS', calls)

@@ -1,126 +1,86 @@
-"""The rest of the assignment, where it lies beside the NumPy half: the PyTorch MLP and the training scripts."""
+"""The rest of the assignment, next to the NumPy half: the PyTorch MLP and the training scripts."""
 
+import itertools
+import re
 import sys
 
 import numpy as np
 import pytest
 
-import mistakes_beside
+import catalogue
+import in_process
 import small_solutions
-from approval import assert_approved
+from approval import APPROVED, assert_approved
 from conftest import ROOT
-from forked import Server
-from grading.findings import Findings
+from grading import training_part
 from grading.judge import judge
+from grading.remote import Server
 from grading.worker import training
 
 torch = pytest.importorskip('torch')
 pytestmark = [pytest.mark.skipif(not sys.platform.startswith('linux'), reason='solutions are run on Linux'),
               pytest.mark.xdist_group('torch')]  # one server imports PyTorch, once
-
-
-@pytest.fixture(scope='module')
-def server():
-    with Server(timeout=60) as server:
-        yield server
+# Without a modules.py, so that the NumPy half is not judged.
+NETS = {'layers.py': small_solutions.MODULES, 'mlp_numpy.py': small_solutions.MLP_NUMPY.replace('modules', 'layers'),
+        'mlp_pytorch.py': small_solutions.MLP_PYTORCH}
 
 
 @pytest.fixture
-def judged(server, tmp_path):
-    def run(*changes, files=None):
-        return judge(server, small_solutions.write(tmp_path / 'student', files or small_solutions.WHOLE,
-                                                   changes)).findings
+def judged(tmp_path):
+    """The Findings about a solution. One that ends its process has a real one."""
+    folders = (tmp_path / str(number) for number in itertools.count())
+
+    def run(files):
+        folder = small_solutions.write(next(folders), files)
+        if 'os._exit' not in str(files):
+            return judge(in_process.Server(), folder).findings
+        with Server(bubblewrap=False) as server:
+            return judge(server, folder).findings
+
     return run
 
 
-def test_right_scripts_are_right(judged):
-    findings = judged()
-    assert [findings.verdict(part) for part in ('pytorch', 'training')] == ['correct', 'correct']
-    assert [finding.text for finding in findings.of('pytorch') + findings.of('training')] == []
+def told(findings, part, seen):
+    """What was found in a part, as the student reads it; the verdict if that is all, or no verdict could be given."""
+    found = findings.of(part)
+    verdict = [f'[{findings.verdict(part)}] {findings.reasons.get(part, "")}'.rstrip()]
+    return verdict * (not found or part in findings.status) + catalogue.told(found, seen)
 
 
-def test_the_solution_of_this_project_is_right_in_its_scripts_too(server):
-    findings = judge(server, ROOT).findings
+def test_the_solution_of_this_project_is_right_in_its_scripts_too():
+    with Server(bubblewrap=False, timeout=60) as server:
+        findings = judge(server, ROOT).findings
     assert [(findings.verdict(part), findings.of(part)) for part in ('pytorch', 'training')] == [('correct', [])] * 2
 
 
-TAKES = '(hidden_dims, lr, batch_size, epochs, seed, data_dir):\n    '
-SKELETON = f'''
-def accuracy(predictions, targets):
-    """Computes the share of right predictions."""
-    return accuracy
-
-def evaluate_model(model, data_loader):
-    for x, y in data_loader:
-        pass
-
-def train{TAKES}np.random.seed(seed)
-    cifar10 = cifar10_utils.get_cifar10(data_dir)
-    return model, val_accuracies, test_accuracy, logging_info
-'''
-UNSET = SKELETON.replace('    for x, y in data_loader:\n        pass', '    avg = None\n    return avg')
-ELLIPSIS = f'def train{TAKES}loss = ...\n    np.random.seed(seed)\n    return seed'
-ONE_LINE = 'def accuracy(predictions, targets):\n    return predictions, targets, 1\n'
-FILLED = f'def train{TAKES}info = ...\n    for epoch in range(epochs):\n        pass\n    return 1'
-OTHER = 'def train():\n    pass\n'
-# The verdict on the scripts, train_mlp_numpy.py and train_mlp_pytorch.py; None where there is none.
-SCRIPTS = [
-    ('missing', None, None), ('not implemented', UNSET, None), ('not implemented', ELLIPSIS, OTHER), ('not graded', SKELETON, UNSET),
-    ('not graded', FILLED, None), ('not graded', 'def train():)', None), ('not graded', None, 'import torch\n'),
-    ('not graded', 'import nothing_there\nnothing_there.run()\n' + FILLED, f'import os\nos._exit(3)\n{FILLED}'),
-    ('incorrect', ONE_LINE, OTHER), ('not graded', small_solutions.TRAIN_MLP_NUMPY, FILLED),
-]
+def test_each_mistake_in_the_mlp_is_told_as_approved(judged):
+    right, seen = {'mlp_pytorch.py': small_solutions.MLP_PYTORCH}, set()
+    catalogue.assert_catalogue('grading_pytorch', lambda title, changes: told(
+        judged(catalogue.changed(right, changes)), 'pytorch', seen))
 
 
-def told(findings, part):
-    """What was found in a part, as the student reads it; the verdict where that is all, or could not be given."""
-    found = findings.of(part)
-    lines = [f'[{findings.verdict(part)}] {findings.reasons.get(part, "")}'.rstrip()] * (
-        not found or part in findings.status)
-    return '\n'.join([*lines, *small_solutions.told(found, {'', (False, False, False), (False, False, True)})])
+def test_each_mistake_in_a_function_of_a_script_is_told_as_approved(judged, monkeypatch):
+    judges, seen = dict(training_part.JUDGES), set()
 
+    def told_of_function(title, changes):
+        function, script = title.split(' of ')
+        for name in judges:
+            monkeypatch.setitem(training_part.JUDGES, name, judges[name] if name == function else lambda *_: None)
+        right = {script: small_solutions.WHOLE[script].replace('from modules', 'from layers').replace('lr=lr', 'lr=2 * lr')}
+        return told(judged({**NETS, **catalogue.changed(right, changes, f'def {function}')}), 'training', seen)
 
-def told_of(findings, part, mistake, words=('',)):
-    """Of a part what has one of these words in it, under the line that is wrong; the cause is the one it has to be."""
-    cause, old, new, *_ = mistake
-    about = Findings([finding for finding in findings.of(part) if any(word in finding.text for word in words)])
-    if words == ('',):  # what is said of the part as a whole is said of this mistake
-        about.status, about.reasons = findings.status, findings.reasons
-    assert cause in {about.verdict(part), *(finding.cause for finding in about.found)}, (part, about, new)
-    heading = ' / '.join(line.strip() for line in (new or f'without {old}').splitlines() if line.strip())
-    return f'### {heading}\n{told(about, part)}'
-
-
-def test_each_mistake_is_called_by_its_name_and_told_as_approved(server, tmp_path):
-    mlps, functions = [], {function: [] for function in mistakes_beside.FUNCTIONS}
-    for number, (mlp, mistakes, files) in enumerate(mistakes_beside.solutions()):
-        findings = judge(server, small_solutions.write(tmp_path / str(number), files)).findings
-        if mlp:
-            mlps.append(told_of(findings, 'pytorch', mlp))
-        for (name, function), mistake in mistakes.items():
-            words = f'{name}.py {function}', f'{name}.py the test accuracy that {function}', f'{function} of {name}.py'
-            functions[name, function].append(told_of(findings, 'training', mistake, words))
-    assert_approved('grading_pytorch', '\n\n'.join(mlps) + '\n')
-    assert_approved('grading_training', '\n'.join(
-        f'===== {function} of {name}.py\n\n' + '\n\n'.join(texts) + '\n'
-        for (name, function), texts in functions.items()))
-
-
-def test_scripts_that_can_not_be_judged_are_told_as_approved(server, judged, tmp_path, monkeypatch):
-    nets = {'layers.py': small_solutions.MODULES, 'mlp_numpy.py': small_solutions.MLP_NUMPY}
-    texts = []
-    for number, (verdict, *scripts) in enumerate(SCRIPTS):
-        files = {name: text for name, text in zip(('train_mlp_numpy.py', 'train_mlp_pytorch.py'), scripts) if text}
-        changes = [('from modules', 'from layers')] * 2 if scripts[0] == small_solutions.TRAIN_MLP_NUMPY else []
-        findings = judge(server, small_solutions.write(tmp_path / str(number), {**nets, **files}, changes)).findings
-        assert findings.verdict('training') == verdict, files
-        shown = {**files, **{name: 'as it should be' for name in files if files[name] == small_solutions.WHOLE[name]}}
-        texts.append('\n'.join([*(f'### {name}\n{text.strip()}' for name, text in shown.items()),
-                                told(findings, 'training')]))
-    monkeypatch.setattr('importlib.util.find_spec', lambda name: None)
-    findings = judged()
-    texts.append('\n'.join(['### without PyTorch', told(findings, 'pytorch'), told(findings, 'training')]))
-    assert_approved('grading_scripts', '\n\n'.join(texts) + '\n')
+    catalogue.assert_catalogue('grading_training', told_of_function)
+def test_scripts_that_cannot_be_judged_are_told_as_approved(judged, monkeypatch):
+    lines, seen = [], set()
+    for case in (APPROVED / 'grading_scripts.txt').read_text(encoding='utf-8').split('===== ')[1:]:  # titles, files, findings
+        title = case.partition('\n')[0]
+        files = re.findall(r'^### (.*)\n((?:[^#\[].*\n|\n)*)', case, re.M)
+        if title == 'without PyTorch':
+            monkeypatch.setattr('importlib.util.find_spec', lambda name: None)
+        findings = judged({**NETS, **dict(files)})
+        lines += [f'===== {title}', *(f'### {name}\n{text[:-1]}' for name, text in files), *told(findings, 'training', seen)]
+    assert findings.reasons['pytorch'] == 'PyTorch is not installed here'
+    assert_approved('grading_scripts', '\n'.join(lines) + '\n')
 
 
 @pytest.mark.parametrize('torch_kind', [False, True])
