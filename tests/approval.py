@@ -16,3 +16,10 @@ def assert_approved(name, text):
         path.parent.mkdir(exist_ok=True)
         path.write_text(text, encoding='utf-8', newline='\n')
     assert text == path.read_text(encoding='utf-8'), f'not as approved in {path.name}; tests/approval.py says how to'
+
+
+def assert_catalogue(name, outcome):
+    """Each line of approved/NAME.txt is a case, ⇒ and outcome(case); to add a case, write its line and use APPROVE=1."""
+    cases = [line.split(' ⇒ ')[0] for line in (APPROVED / f'{name}.txt').read_text(encoding='utf-8').splitlines()]
+    assert cases
+    assert_approved(name, ''.join(f'{case} ⇒ {outcome(case)}\n' for case in cases))

@@ -8,8 +8,7 @@ own way to try one is a switch within the process. mutmut.cfg says which tests t
 
 What was tried is kept in results/mutants.jsonl as it goes: the same command goes on from there, and so does a larger
 sample. --again tries what survived once more, with tests that were written since; --files draws from the mutants of
-some files only. Leave the folder as it is meanwhile, and don't start it with nohup: that some signals are heeded is
-tested.
+some files only. Leave the folder as it is meanwhile.
 """
 
 import argparse
@@ -18,7 +17,6 @@ import configparser
 import difflib
 import functools
 import json
-import math
 import os
 import random
 import shlex
@@ -36,7 +34,10 @@ from mutmut.mutation.pragma_handling import IgnoredCode
 from tqdm import tqdm
 
 ROOT = Path(__file__).parent.parent
-CONFIG = ROOT / 'tests' / 'mutmut.cfg'
+sys.path.append(str(ROOT))
+
+from inspection.metrics import wilson_interval  # noqa: E402
+
 KEPT = ROOT / 'results' / 'mutants.jsonl'
 SURVIVORS = ROOT / 'results' / 'mutants_survived.txt'
 # A command that sees no processes but its own, since a mutant of what ends those of a solution might end any,
@@ -49,7 +50,7 @@ SLOW = 5  # a mutant is caught where the tests take so many times as long as wit
 def tests_of_files():
     """{source file: the test files that its mutants are tried with}; files without any are not mutated."""
     config = configparser.ConfigParser(delimiters='=')
-    config.read(CONFIG, encoding='utf-8')
+    config.read(ROOT / 'tests' / 'mutmut.cfg', encoding='utf-8')
     return {file: tests.split() for file, tests in config['tests'].items() if tests}
 
 
@@ -64,8 +65,7 @@ def mutants_of(file):
 def written_out(file, tree, mutation):
     """(file, its text with the mutation, what that changes as a diff)"""
     text = deep_replace(tree, mutation.original_node, mutation.mutated_node).code
-    diff = difflib.unified_diff(tree.code.splitlines(), text.splitlines(), file, file, n=2, lineterm='')
-    return file, text, '\n'.join(diff)
+    return file, text, '\n'.join(difflib.unified_diff(tree.code.splitlines(), text.splitlines(), file, file, n=2, lineterm=''))
 
 
 def failure(tests, limit=None, **texts):
@@ -76,10 +76,9 @@ def failure(tests, limit=None, **texts):
         for file, text in texts.items():
             (folder / file).write_text(text, encoding='utf-8')
         command = [*ALONE, sys.executable, '-B', '-m', 'pytest', '-x', '-q', '-n0', '-p', 'no:cacheprovider', *tests]
-        environment = {**os.environ, 'OMP_NUM_THREADS': '1', 'OPENBLAS_NUM_THREADS': '1', 'TMPDIR': temporary}
         try:
-            ended = subprocess.run(command, cwd=folder, env=environment, capture_output=True, timeout=limit,
-                                   stdin=subprocess.DEVNULL, encoding='utf-8', errors='replace')
+            ended = subprocess.run(command, cwd=folder, capture_output=True, timeout=limit, stdin=subprocess.DEVNULL,
+                                   encoding='utf-8', errors='replace', env={**os.environ, 'TMPDIR': temporary})
         except subprocess.TimeoutExpired:
             return f'not done after {limit:.0f} s'
         lines = [line for line in ended.stdout.splitlines() if line.startswith(('FAILED', 'ERROR'))]
@@ -94,13 +93,6 @@ def duration(test):
         if not (failed := failure([test])):
             return time.monotonic() - begun
     raise SystemExit(f'fails without any mutant: {failed}')
-
-
-def interval(count, total):
-    """The 95 % interval of a share (Wilson's)."""
-    z, share = 1.96, count / total
-    center, width = share + z ** 2 / (2 * total), z * math.sqrt(share * (1 - share) / total + (z / (2 * total)) ** 2)
-    return [(center + sign * width) / (1 + z ** 2 / total) for sign in (-1, 1)]
 
 
 def try_out(mutants, tests, jobs):
@@ -149,7 +141,7 @@ def main():
     outcome = [bool(tried[diff]) for _, _, diff in drawn if diff in tried]
     SURVIVORS.write_text('\n\n'.join(diff for _, _, diff in drawn if tried.get(diff) == '') + '\n', encoding='utf-8')
     caught, total = sum(outcome), len(outcome)
-    low, high = interval(caught, total)
+    low, high = wilson_interval(caught / total, total)
     print(f'{caught} of {total} mutants were caught ({caught / total:.1%}, 95 % interval '
           f'{low:.1%} to {high:.1%}), drawn from {len(everything):,}; survivors: {SURVIVORS.relative_to(ROOT)}')
 
