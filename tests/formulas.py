@@ -21,7 +21,8 @@ EXACT, CENTRAL = 1e-12, 1e-6  # the same sum written twice; with central differe
 
 def evaluate(text, world):
     """A list of (source, Value), one per side, for each equation in the text."""
-    return [_Parser(tokens(equation), world.measured(equation)).sides() for equation in re.split(r',?\s*\\qquad', text)]
+    text = re.sub(r'\\(begin|end)\{aligned\}', '', text)
+    return [_Parser(TOKEN.findall(equation), world.measured(equation)).sides() for equation in re.split(r',?\s*\\qquad', text)]
 
 
 def check(text, world, broadcast=False):
@@ -50,29 +51,22 @@ def _expectation(value):
     return reduced(value, '~', np.mean)
 
 
-def _variance(value):
-    mean = _expectation(value)
-    return Value(_expectation(Value(value.array**2, value.free)).array - mean.array**2, mean.free)
-
-
 FUNCTIONS = {
     r'\log': lambda value: Value(np.log(value.array), value.free),
     r'\sqrt': lambda value: Value(np.sqrt(value.array), value.free),
-    r'\mathrm{E}': _expectation, r'\mathrm{Var}': _variance,
+    r'\mathrm{E}': _expectation,
+    r'\mathrm{Var}': lambda value: Value(_expectation(Value(value.array**2, value.free)).array - _expectation(value).array**2,
+                                         _expectation(value).free),
     r'\mathrm{tr}': lambda value: number(np.trace(value.array)),
     r'\mathrm{diag}': lambda value: matrix(np.diag(value.array[:, 0])),
 }
-
-
-def tokens(text):
-    return [token for token in TOKEN.findall(re.sub(r'\\(begin|end)\{aligned\}', '', text)) if token not in NOISE]
 
 
 class _Parser:
     """Recursive descent; every method evaluates what it reads."""
 
     def __init__(self, tokens, world):
-        self.tokens, self.world, self.at = tokens, world, 0
+        self.tokens, self.world, self.at = [token for token in tokens if token not in NOISE], world, 0
 
     def peek(self):
         return self.tokens[self.at] if self.at < len(self.tokens) else None
@@ -89,8 +83,8 @@ class _Parser:
 
     def sides(self):
         """(source, value) for each side of the equation."""
-        found = []
-        while True:
+        found, sign = [], '='
+        while sign:
             start = self.at
             value = self.sum()
             source = ' '.join(self.tokens[start:self.at])
@@ -98,10 +92,9 @@ class _Parser:
             if sign == r'\leftarrow':  # the left side is the value of the letter afterwards
                 value = self.world.value(f'{source} {sign}', None)
             found.append((source, value))
-            if not sign:
-                self.accept(',')
-                self.take(None)
-                return found
+        self.accept(',')
+        self.take(None)
+        return found
 
     def sum(self):
         """Terms with + and − between them."""
@@ -139,12 +132,7 @@ class _Parser:
         return value
 
     def letters(self):
-        if not self.accept('{'):
-            return self.take()
-        letters = ''
-        while not self.accept('}'):
-            letters += self.take()
-        return letters
+        return ''.join(iter(self.take, '}')) if self.accept('{') else self.take()
 
     def base(self):
         token = self.take()

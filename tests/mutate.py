@@ -97,11 +97,11 @@ def duration(test):
 
 def try_out(mutants, tests, jobs):
     """Try mutants that are written out, several at a time, and keep what becomes of each as soon as it is known."""
-    with concurrent.futures.ThreadPoolExecutor(jobs) as executor, open(KEPT, 'a', encoding='utf-8') as kept:
-        def attempt(file, text, diff):
-            chosen = sorted(tests[file], key=duration)
-            return {'diff': diff, 'caught_by': failure(chosen, SLOW * sum(map(duration, chosen)), **{file: text})}
+    def attempt(file, text, diff):
+        chosen = sorted(tests[file], key=duration)
+        return {'diff': diff, 'caught_by': failure(chosen, SLOW * sum(map(duration, chosen)), **{file: text})}
 
+    with concurrent.futures.ThreadPoolExecutor(jobs) as executor, open(KEPT, 'a', encoding='utf-8') as kept:
         attempts = [executor.submit(attempt, *mutant) for mutant in mutants]
         try:
             for done in tqdm(concurrent.futures.as_completed(attempts), 'mutants', len(attempts), disable=None):
@@ -134,13 +134,11 @@ def main():
     everything = [mutant for file in tqdm(tests, 'files', disable=None) for mutant in mutants_of(file)]
     random.Random(arguments.seed).shuffle(everything)  # so that a larger sample holds the smaller ones
     drawn = [written_out(*mutant) for mutant in tqdm(everything[:arguments.sample], 'sample', disable=None)]
-    tried = outcomes()
-    wanted = (None, '') if arguments.again else (None,)  # not tried yet, survived
+    tried, wanted = outcomes(), (None, '') if arguments.again else (None,)  # not tried yet, survived
     try_out([mutant for mutant in drawn if tried.get(mutant[-1]) in wanted], tests, arguments.jobs)
-    tried = outcomes()
-    outcome = [bool(tried[diff]) for _, _, diff in drawn if diff in tried]
-    SURVIVORS.write_text('\n\n'.join(diff for _, _, diff in drawn if tried.get(diff) == '') + '\n', encoding='utf-8')
-    caught, total = sum(outcome), len(outcome)
+    found = {diff: caught_by for diff, caught_by in outcomes().items() if diff in {diff for _, _, diff in drawn}}
+    SURVIVORS.write_text('\n\n'.join(diff for diff in found if not found[diff]) + '\n', encoding='utf-8')
+    caught, total = sum(map(bool, found.values())), len(found)
     low, high = wilson_interval(caught / total, total)
     print(f'{caught} of {total} mutants were caught ({caught / total:.1%}, 95 % interval '
           f'{low:.1%} to {high:.1%}), drawn from {len(everything):,}; survivors: {SURVIVORS.relative_to(ROOT)}')

@@ -120,23 +120,23 @@ def test_the_courses_way_is_given_for_a_whole_epoch(expect_trainable, monkeypatc
     assert seconds[contenders.COURSE] == [pytest.approx(1400, rel=0.1)]
 
 
-def record_with(ours, baseline):
-    seconds = {net: {BASELINE: [baseline] * 3, TORCH_BASELINE: [1.0] * 3, NUMPY: ours, PYTORCH: [1.0] * 3,
-                     'PyTorch, plain': [1.0] * 3, contenders.COURSE: [20.0] * 3}
-               for net in ('128', '512 256 128')}
-    return {'epochs': {'seconds': seconds}, 'evaluation': {'ratios': {'NumPy': [0.05], 'PyTorch': [0.2]}},
+def record_with(ours):
+    seconds = {**dict.fromkeys([BASELINE, TORCH_BASELINE, PYTORCH, 'PyTorch, plain'], [1.0] * 3), NUMPY: ours,
+               contenders.COURSE: [20.0] * 3}
+    return {'epochs': {'seconds': {net: seconds for net in ('128', '512 256 128')}},
+            'evaluation': {'ratios': {'NumPy': [0.05], 'PyTorch': [0.2]}},
             'start': {'seconds': [0.5], 'runs': [{'training epochs': 4, 'whole command': 6.4}], 'peak_memory': 800}}
 
 
 def test_a_target_is_met_only_where_the_median_ratio_is_within_the_limit():
-    rows = {row['target']: row for row in targets.check(record_with([1.2, 9.0, 1.3], baseline=1.0))}
+    rows = {row['target']: row for row in targets.check(record_with([1.2, 9.0, 1.3]))}
     row = rows[f'{NUMPY} / {BASELINE}, 128']
     assert (row['median'], row['smallest'], row['largest'], row['met']) == (1.3, 1.2, 9.0, False)
     assert rows[f'{PYTORCH} / {BASELINE}, 128']['met'] and rows['NumPy: evaluation / training']['met']
     assert not rows['PyTorch: evaluation / training']['met']
     assert not rows['peak memory of a default run of train_mlp_numpy.py, MB']['met']
     assert rows['whole command / its training epochs, train_mlp_numpy.py']['median'] == 1.6
-    assert next(row['met'] for row in targets.check(record_with([1.2, 9.0, 1.2], baseline=1.0)) if NUMPY in row['target'])
+    assert next(row['met'] for row in targets.check(record_with([1.2, 9.0, 1.2])) if NUMPY in row['target'])
 
 
 PARTS = ['epochs', 'evaluation', 'profile', 'start', 'scaling', 'busy']
@@ -212,20 +212,14 @@ def test_the_quick_setting_gives_the_ratios_and_writes_nothing(tmp_path, monkeyp
     assert len(measured) == 2 * measure.QUICK_ROUNDS * len(measure.QUICK) and not list(tmp_path.iterdir())
 
 
-class Here(concurrent.futures.Executor):
-    """An executor that answers with what its process was started with."""
-
-    def __init__(self, threads, **environment):
-        self.answer = 10 * threads + len(environment)
-
-    def submit(self, function, contender):
-        assert contender in contenders.contenders() and function is busy.seconds_per_epoch
-        return SimpleNamespace(result=lambda: self.answer)
-
-
 def test_the_busy_part_measures_each_way_beside_other_work_and_the_way_that_the_scripts_choose(monkeypatch):
+    def started(threads, **environment):
+        """In place of a process: its answer says what it was started with."""
+        answer = SimpleNamespace(result=lambda: 10 * threads + len(environment))
+        return contextlib.nullcontext(SimpleNamespace(submit=lambda function, contender: contenders.contenders()[contender] and answer))
+
     working, advanced = [], []
-    monkeypatch.setattr(busy, 'new_process', Here)
+    monkeypatch.setattr(busy, 'new_process', started)
     monkeypatch.setattr(busy, 'busy_processes', lambda number: contextlib.nullcontext(working.append(number)))
     monkeypatch.setattr(busy.threads, 'busy_processors', lambda: working[-1])
     seconds = busy.measure(2, lambda: advanced.append(1))

@@ -22,15 +22,6 @@ from test_models import trained
 from training import models
 
 
-def test_the_rates_of_a_case_counted_by_hand():
-    confusion = metrics.confusion_matrix([0, 0, 0, 1, 1, 2, 2, 2, 2, 2, 4], [0, 0, 1, 1, 0, 2, 2, 2, 2, 0, 4], 5)
-    assert confusion.tolist() == [[2, 1, 0, 0, 0], [1, 1, 0, 0, 0], [1, 0, 4, 0, 0], [0] * 5, [0, 0, 0, 0, 1]]
-    precision, recall, f1 = metrics.precision_recall_f1(confusion)
-    np.testing.assert_allclose(precision, [2 / 4, 1 / 2, 4 / 4, 0, 1])
-    np.testing.assert_allclose(recall, [2 / 3, 1 / 2, 4 / 5, 0, 1])
-    np.testing.assert_allclose(f1, [4 / 7, 2 / 4, 8 / 9, 0, 1])
-
-
 def test_the_calibration_of_a_case_counted_by_hand():
     confidences, right = [0, 0.25, 0.125, 0.75, 0.875, 1, 0.625], [False, True, False, False, True, True, True]
     assert metrics.reliability(confidences, right, bins=4) == {
@@ -60,18 +51,17 @@ IMAGES = [((0.8, 0.2, 0.2), 0, 0), ((1, 0.2, 0), 0, 0), ((0.6, 0.4, 0.4), 0, 0),
 
 def halves(color, brighter):
     """uint8 (3, 32, 32) of one color, with a brighter left half."""
-    image = np.empty((3, 32, 32))
-    image[:] = np.reshape(color, (3, 1, 1))
+    image = np.tile(np.reshape(color, (3, 1, 1)), (1, 32, 32)).astype(float)
     image[:, :, :16] += brighter
     return np.round(255 * image).astype(np.uint8)
 
 
-def weights_of(*parts):
-    """(weights, bias) of a unit with the pre-activation Σ weight · mean pixel of an area (channels, columns)."""
+def set_unit(linear, unit, parts, constant=0):
+    """Let a unit have the pre-activation constant + Σ weight · mean pixel of an area: (weight, channels, columns)."""
     row = np.zeros((3, 32, 32))
     for weight, channels, columns in parts:
         row[channels, :, columns] += weight / row[channels, :, columns].size
-    return row.reshape(-1) * STD, row.reshape(-1) @ MEAN
+    linear.params['weight'][unit], linear.params['bias'][unit] = row.reshape(-1) * STD, row.reshape(-1) @ MEAN + constant
 
 
 ALL = slice(None)
@@ -81,18 +71,15 @@ UNITS = [[(1, [0], ALL)], [(1, [2], ALL), (-1, [1], ALL)],
          [(1, slice(3), slice(16)), (-1, slice(3), slice(16, 32))], []]
 
 
-def net_with_hidden_units(dtype=np.float32):
+def net_with_hidden_units():
     """Four hidden units that decide for the classes 0, 3 and 8; the other classes have constant scores."""
-    model = mlp_numpy.MLP(3072, [4], 10, dtype=dtype)
-    first, last = model.layers[0].params, model.layers[2].params
+    model = mlp_numpy.MLP(3072, [4], 10, dtype=np.float32)
+    first, _, last, _ = model.layers
     for unit, parts in enumerate(UNITS):
-        first['weight'][unit], first['bias'][unit] = weights_of(*parts)
-    first['bias'][3] = 0.1
-    last['weight'][:] = 0
-    last['weight'][[0, 3, 8], [0, 1, 2]] = 5, 6, 7
-    last['weight'][:, 3] = np.arange(10)
-    last['bias'][:] = 0
-    last['bias'][0] = -1
+        set_unit(first, unit, parts, 0.1 * (unit == 3))
+    last.params['weight'][:], last.params['bias'][:] = 0, [-1] + [0] * 9
+    last.params['weight'][[0, 3, 8], [0, 1, 2]] = 5, 6, 7
+    last.params['weight'][:, 3] = np.arange(10)
     model.eval()
     return model
 
@@ -101,8 +88,7 @@ def net_without_hidden_layer():
     """Each score depends on red, green or blue."""
     model = mlp_numpy.MLP(3072, [], 10)
     for label in range(10):
-        row, bias = weights_of((label % 3 + 1, [label % 3], ALL))
-        model.layers[0].params['weight'][label], model.layers[0].params['bias'][label] = row, bias - label / 10
+        set_unit(model.layers[0], label, [(label % 3 + 1, [label % 3], ALL)], -label / 10)
     model.eval()
     return model
 
@@ -177,15 +163,14 @@ def test_equal_images_and_units_keep_their_order():
     model.eval()
     test = cifar10_utils.Dataset(np.zeros((300, 3, 32, 32), np.uint8), np.arange(300) % 2)
     record = report.inspect(model, test)
-    assert [entry['index'] for entry in record['most_confident_errors']] == list(range(1, 25, 2))
-    assert [entry['index'] for entry in record['most_confident_correct']] == list(range(0, 24, 2))
+    errors, correct = ([entry['index'] for entry in record[f'most_confident_{kind}']] for kind in ('errors', 'correct'))
+    assert (errors, correct) == (list(range(1, 25, 2)), list(range(0, 24, 2)))
     assert record['gradients'] == record['most_confident_correct'][:1]
     probability = record['most_confident_correct'][0]['probability']  # the same for all images
     assert record['mean_confidence'] == pytest.approx(probability, rel=1e-12), 'summed in float64'
     assert record['loss'] == pytest.approx(-np.log(probability), rel=1e-12)
     assert record['units'] == {'index': list(range(128)), 'share_of_contributions': [0] * 128, 'scale': 1}
     assert list(report.classify(model, test.images[0], CIFAR10.classes)) == list(CIFAR10.classes[:3])
-    report.draw(model, test, record, CIFAR10.classes, 'net')['weights'].canvas.draw()  # can be laid out
 
 
 def colors(picture):
@@ -294,15 +279,6 @@ def test_images_are_classified_without_data_and_without_torch(run_script, tmp_pa
     assert (tmp_path / 'net_images.png').exists() and not (tmp_path / 'nowhere').exists()
 
 
-def test_an_image_becomes_the_mean_of_the_pixels_of_its_center(tmp_path):
-    pixels = np.random.default_rng(0).integers(0, 256, (64, 128, 3), np.uint8)
-    Image.fromarray(pixels).save(tmp_path / 'wide.png')
-    expected = pixels[:, 32:96].reshape(32, 2, 32, 2, 3).mean(axis=(1, 3)).transpose(2, 0, 1)
-    found = own_images.read_image(tmp_path / 'wide.png')
-    assert found.shape == (3, 32, 32) and found.dtype == np.uint8
-    assert np.abs(found - expected).max() <= 1, 'rounded once for rows and once for columns'
-
-
 def read(path):
     """The colors of the two halves of an image file, or the message without Pillow's words."""
     try:
@@ -319,6 +295,7 @@ def test_image_files_are_read_or_refused_as_approved(monkeypatch, tmp_path):
     clear = np.dstack([color, np.repeat([[255, 51]], 16, axis=1).repeat(32, axis=0).astype(np.uint8)])
     gray16, gray32 = (np.repeat([pair], 16, axis=1).repeat(32, axis=0) for pair in ([10 * 256, 200 * 257], [-5, 70000]))
     palette, mirrored = Image.fromarray(color).quantize(4), Image.Exif()
+    noise = np.random.default_rng(0).integers(0, 256, (64, 128, 3), np.uint8)
     mirrored[0x0112] = 2
     for name, image, options in [
             ('bomb.png', np.zeros((300, 300), np.uint8), {}), ('drawing.eps', color, {}),
@@ -338,3 +315,7 @@ def test_image_files_are_read_or_refused_as_approved(monkeypatch, tmp_path):
     monkeypatch.setenv('PATH', f'{tmp_path}:/usr/bin:/bin')
     assert_approved('inspection_image_files', '\n'.join(map(read, [*names, 'nowhere.png'])) + '\n')
     assert not (tmp_path / 'started').exists()
+    # An image becomes the mean of the pixels of its center.
+    expected = noise[:, 32:96].reshape(32, 2, 32, 2, 3).mean(axis=(1, 3)).transpose(2, 0, 1)
+    Image.fromarray(noise).save(tmp_path / 'noise.png')
+    assert np.abs(own_images.read_image(tmp_path / 'noise.png') - expected).max() <= 1, 'rounded once for rows and once for columns'
