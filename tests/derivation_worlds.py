@@ -18,19 +18,16 @@ def tools(rng):
     """Section 1: Y = sin(XV) and L = Σ Y³, so that every Y_ij of a row depends on every X_mn of it."""
     start, v = rng.normal(size=(S, M)), rng.normal(size=(M, N))
     return World({
-        **SIZES, 'I': np.eye(M), r'\mathbf{1}': np.ones((M, 1)), 'size': M,
-        'P': rng.normal(size=(M, M)), 'Q': rng.normal(size=(M, M)),
-        'p': rng.normal(size=(S, 1)), 'q': rng.normal(size=(M, 1)), 'x': rng.normal(size=(S, 1)),
-        't': 1.0, 'X': lambda world: start * np.sin(world['t'] * (1 + start**2)),
-        'Y': lambda world: np.sin(world['X'] @ v), 'L': lambda world: (world['Y'] ** 3).sum(),
-        'D': lambda world: 3 * world['Y'] ** 2, 'V': v,
-    })
+        **SIZES, 'I': np.eye(M), r'\mathbf{1}': np.ones((M, 1)), 'size': M, 't': 1.0, 'V': v,
+        **{name: rng.normal(size=size) for name, size in zip('PQpqx', [(M, M), (M, M), (S, 1), (M, 1), (S, 1)])},
+        'X': lambda world: start * np.sin(world['t'] * (1 + start**2)), 'Y': lambda world: np.sin(world['X'] @ v),
+        'L': lambda world: (world['Y'] ** 3).sum(), 'D': lambda world: 3 * world['Y'] ** 2})
 
 
-def samples(rng, shape, **values):
-    """A world with 𝟏 for the samples and, if the shape of Y is given, D and L."""
+def samples(rng, shape, ones=S, **values):
+    """A world with 𝟏 and, if the shape of Y is given, D and L."""
     loss = {'D': (d := rng.normal(size=shape)), 'L': lambda world: (world['Y'] * d).sum()} if shape else {}
-    return World({**SIZES, r'\mathbf{1}': np.ones((S, 1)), **loss, **values})
+    return World({**SIZES, r'\mathbf{1}': np.ones((ones, 1)), **loss, **values})
 
 
 def affine(x, weight, bias):
@@ -62,22 +59,20 @@ def softmax_module(rng):
     """Section 4; x and y are one row of X and Y, as columns."""
     x = rng.normal(size=(S, C))
     return samples(rng, (S, C), e=np.e, X=x, R=lambda world: np.exp(world['X']).sum(axis=1), x=x[:1].T,
-                   Y=lambda world: softmax(world['X']), y=lambda world: softmax(world['x'].T).T,
-                   ).having({r'\mathbf{1}': np.ones((C, 1))})
+                   Y=lambda world: softmax(world['X']), y=lambda world: softmax(world['x'].T).T, ones=C)
 
 
 def cross_entropy(rng):
     """Section 5: X are probabilities."""
     return samples(rng, None, X=rng.dirichlet(np.ones(C), size=S), T=rng.dirichlet(np.ones(C), size=S),
-                   L=lambda world: world[r'\ell'].mean()).having({
-        r'\ell': lambda world: -(world['T'] * np.log(world['X'])).sum(axis=1)})
+                   **{r'\ell': lambda world: -(world['T'] * np.log(world['X'])).sum(axis=1)},
+                   L=lambda world: world[r'\ell'].mean())
 
 
 def softmax_with_cross_entropy(rng):
     """Section 6: X are logits."""
-    world = softmax_module(rng).having({
-        'u': rng.normal(size=(S, 1)), 'T': rng.dirichlet(np.ones(C), size=S),
-        'L': lambda world: -(world['T'] * np.log(world['Y'])).sum() / S})
+    world = softmax_module(rng).having({'u': rng.normal(size=(S, 1)), 'T': rng.dirichlet(np.ones(C), size=S),
+                                        'L': lambda world: -(world['T'] * np.log(world['Y'])).sum() / S})
     world.functions = {r'\mathrm{softmax}': lambda world, x: softmax(x)}
     return world
 
@@ -104,6 +99,11 @@ def kaiming(rng):
     return World({'M': inputs, 'N': units, 'v': 0.3, **random}, draws=random)
 
 
+def output(world, x, mean, variance):
+    """Batch normalization of x with this mean and variance."""
+    return world[r'\gamma'] * (x - mean) / np.sqrt(variance + world[r'\epsilon']) + world[r'\beta']
+
+
 def normalized(rng, world, name):
     """The world with batch normalization of the matrix `name`."""
     return world.having({
@@ -112,33 +112,26 @@ def normalized(rng, world, name):
         r'\sigma': lambda world: np.sqrt(((world[name] - world[r'\mu']) ** 2).mean(axis=0, keepdims=True)),
         's': lambda world: np.sqrt(world[r'\sigma'] ** 2 + world[r'\epsilon']),
         rf'\hat{{{name}}}': lambda world: (world[name] - world[r'\mu']) / world['s'],
-        'Y': lambda world: world[r'\gamma'] * world[rf'\hat{{{name}}}'] + world[r'\beta'],
-    })
+        'Y': lambda world: world[r'\gamma'] * world[rf'\hat{{{name}}}'] + world[r'\beta']})
 
 
 def batch_norm(rng):
     """Section 8; the running estimates have some values, and follow one more batch."""
-    x = rng.normal(1, 2, size=(S, N))
-    mean, variance = rng.normal(size=(1, N)), rng.uniform(1, 2, size=(1, N))
+    x, mean, variance = rng.normal(1, 2, size=(S, N)), rng.normal(size=(1, N)), rng.uniform(1, 2, size=(1, N))
     return normalized(rng, samples(rng, (S, N), X=x), 'X').having({
         r'\bar{\mu}': mean, r'\bar{\mu} \leftarrow': 0.9 * mean + 0.1 * x.mean(axis=0),
-        r'\bar{\sigma}': np.sqrt(variance),
-        r'\bar{\sigma} ^ 2 \leftarrow': 0.9 * variance + 0.1 * x.var(axis=0, ddof=1)})
+        r'\bar{\sigma}': np.sqrt(variance), r'\bar{\sigma} ^ 2 \leftarrow': 0.9 * variance + 0.1 * x.var(axis=0, ddof=1)})
 
 
 def at_evaluation(world):
     """Result 8.3: the running estimates instead of the statistics of the batch."""
-    def output(world):
-        std = np.sqrt(world[r'\bar{\sigma}'] ** 2 + world[r'\epsilon'])
-        return world[r'\gamma'] * (world['X'] - world[r'\bar{\mu}']) / std + world[r'\beta']
-
-    return world.having({'Y': output})
+    return world.having({'Y': lambda world: output(world, world['X'], world[r'\bar{\mu}'], world[r'\bar{\sigma}'] ** 2)})
 
 
 def linear_before_batch_norm(rng):
     """Result 8.4: X, W, b, then A, which is normalized. L' is the loss at W' = αW."""
     def normalize(world, a):
-        return (world[r'\gamma'] * (a - a.mean(axis=0)) / np.sqrt(a.var(axis=0) + world[r'\epsilon']) + world[r'\beta'])
+        return output(world, a, a.mean(axis=0), a.var(axis=0))
 
     world = normalized(rng, linear(rng).having({'A': affine('X', 'W', 'b')}), 'A').having({
         r'\epsilon': 0.5, r'\alpha': 3.0, "W'": lambda world: world[r'\alpha'] * world['W'],
@@ -152,10 +145,9 @@ def score_of_a_class(rng):
     return samples(
         rng, None, P=rng.uniform(size=(S, M)), W=rng.normal(size=(N, M)), b=rng.normal(size=(1, N)),
         V=rng.normal(size=(C, N)), c=rng.normal(size=(1, C)), T=np.eye(C)[rng.integers(C, size=S)],
+        **{r'\mu': rng.uniform(size=(1, M)), r'\sigma': rng.uniform(0.2, 0.3, size=(1, M))},
         X=lambda world: (world['P'] - world[r'\mu']) / world[r'\sigma'], A=affine('X', 'W', 'b'),
-        H=lambda world: np.maximum(world['A'], 0), Z=affine('H', 'V', 'c'),
-        L=lambda world: (world['T'] * world['Z']).sum(),
-    ).having({r'\mu': rng.uniform(size=(1, M)), r'\sigma': rng.uniform(0.2, 0.3, size=(1, M))})
+        H=lambda world: np.maximum(world['A'], 0), Z=affine('H', 'V', 'c'), L=lambda world: (world['T'] * world['Z']).sum())
 
 
 def of_section(number, formula, rng):

@@ -74,7 +74,6 @@ def in_numpy(world):
 
 def run(code, names):
     """What a block of NumPy assigns."""
-    before = dict(names)
-    names = dict(names)
-    exec(code, names)
-    return {name: value for name, value in names.items() if name != '__builtins__' and value is not before.get(name)}
+    after = dict(names)
+    exec(code, after)
+    return {name: value for name, value in after.items() if name != '__builtins__' and value is not names.get(name)}

@@ -31,12 +31,9 @@ def test_every_step_of_a_derivation_holds(section, formula):
     formulas.check(formula, world, broadcast=section == 7)
 
 
-def test_every_condition_is_on_the_page():
+def test_every_condition_is_on_the_page_and_the_shapes_of_the_products_fit():
     in_results = (result.formulas for result in page.RESULTS.values())
     assert page.CONDITIONS <= {formula for _, formula in page.STEPS}.union(*in_results)
-
-
-def test_the_shapes_of_the_products_fit():
     shapes = page.SHAPES.findall(page.TEXT)
     assert len(shapes) == 3
     for rows, inner, inner_again, columns, *product in shapes:
@@ -102,18 +99,9 @@ def test_the_numbers_of_section_7_are_computed():
         assert abs(out.var(axis=0).mean() / (1 - correlation) - 1) < 0.15
         correlation = (np.sqrt(1 - correlation**2) + correlation * (np.pi - np.arccos(correlation))) / np.pi
         out = np.maximum(out, 0)
-    sizes = [int(size) for size in re.search(r'the network ((\d+–)+\d+) the factors', TEXT)[1].split('–')]
-    factors = [f'{outputs}/{inputs}' for inputs, outputs in zip(sizes[1:], sizes[2:])][::-1]
-    assert 'are {}, {} and {}.'.format(*factors) in TEXT
-    squares = [sizes[-1] / size for size in sizes[-2:0:-1]]
-    assert 'the gradients have {:.3f}, {:.3f} and {:.3f} at'.format(*squares) in TEXT
-
-
-def test_the_momentum_and_epsilon_of_the_page_are_those_of_the_code():
-    module = modules.BatchNormModule(1)
-    assert f'with momentum {module.momentum}, as in PyTorch' in TEXT
-    assert rf'\leftarrow {1 - module.momentum} \bar{{\mu}} + {module.momentum} \mu' in page.TEXT
-    assert f'$\\epsilon = 10^{{{round(np.log10(module.eps))}}}$' in page.TEXT
+    *_, third, second, first, last = map(int, re.search(r'the network ((\d+–)+\d+) the factors', TEXT)[1].split('–'))
+    assert f'are {last}/{first}, {first}/{second} and {second}/{third}.' in TEXT
+    assert f'the gradients have {last / first:.3f}, {last / second:.3f} and {last / third:.3f} at' in TEXT
 
 
 def test_the_operations_of_section_9_are_those_of_the_default_network():
@@ -124,7 +112,11 @@ def test_the_operations_of_section_9_are_those_of_the_default_network():
     assert round(products / 1e6) == int(PRODUCTS.split()[-1])
 
 
-def test_the_differences_from_pytorch_are_as_listed():
+def test_the_settings_of_batch_normalization_are_those_of_the_code_and_the_differences_from_pytorch_as_listed():
+    module = modules.BatchNormModule(1)
+    assert f'with momentum {module.momentum}, as in PyTorch' in TEXT
+    assert rf'\leftarrow {1 - module.momentum} \bar{{\mu}} + {module.momentum} \mu' in page.TEXT
+    assert f'$\\epsilon = 10^{{{round(np.log10(module.eps))}}}$' in page.TEXT
     module = modules.CrossEntropyModule()
     caps = [module.forward(np.array([[0, 1]], dtype), [0]) for dtype in (np.float32, np.float64)]
     assert 'at most {:.1f} in float32, {:.1f} in float64'.format(*caps) in TEXT
