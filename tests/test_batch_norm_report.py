@@ -27,13 +27,17 @@ def test_one_seed_without_controls_has_tables_without_deviations_and_intervals()
     assert f'| 4 | 1 | {intervals.signed(100 * (other["val_accuracy"][0] - run["val_accuracy"][0]))} |' in made[3][1]
 
 
-def test_runs_that_have_all_diverged_have_tables_that_say_so():
+def test_runs_that_have_all_diverged_have_tables_that_say_so_and_empty_figures():
     results = known_runs.without_results()
-    made = report.table_texts(results)
+    made, figures = report.table_texts(results), report.figures_of(results)
     assert list(made) == [1, 2, 3, 7, 8, 9, 14]
     cells = {cell for number in made for line in made[number][1].splitlines()[2:] for cell in line.strip('| ').split(' | ')[2:]}
     assert cells == {'0', '1', '–', 'loss not finite in 1 of 1'}
     assert tables.terminal_table(results).count('loss not finite in 1 of 1') == 6
+    assert list(figures) == ['_train', '_validation', '_gradient', '_groups', '_rates', '_fit', '_spread']
+    assert [len(axes.get_lines()) for axes in figures['_validation'].axes] == [0, 0, 0]
+    assert {line.get_label() for axes in figures['_rates'].axes for line in axes.get_lines()} == {
+        'without batch normalization: loss not finite', 'with batch normalization: loss not finite'}
 
 
 def test_the_figures_of_a_study_are_as_approved():
@@ -48,27 +52,23 @@ def test_the_figures_of_a_study_are_as_approved():
     assert_approved('batch_norm_figures', '\n'.join(texts))
 
 
-def test_the_mean_step_of_validation_is_that_of_all_epochs():
-    assert [tables.mean_step({'val_accuracy': values}) for values in ([0.5], [0.5, 0.25], [0.5, 0.25, 0.75])] == [
-        0, 25, 37.5]
+def test_validation_is_compared_at_the_same_fit():
+    run = {'measured_train_accuracy': [0.5, 0.7, 0.6, 0.9], 'val_accuracy': [0.4, 0.5, 0.3, 0.2]}
+    assert tables.validation_at(run, 60) == pytest.approx(45)
+    assert tables.validation_at(run, 80) == pytest.approx(100 * (0.3 - 0.1 * 2 / 3))
+    assert tables.validation_at(run, 95) is None
+    run['measured_train_accuracy'][0] = 0.85  # and after falling back above 80 % again
+    assert tables.validation_at(run, 80) is None
+    # The mean step is that of all epochs.
+    assert [tables.mean_step({'val_accuracy': values}) for values in ([0.5], [0.5, 0.25], [0.5, 0.25, 0.75])] == [0, 25, 37.5]
 
 
 def test_each_kind_of_control_has_its_figure_and_any_of_them_the_fit_and_the_spread(monkeypatch):
     for name in ('accuracy', 'gradient', 'groups', 'rates', 'fit', 'spread'):
         monkeypatch.setattr(report.figures, f'draw_{name}', lambda *_: 'a figure')
-    study = known_runs.of_one_seed()
-    assert list(report.figures_of(study)) == ['_train', '_validation']
     for kind, ending in (('start_runs', '_gradient'), ('group_runs', '_groups'), ('learning_rate_runs', '_rates')):
-        endings = report.figures_of({**study, kind: known_runs.with_gaps()[kind]})
-        assert list(endings) == ['_train', '_validation', ending, '_fit', '_spread']
-
-
-def test_without_any_result_the_figures_are_empty():
-    figures = report.figures_of(known_runs.without_results())
-    assert list(figures) == ['_train', '_validation', '_gradient', '_groups', '_rates', '_fit', '_spread']
-    assert [len(axes.get_lines()) for axes in figures['_validation'].axes] == [0, 0, 0]
-    assert {line.get_label() for axes in figures['_rates'].axes for line in axes.get_lines()} == {
-        'without batch normalization: loss not finite', 'with batch normalization: loss not finite'}
+        drawn = report.figures_of({**known_runs.of_one_seed(), kind: known_runs.with_gaps()[kind]})
+        assert list(drawn) == ['_train', '_validation', ending, '_fit', '_spread']
 
 
 def test_the_report_is_written_beside_the_results(monkeypatch, tmp_path):
@@ -95,7 +95,7 @@ def test_a_mean_a_deviation_and_an_interval_as_texts():
     assert_approved('intervals', '\n'.join(lines))
 
 
-@pytest.mark.parametrize('freedom, t', [(1, 12.7062), (2, 4.3027), (3, 3.1824), (4, 2.7764), (5, 2.5706), (30, 2.0423)])
-def test_the_quantiles_of_students_t_are_those_of_the_tables(freedom, t):
+def test_the_quantiles_of_students_t_are_those_of_the_tables():
     """NIST/SEMATECH e-Handbook, 1.3.6.7.2."""
-    assert intervals.quantile(freedom) == pytest.approx(t, abs=5e-5)
+    quantiles = {1: 12.7062, 2: 4.3027, 3: 3.1824, 4: 2.7764, 5: 2.5706, 30: 2.0423}
+    assert {freedom: intervals.quantile(freedom) for freedom in quantiles} == pytest.approx(quantiles, abs=5e-5)

@@ -149,11 +149,9 @@ def test_what_is_said_where_the_study_is_cut_short_or_refused(batch_norm, told, 
         told.to(compare_batch_norm.main, '--seeds', '1')
         assert len(json.loads(path.read_text())['runs']) == 5  # which had finished all the same
         path.unlink()
-    batch_norm.update({'runs': 0, 1: KeyboardInterrupt(), 6: KeyboardInterrupt()})
+    batch_norm.update({'runs': 0, 1: KeyboardInterrupt(), 2: KeyboardInterrupt()})
     with monkeypatch.context() as patch:
-        patch.setattr(concurrent.futures, 'as_completed', lambda futures: iter(futures))
         patch.setattr(batch_norm_runs, 'NETS', [[4]])
-        batch_norm[2] = KeyboardInterrupt()
         told.to(compare_batch_norm.main)
     batch_norm.clear()
     with monkeypatch.context() as patch:
@@ -243,24 +241,20 @@ def test_what_the_study_of_the_twins_trains_says_and_keeps(known_twins, told, tm
     assert_approved('study_twins', told.text())
 
 
-# The processes.
-
 def test_a_process_that_trains_has_its_threads_leaves_ctrl_c_to_its_parent_and_ends_with_it(monkeypatch):
-    done = []
+    done = {}
+    for path in ('torch.set_num_threads', 'tqdm.tqdm.set_lock', 'signal.signal', 'multiprocessing.connection.wait', 'os._exit'):
+        monkeypatch.setattr(path, lambda *arguments, path=path: done.update({path: arguments}))
     monkeypatch.setattr('torch.get_num_threads', lambda: 4)
-    monkeypatch.setattr('torch.set_num_threads', lambda number: done.append(f'{number} threads'))
-    monkeypatch.setattr('tqdm.tqdm.set_lock', lambda lock: done.append(type(lock)))
-    monkeypatch.setattr('signal.signal', lambda number, action: done.append((number, action)))
     monkeypatch.setattr('multiprocessing.parent_process', lambda: argparse.Namespace(sentinel='the end of the parent'))
-    monkeypatch.setattr('multiprocessing.connection.wait', lambda ends: done.append(f'waits for {ends}'))
-    monkeypatch.setattr('os._exit', lambda code: done.append(f'ends with {code}'))
-    monkeypatch.setattr('threading.Thread', lambda target, daemon: argparse.Namespace(
-        start=lambda: done.append(f'a thread that holds nothing up: {daemon}') or target()))
-    for threads, number in ((3, '3 threads'), (5, '4 threads')):
+    monkeypatch.setattr('threading.Thread', lambda target, daemon: argparse.Namespace(start=daemon and target))
+    for threads, number in ((3, 3), (5, 4)):
         done.clear()
         study._start_worker(threads)
-        assert done == [number, type(threading.RLock()), (signal.SIGINT, signal.SIG_IGN),
-                        'a thread that holds nothing up: True', "waits for ['the end of the parent']", 'ends with 1']
+        assert type(*done.pop('tqdm.tqdm.set_lock')) is type(threading.RLock())
+        assert list(done.items()) == [
+            ('torch.set_num_threads', (number,)), ('signal.signal', (signal.SIGINT, signal.SIG_IGN)),
+            ('multiprocessing.connection.wait', (['the end of the parent'],)), ('os._exit', (1,))]
 
 
 @pytest.mark.skipif(not hasattr(signal, 'pthread_sigmask'), reason='needs signals that can be held back')
