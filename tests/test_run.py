@@ -33,46 +33,33 @@ def test_a_run_writes_complete_results_and_a_summary(run_script, tmp_path, scrip
 
     record = json.loads((results / f'{stem}.json').read_text())
     assert record['config'].items() >= {'hidden_dims': [8], 'lr': 0.05, 'epochs': 2, 'seed': 42}.items()
-    for key in ('train_loss', 'train_accuracy', 'val_accuracy'):
-        assert len(record[key]) == 2
-    assert len(record['val_loss']) == 3
+    assert [len(record[key]) for key in ('train_loss', 'train_accuracy', 'val_accuracy', 'val_loss')] == [2, 2, 2, 3]
+    assert record['environment'].keys() >= {'python', 'numpy', 'threads', 'device'} and record['seconds_per_epoch'] > 0
     model, training = models.load_numpy(results / f'{stem}.npz')
     assert training['test_accuracy'] == record['test_accuracy'] and training['settings']['hidden_dims'] == [8]
-    assert 'results_dir' not in training['settings'], 'the same run makes the same file wherever it writes'
-    assert record['best_epoch'] == 1 + record['val_accuracy'].index(max(record['val_accuracy']))
-    assert 0 <= record['test_accuracy'] <= 1 and record['seconds_per_epoch'] > 0
-    assert record['dataset']['name'] == 'CIFAR-10'
-    assert record['environment'].keys() >= {'python', 'numpy', 'threads', 'device'}
     with Image.open(results / f'{stem}.png') as image:
         image.verify()
-
     *epochs, summary, written = run.stdout.splitlines()
     assert [line.split('  ')[0] for line in epochs] == ['epoch 1/2', 'epoch 2/2']
     assert summary.startswith(f'best epoch {record["best_epoch"]} of 2: validation accuracy ')
-    assert summary.endswith(f'test accuracy {record["test_accuracy"]:.4f} '
-                            f'(last epoch: test accuracy {record["last_test_accuracy"]:.4f})')
     assert all(f'{stem}.{kind}' in written for kind in ('json', 'png', 'npz'))
 
 
+@pytest.mark.skipif(not LINUX, reason='needs Linux: a device that is always full')
 def test_two_processes_with_the_same_seed_write_the_same_numbers(run_script, tmp_path):
     # The second twice at once, into one folder; one of the two reports to a full device.
     def start(name, **options):
         return run_script('train_mlp_numpy.py', *FAST, '--results_dir', tmp_path / name, cwd=tmp_path, start_only=True,
                           OMP_NUM_THREADS='2', OPENBLAS_NUM_THREADS='2', **options)
 
-    if not LINUX:
-        pytest.skip('needs Linux: a device that is always full')
     with open('/dev/full', 'w') as full:
         processes = [start('first'), start('second'), start('second', stdout=full)]
     errors = [process.communicate(timeout=PATIENCE)[1] for process in processes]
     assert [process.returncode for process in processes] == [0, 0, 0]
     assert errors == ['', '', 'cannot write to standard output ([Errno 28] No space left on device); the work continues\n']
-    records = []
-    for name in ('first', 'second'):
-        record = json.loads((tmp_path / name / f'{FAST_STEM}.json').read_text())
-        record.pop('seconds_per_epoch')
-        record['config'].pop('results_dir')
-        records.append(record)
+    records = [json.loads((tmp_path / name / f'{FAST_STEM}.json').read_text()) for name in ('first', 'second')]
+    for record, name in zip(records, ('first', 'second')):
+        del record['seconds_per_epoch'], record['config']['results_dir']
         with Image.open(tmp_path / name / f'{FAST_STEM}.png') as image:
             image.load()
         assert len(list((tmp_path / name).iterdir())) == 3
