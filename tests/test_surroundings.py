@@ -54,9 +54,9 @@ def test_a_report_whose_reader_goes_away_is_not_one_that_has_failed(run_in_proce
     (tmp_path / 'empty').mkdir()
     reader, writer = os.pipe()
     os.close(reader)
-    for case in set(vars(unittests)) - {'ReLUModuleChecks'}:
-        if case.endswith('Checks'):
-            monkeypatch.setattr(getattr(unittests, case), '__unittest_skip__', True, raising=False)
+    for name, case in vars(unittests).items():
+        if name.endswith('Checks'):  # those of ReLU would inherit what is set for a base class
+            monkeypatch.setattr(case, '__unittest_skip__', name != 'ReLUModuleChecks', raising=False)
     with os.fdopen(writer, 'w') as nobody:
         monkeypatch.setattr(sys, stream, nobody)
         code, out, err = run_in_process('unittests.py', arguments)
