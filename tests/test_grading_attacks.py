@@ -75,7 +75,7 @@ def server(request):
 
 @pytest.fixture
 def attack(server, tmp_path, monkeypatch):
-    """Judge the wrong solution with code at its start, or in the forward of its linear module → what is found, in words."""
+    """Judge the wrong solution with code at its start or in the forward of its linear module → what is found."""
     small_solutions.judge_faster(monkeypatch)
 
     def run(start='', forward='', linear=INCORRECT):
@@ -90,7 +90,7 @@ def attack(server, tmp_path, monkeypatch):
         assert not alive(MARKER)
         if forward:
             assert findings.verdict('softmax') == CORRECT, 'the other parts are judged'
-        return '\n'.join(f'{finding.kind}: {finding.cause}: {finding.text}{finding.quote}' for finding in findings.found)
+        return '\n'.join(f'{found.kind}: {found.cause}: {found.text}{found.quote}' for found in findings.found)
     return run
 
 
@@ -159,8 +159,8 @@ def test_whatever_ends_the_grader_ends_the_solutions_that_hang(tmp_path, monkeyp
     for name in ('anna', 'ben', 'cleo'):
         small_solutions.write(tmp_path / name, {'modules.py': 'open("hangs", "w")\nwhile True: pass'})
     grader = subprocess.Popen(
-        [sys.executable, ROOT / 'unittests.py', '--solution', 'anna', 'ben', 'cleo', '--report', 'graded', '--jobs', '2',
-         '--timeout', f'{PATIENCE}'], cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        [sys.executable, ROOT / 'unittests.py', '--solution', 'anna', 'ben', 'cleo', '--report', 'graded', '--jobs=2',
+         f'--timeout={PATIENCE}'], cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
         env={**os.environ, 'TMPDIR': str(work), 'PATH': os.environ['PATH'] if code == 130 else ''})  # and so bubblewrap
     told = ''
     with grader:
