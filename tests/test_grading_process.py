@@ -17,6 +17,10 @@ from grading.findings import Place
 from grading.remote import NoServer, NotGradable, Server, SolutionEnded, SolutionError
 from grading.worker.messages import Ref
 
+ENVIRONMENT = {
+    'PATH': '/usr/bin:/bin', 'USER': 'student', 'LANG': 'C.UTF-8', 'OMP_NUM_THREADS': '1', 'OPENBLAS_NUM_THREADS': '1',
+    'MKL_NUM_THREADS': '1', 'MPLBACKEND': 'Agg', 'CUDA_VISIBLE_DEVICES': '', 'PYTHONDONTWRITEBYTECODE': '1',
+    'PYTHONHASHSEED': '0', 'TQDM_DISABLE': '1'}
 linux = pytest.mark.skipif(not LINUX, reason='only Linux has it')
 STUDENT = '''
 import json, os, random, signal, sys, warnings
@@ -148,7 +152,7 @@ def test_a_process_has_its_folder_an_empty_room_and_random_numbers_of_a_seed(ope
         assert ask(opened, 'room') == {
             'argv': ['solution'], 'here': True, 'errors': ['ignore'] * 4, 'input': '', 'output': True, 'first': True,
             'draws': [np.random.RandomState(seed).randint(99), random.Random(seed).randint(0, 99)],
-            'environment': sandbox.environment(opened.room)}
+            'environment': {**ENVIRONMENT, 'HOME': str(opened.room), 'TMPDIR': str(opened.room)}}
     assert opened.output == b'', 'warnings are not shown'
 
 
@@ -168,46 +172,36 @@ def test_libraries_are_loaded_before_its_own_files_can_be_in_their_place(server,
             solution.ask('get', target=None, path=['MINE'])
 
 
-FORMS = {  # operation → answers of its form, answers that are not
-    'signature': ([[], [['a', 'KIND', True], ['b', 'KIND', False]]],
-                  [None, 'text', {}, [1], [['a', 'KIND']], [['a', 'KIND', 1]], [['a', 1, True]], ['abc']]),
-    'classes': ([[], [['A', [], ['B'], 'a.py'], ['C', ['d', 'e'], [], 'a.py']]],
-                [[['A', ['d', 1], [], 'a']], [['A', [], [1], 'a']], [['A', 'text', [], 'a']], [['A', None, [], 'a']],
-                 [['A', [], [], 1]]]),
-    'new': ([dict(made=Ref(1), changed=[])], [None, Ref(1), dict(made=1, changed=[]), dict(made=Ref(1))]),
-    'call': ([dict(value=1, changed=[], shares=[])], [None, dict(value=1, changed=[])]),
-    'find': ([[], [[Ref(1), 0]]], [[[1, 0]], [[Ref(1), 'a']], [Ref(1)]]),
-    'sizes': ([[], [[1, 2]]], [None, [[1]], [[1, 'a']], [1]]),
-    'torch_facts': ([dict(module=False)], [None, {}]),
-    'torch_trace': ([dict(passed=[]), dict(passed=[['ReLU', np.zeros(0), np.zeros(0)]])],
-                    [None, {}, dict(passed=[['ReLU', np.zeros(0), 1]]), dict(passed=[[1, np.ones(1), np.ones(1)]])]),
-    'torch_gradients': ([dict(none=[], not_finite=['a'])],
-                        [None, dict(none=[]), dict(none=[1], not_finite=[])]),
-    'evaluate': ([dict(result=1, training=1, grad=1, after=1)], [None, dict(result=1)]),
-    'train': ([dict(outputs={}, validation=[], test=0.5)],
-              [None, dict(outputs={}, validation=[], test=1), dict(outputs={}, test=1.0)]),
-    'get': ([None, 1, 'text', [[]], {}], [])}
+MALFORMED = {  # operation → answers that do not have its form; test_grading_operations asks for those that do
+    'signature': [None, 'text', {}, [1], [['a', 'KIND']], [['a', 'KIND', 1]], [['a', 1, True]], ['abc']],
+    'classes': [[['A', ['d', 1], [], 'a']], [['A', [], [1], 'a']], [['A', 'text', [], 'a']], [['A', None, [], 'a']],
+                [['A', [], [], 1]]],
+    'new': [None, Ref(1), dict(made=1, changed=[]), dict(made=Ref(1))],
+    'call': [None, dict(value=1, changed=[])],
+    'find': [[[1, 0]], [[Ref(1), 'a']], [Ref(1)]],
+    'sizes': [None, [[1]], [[1, 'a']], [1]],
+    'torch_facts': [None, {}],
+    'torch_trace': [None, {}, dict(passed=[['ReLU', np.zeros(0), 1]]), dict(passed=[[1, np.ones(1), np.ones(1)]])],
+    'torch_gradients': [None, dict(none=[]), dict(none=[1], not_finite=[])],
+    'evaluate': [None, dict(result=1)],
+    'train': [None, dict(outputs={}, validation=[], test=1), dict(outputs={}, test=1.0)]}
 
 
 def test_an_answer_has_the_form_that_its_question_asks_for(opened, monkeypatch):
-    assert remote.ANSWERS.keys() == FORMS.keys() - {'get'}
-    for op, (right, wrong) in FORMS.items():
-        for value in right:
-            monkeypatch.setattr(opened, '_exchange', lambda *_: {'value': value})
-            opened.ask(op)
-        for value in wrong:
-            monkeypatch.setattr(opened, '_exchange', lambda *_: {'value': value})
-            for _ in range(2):
-                with pytest.raises(SolutionEnded, match='its process answered what it was not asked'):
-                    opened.ask(op)
-            opened.ended = None
+    assert remote.ANSWERS.keys() == MALFORMED.keys()
+    for op, value in [(op, value) for op, values in MALFORMED.items() for value in values]:
+        monkeypatch.setattr(opened, '_exchange', lambda *_: {'value': value})
+        for _ in range(2):
+            with pytest.raises(SolutionEnded, match='its process answered what it was not asked'):
+                opened.ask(op)
+        opened.ended = None
 
 
 def test_an_error_that_the_process_made_up_is_short_and_on_one_line(opened, monkeypatch):
     long = {'type': 'T' * 61, 'message': 'a\n b' + 'x' * 300, 'places': [['n' * 101, 3]]}
-    for error, told in [
-            (long, f'{"T" * 60}: a b{"x" * 297} ({"n" * 100}, line 3)'), ({**long, 'places': [['x', 'y']]}, 'Exception'),
-            ({'type': 'Error', 'message': '', 'places': []}, 'Error'), (None, 'Exception'), ({}, 'Exception')]:
+    for error, told in [(long, f'{"T" * 60}: a b{"x" * 297} ({"n" * 100}, line 3)'), (None, 'Exception'),
+                        ({'type': 'Error', 'message': '', 'places': []}, 'Error'),
+                        ({}, 'Exception'), ({**long, 'places': [['x', 'y']]}, 'Exception')]:
         monkeypatch.setattr(opened, '_exchange', lambda *_: {'error': error})
         with pytest.raises(SolutionError) as failed:
             opened.ask('call')

@@ -15,13 +15,13 @@ def hand_in(folder, names):
         (folder / name).write_text(name)
 
 
-def zipped(names, **attributes):
+def zipped(*names, kind=stat.S_IFREG, text=None):
     content = io.BytesIO()
     with zipfile.ZipFile(content, 'w', zipfile.ZIP_DEFLATED) as archive:
         for name in names:
             member = zipfile.ZipInfo(name)
-            member.external_attr = attributes.get('mode', stat.S_IFREG | 0o644) << 16
-            archive.writestr(member, attributes.get('text', name))
+            member.external_attr = (kind | 0o644) << 16
+            archive.writestr(member, text or name)
     return content.getvalue()
 
 
@@ -59,20 +59,19 @@ def test_what_can_not_be_told_is_said(tmp_path, names, words):
 
 @pytest.mark.parametrize('place', ['anna.zip', 'Anna/handed in/mlp.ZIP'])
 def test_a_zip_is_unpacked_for_as_long_as_it_is_graded(tmp_path, place):
-    archive = tmp_path / place
-    archive.parent.mkdir(parents=True, exist_ok=True)
-    archive.write_bytes(zipped(['mlp/modules.py', 'mlp/mlp_numpy.py', '__MACOSX/mlp/modules.py']))
-    with submissions.opened(tmp_path if '/' in place else archive) as folder:
+    hand_in(tmp_path, [place])
+    (tmp_path / place).write_bytes(zipped('mlp/modules.py', 'mlp/mlp_numpy.py', '__MACOSX/mlp/modules.py'))
+    with submissions.opened(tmp_path if '/' in place else tmp_path / place) as folder:
         assert (folder / 'modules.py').read_text() == 'mlp/modules.py'
     assert not folder.exists()
 
 
 @pytest.mark.parametrize('content, words', [
     (b'no zip', 'anna.zip cannot be unpacked: File is not a zip file'),
-    (zipped(['../modules.py']), 'a name leads out of it'), (zipped(['/modules.py']), 'a name leads out of it'),
-    (zipped(['a\\..\\..\\modules.py']), 'a name leads out of it'), (zipped(['C:/modules.py']), 'a name leads out of it'),
-    (zipped(['modules.py'], text=bytes(submissions.MOST_BYTES + 1)), 'it holds more than 2000 files or 64 MB'),
-    (zipped(map(str, range(2001))), 'it holds more than 2000 files or 64 MB')])
+    *((zipped(name), 'a name leads out of it') for name in (
+        '../modules.py', '/modules.py', 'a\\..\\..\\modules.py', 'C:/modules.py')),
+    *((content, 'it holds more than 2000 files or 64 MB') for content in (
+        zipped('modules.py', text=bytes(submissions.MOST_BYTES + 1)), zipped(*map(str, range(2001)))))])
 def test_a_zip_that_is_damaged_or_hostile_is_refused(tmp_path, content, words):
     (tmp_path / 'anna.zip').write_bytes(content)
     with pytest.raises(submissions.NotFound, match=words), submissions.opened(tmp_path / 'anna.zip'):
@@ -81,7 +80,7 @@ def test_a_zip_that_is_damaged_or_hostile_is_refused(tmp_path, content, words):
 
 
 def test_a_link_in_a_zip_is_no_file(tmp_path):
-    (tmp_path / 'anna.zip').write_bytes(zipped(['modules.py'], mode=stat.S_IFLNK | 0o777, text='/etc/passwd'))
+    (tmp_path / 'anna.zip').write_bytes(zipped('modules.py', kind=stat.S_IFLNK, text='/etc/passwd'))
     with submissions.opened(tmp_path / 'anna.zip') as folder:
         assert list(folder.iterdir()) == []
 
