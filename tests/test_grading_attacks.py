@@ -14,7 +14,7 @@ import pytest
 
 import small_solutions
 from conftest import PATIENCE, ROOT
-from grading import sandbox
+from grading import many_calls, sandbox
 from grading.findings import CORRECT, INCORRECT, NOT_GRADED
 from grading.judge import judge
 from grading.remote import Server
@@ -76,7 +76,7 @@ def server(request):
 @pytest.fixture
 def attack(server, tmp_path, monkeypatch):
     """Judge the wrong solution with code at its start or in the forward of its linear module → what is found."""
-    small_solutions.judge_faster(monkeypatch)
+    monkeypatch.setattr(many_calls, 'CALLS', 60)
 
     def run(start='', forward='', linear=INCORRECT):
         forward = ''.join(f'        {line}\n' for line in forward.splitlines())
