@@ -8,7 +8,7 @@ import re
 
 import numpy as np
 
-from indexed_arrays import World
+from formulas import World
 
 S, M, N, C = 7, 5, 4, 3
 SIZES = {'S': S, 'M': M, 'N': N, 'C': C}

@@ -1,26 +1,119 @@
 """Evaluate the formulas of docs/derivations.md: LaTeX in, numbers out.
 
 A formula is a chain of sides with = between them. Its letters are looked up in a World. A letter with indices is an
-array with one axis per free index, whose product is taken index by index; a letter without indices is a matrix, whose
-product is the matrix product, and a vector is a column or a row. A derivative is taken by central differences, of any
-numerator with respect to any letter: so ∂L/∂X needs no rule but the definition of L.
+array with an axis for every index that there may be, of size 1 for those that it has not: so NumPy's broadcasting goes
+index by index. A letter without indices is a matrix, whose product is the matrix product; a vector is a column or a row.
+A derivative is taken by central differences, of any numerator with respect to any letter: so ∂L/∂X needs no rule but the
+definition of L.
 """
 
+import copy
 import re
 
 import numpy as np
 
-from indexed_arrays import Value, derivative, elementwise, indexed, matrix, number, product, reduced, without_unit_axes
-
+AXES = 'abcdefghijklmnopqrstuvwxyz~'  # the indices, and ~ for the draws of a random variable
 TOKEN = re.compile(r"\\(?:hat|bar|mathbf|mathrm)\{\\?\w+\}|\\\\|\\[A-Za-z]+|\\.|\d+(?:\.\d+)?|[A-Za-z]'?|[^\s]")
+INDEXED = re.compile(r"((?:\\(?:hat|bar)\{\\?\w+\})|\\?[A-Za-z]+'?)_(?:\{([a-z]+)\}|([a-z]))")  # a letter, its indices
 NOISE = {r'\left', r'\right', r'\displaystyle', r'\\', '&', '.', r'\,', r'\;'}
 END = {'=', '+', '-', ',', ')', ']', '}', '>', '/', r'\circ', r'\oslash', r'\leftarrow', None}
 CLOSING = {'(': ')', '[': ']', '{': '}'}
 EXACT, CENTRAL = 1e-12, 1e-6  # the same sum written twice; with central differences in it
 
 
+class World:
+    """The arrays that the letters stand for, or functions of the world that compute one, as Y from X.
+
+    functions: those of the formulas, as h; draws: the random variables, whose last axis is one of equally likely draws.
+    """
+
+    def __init__(self, values, functions=None, draws=()):
+        self.values, self.functions, self.draws, self.sizes = dict(values), functions or {}, set(draws), {}
+
+    def __getitem__(self, name):
+        if name not in self.values:
+            raise ValueError(f'{name} stands for nothing here')
+        value = self.values[name]
+        return np.asarray(value(self) if callable(value) else value, dtype=np.float64)
+
+    def having(self, changed):
+        world = copy.copy(self)
+        world.values = {**self.values, **changed}
+        return world
+
+    def measured(self, formula):
+        """This world with the range of each index, taken from the arrays that have it."""
+        world = self.having({})
+        named = [(name, a or b) for name, a, b in INDEXED.findall(formula) if name in self.values]
+        world.sizes = {letter: self.value(name, letters).shape[AXES.index(letter)] for name, letters in named for letter in letters}
+        return world
+
+    def value(self, name, letters):
+        """The value of a letter with its indices, None for a matrix."""
+        if letters is None and name not in self.draws:
+            return reduced(self[name])
+        return indexed(self[name], (letters or '') + '~' * (name in self.draws))
+
+
+def reduced(array):
+    """A number if the array has one element."""
+    return array.reshape(()) if array.size == 1 else array
+
+
+def indexed(array, letters):
+    """Give each axis its letter. A column or row loses the axis without a letter; a letter that comes twice takes the diagonal."""
+    units = tuple(axis for axis in range(array.ndim) if array.shape[axis] == 1)
+    array = array.squeeze(units[:max(array.ndim - len(letters), 0)])
+    if array.ndim != len(letters):
+        raise ValueError(f'{letters} for an array of shape {array.shape}')
+    free = sorted(set(letters), key=AXES.index)
+    array = np.einsum(array, [*map(AXES.index, letters)], [*map(AXES.index, free)])
+    shape = dict(zip(free, array.shape))
+    return reduced(array.reshape([shape.get(letter, 1) for letter in AXES]))
+
+
+def elementwise(operation, left, right):
+    """Index by index; a free index of one side only is free in the result too. Matrices must have one shape."""
+    if left.ndim and right.ndim and left.ndim != right.ndim or left.ndim == right.ndim == 2 and left.shape != right.shape:
+        raise ValueError(f'shapes {left.shape} and {right.shape} cannot be combined element-wise')
+    return operation(left, right)
+
+
+def product(left, right, is_dot=False):
+    """The matrix product, or index by index; a number multiplies everything; the dot product of two columns."""
+    if left.ndim == right.ndim == 2:
+        return (left * right).sum() if is_dot else reduced(left @ right)
+    return elementwise(np.multiply, left, right)
+
+
+def over(function, letter):
+    """A function like np.sum over the axis of a letter."""
+    def apply(array):
+        if array.ndim != len(AXES) or array.shape[AXES.index(letter)] == 1:
+            raise ValueError(f'a sum over {letter}, which does not occur in it')
+        return reduced(function(array, axis=AXES.index(letter), keepdims=True))
+
+    return apply
+
+
+def derivative(numerator, world, name, letters, eps=1e-5):
+    """∂numerator/∂name by central differences. The numerator is a function of the world.
+
+    With letters, its free indices are those of the numerator and these. Without letters, the derivative of a number has the shape of
+    the variable; the derivative of a column by a column is a matrix, whose row j is the derivative of y_j.
+    """
+    variable, total = world[name], 0
+    for index in np.ndindex(variable.shape):
+        unit = np.zeros(variable.shape)
+        unit[index] = 1
+        above, below = (numerator(world.having({name: variable + step * unit})) for step in (eps, -eps))
+        place = indexed(unit, letters) if letters else unit.T if above.ndim == unit.ndim == 2 else unit
+        total = total + product((above - below) / (2 * eps), place)
+    return reduced(total)
+
+
 def evaluate(text, world):
-    """A list of (source, Value), one per side, for each equation in the text."""
+    """A list of (source, value), one per side, for each equation in the text."""
     text = re.sub(r'\\(begin|end)\{aligned\}', '', text)
     return [_Parser(TOKEN.findall(equation), world.measured(equation)).sides() for equation in re.split(r',?\s*\\qquad', text)]
 
@@ -28,38 +121,22 @@ def evaluate(text, world):
 def check(text, world, broadcast=False):
     """Raise AssertionError with the two sides that differ, if any; returns the last side's array of each equation.
 
-    broadcast: a side may lack a free index of the other, if the text says "for every".
+    The axes are in the order of the alphabet. broadcast: a side may lack a free index of the other, if the text says "for every".
     """
     tolerance = CENTRAL if 'partial' in text or '{d' in text else EXACT
     equations = evaluate(text, world)
     for sides in equations:
         assert len(sides) > 1, f'{sides[0][0]} is compared with nothing'
         for (left_source, left), (right_source, right) in zip(sides, sides[1:]):
-            error = _difference(left, right, broadcast)
+            if left.ndim and right.ndim and not broadcast:
+                assert left.shape == right.shape, f'{left_source} has other free indices than {right_source}'
+            error = np.abs(elementwise(np.subtract, left, right)).max() / max(1, np.abs(right).max())
             assert error <= tolerance, f'{left_source} differs from {right_source} by {error:.2g}'
-    return [sides[-1][1].array for sides in equations]
+    return [value.squeeze() if value.ndim == len(AXES) else value for *_, (_, value) in equations]
 
 
-def _difference(left, right, broadcast):
-    """max |left − right| in units of the larger of 1 and max |right|."""
-    if left.free and right.free and set(left.free) != set(right.free) and not broadcast:
-        return np.inf  # free indices are conserved
-    return np.abs(elementwise(np.subtract, left, right).array).max() / max(1, np.abs(right.array).max())
-
-
-def _expectation(value):
-    return reduced(value, '~', np.mean)
-
-
-FUNCTIONS = {
-    r'\log': lambda value: Value(np.log(value.array), value.free),
-    r'\sqrt': lambda value: Value(np.sqrt(value.array), value.free),
-    r'\mathrm{E}': _expectation,
-    r'\mathrm{Var}': lambda value: Value(_expectation(Value(value.array**2, value.free)).array - _expectation(value).array**2,
-                                         _expectation(value).free),
-    r'\mathrm{tr}': lambda value: number(np.trace(value.array)),
-    r'\mathrm{diag}': lambda value: matrix(np.diag(value.array[:, 0])),
-}
+FUNCTIONS = {r'\log': np.log, r'\sqrt': np.sqrt, r'\mathrm{E}': over(np.mean, '~'), r'\mathrm{Var}': over(np.var, '~'),
+             r'\mathrm{tr}': np.trace, r'\mathrm{diag}': lambda column: np.diag(column[:, 0])}
 
 
 class _Parser:
@@ -112,7 +189,7 @@ class _Parser:
 
     def product(self):
         """Factors next to each other; of matrices it is the matrix product."""
-        value = number(-1) if self.accept('-') else self.factor()
+        value = np.float64(-1) if self.accept('-') else self.factor()
         while self.peek() not in END:
             is_dot = bool(self.accept(r'\cdot'))
             value = product(value, self.factor(), is_dot)
@@ -123,10 +200,9 @@ class _Parser:
         value = self.base()
         while sign := self.accept('^', '_'):
             if sign == '_':
-                letters = self.letters()
-                value = indexed(without_unit_axes(value.array, letters), letters)
+                value = indexed(value, self.letters())
             elif self.accept(r'\top'):
-                value = matrix(value.array.T)
+                value = value.T
             else:
                 value = elementwise(np.power, value, self.base())
         return value
@@ -146,7 +222,7 @@ class _Parser:
         if token == r'\sum':
             self.take('_')
             letter = self.take()
-            return reduced(self.product(), letter, np.sum)
+            return over(np.sum, letter)(self.product())
         if token == r'\frac':
             return self.fraction()
         if token == r'\partial':  # ∂A/∂x on one line
@@ -154,7 +230,7 @@ class _Parser:
             self.take('/')
             return self.derivative(numerator, *self.variable())
         if re.fullmatch(r'\d+(\.\d+)?', token):
-            return number(token)
+            return np.float64(token)
         if token in FUNCTIONS:
             return FUNCTIONS[token](self.base())
         if token == r'\max':
@@ -166,7 +242,7 @@ class _Parser:
             return indexed(np.eye(known[0] if known else int(self.world['size'])), letters)
         if self.peek() == '(' and token in self.world.functions:
             argument = self.base()
-            return Value(self.world.functions[token](self.world, argument.array), argument.free)
+            return self.world.functions[token](self.world, argument)
         return self.world.value(token, self.letters() if self.accept('_') else None)
 
     def fraction(self):
