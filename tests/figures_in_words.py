@@ -1,34 +1,46 @@
 """What a figure of matplotlib shows, as a text that can be read and approved."""
 
+import numpy as np
 from matplotlib.colors import to_hex
 from matplotlib.ticker import FixedLocator, NullLocator
 
 
 def described(figure):
-    """The figure in words, panel by panel: titles, axes, and each line with its style and numbers of three digits."""
+    """The figure in words, panel by panel: titles, axes, pictures, texts, and lines and bars with numbers of three digits."""
     width, height = figure.get_size_inches()
     rows, columns = figure.axes[0].get_gridspec().get_geometry()
     layout = type(figure.get_layout_engine()).__name__
     lines = [f'{width:g} × {height:g} inches, {rows} × {columns} panels, {layout}']
-    if figure.get_suptitle():
-        lines.append(f'above: {figure.get_suptitle()}')
+    lines += [f'above: {part.get_suptitle()}' for part in (figure, *figure.subfigs) if part.get_suptitle()]
     for axes in [axes for panel in figure.axes for axes in (panel, *panel.child_axes)]:  # a panel and its insets
-        lines += ['', f'panel: {axes.get_title()}', *_axis('x', axes.xaxis, axes.get_xlim()),
-                  *_axis('y', axes.yaxis, axes.get_ylim()), *map(_line, axes.get_lines()), *_legend(axes.get_legend())]
+        lines += ['', f'panel: {axes.get_title()}'.strip(), *_axis('x', axes.xaxis, axes.get_xlim()),
+                  *_axis('y', axes.yaxis, axes.get_ylim())] if axes.axison else [axes.get_title()] * bool(axes.get_title())
+        lines += [*map(_line, axes.get_lines()), *_legend(axes.get_legend())]
         lines += [f'{len(axes.collections)} bands'] * bool(axes.collections)
+        lines += [' '.join(text.get_text() for text in axes.texts)] * bool(axes.texts)
+        lines += [colors(image.get_array()) for image in axes.get_images() if len(image.get_array()) == 32]
+        lines += ['bars ' + ', '.join(f'{_digits(bar.get_x())}: {_digits(bar.get_y() + bar.get_height())}'
+                                      for bar in axes.patches)] * bool(axes.patches)
     for legend in figure.legends:
         lines += ['', *_legend(legend)]
     return '\n'.join(lines) + '\n'
 
 
+def colors(picture):
+    """Pixels of the left and right half of each tile in a picture (32, 34 · n − 2, RGB)."""
+    tiles = picture.shape[1] // 34 + 1  # there are two pixels between them
+    return ' | '.join(' '.join(f'{value:g}' for value in np.round(picture[16, column].astype(float), 2))
+                      for number in range(tiles) for column in (34 * number + 8, 34 * number + 24))
+
+
 def _axis(name, axis, limits):
     """Of limits and ticks only what was set: what matplotlib chooses differs between its versions."""
-    grid = axis.get_gridlines()[0]
+    grid = next(iter(axis.get_gridlines()), None)
     words = [f'{name}: {axis.get_label_text()}'.replace('\n', ' / ').strip(), f'{axis.get_scale()} scale']
-    words += ['no grid' if not grid.get_visible() else f'grid {grid.get_alpha()}']
+    words += ['no grid' if not (grid and grid.get_visible()) else f'grid {grid.get_alpha()}']
     if isinstance(axis.get_major_locator(), FixedLocator):
         texts = [label.get_text() for label in axis.get_ticklabels()]
-        words.append('ticks ' + ' '.join(map(_digits, axis.get_ticklocs())) + f' as {" ".join(texts)}' * any(texts))
+        words.append(' '.join(['ticks', *map(_digits, axis.get_ticklocs())]) + f' as {" ".join(texts)}' * any(texts))
     if axis.get_scale() == 'log':
         words.append(f'minor ticks {"off" if isinstance(axis.get_minor_locator(), NullLocator) else "on"}')
     if not getattr(axis.axes, f'get_autoscale{name}_on')():

@@ -16,7 +16,8 @@ import mlp_numpy
 from approval import assert_approved
 from cifar10.description import CIFAR10
 from conftest import LINUX
-from inspection import figures, inside, metrics, own_images, report
+from figures_in_words import colors, described
+from inspection import inside, metrics, own_images, report
 from storage import files
 from test_models import trained
 from training import models
@@ -144,18 +145,6 @@ def test_contributions_are_those_of_their_equation_and_nothing_for_a_constant_un
     assert sizes == [4, 2] * 3
 
 
-def test_units_are_sorted_by_their_share_of_all_contributions_and_numbered_in_rows(monkeypatch):
-    monkeypatch.setattr(report, 'SHOWN_UNITS', 18)
-    model, test = net([20], False), cifar10_utils.Dataset(NOISE, np.arange(6))
-    record, values = report.inspect(model, test), inside.contributions(model, NOISE)
-    order = np.argsort(-values)[:18]
-    assert record['units'] == {
-        'index': order.tolist(), 'share_of_contributions': pytest.approx((values[order] / values.sum()).tolist()),
-        'scale': pytest.approx(np.quantile(np.abs(inside.unit_pictures(model, order)), 0.999))}
-    axes = figures.draw_units(inside.unit_pictures(model, order), 1, 'units', None).axes[0]
-    assert [label.get_text() for label in axes.get_yticklabels()] == ['1–16', '17–18']
-
-
 def test_equal_images_and_units_keep_their_order():
     model = mlp_numpy.MLP(3072, [300], 10, dtype=np.float32)
     for layer in (model.layers[0], model.layers[2]):
@@ -171,39 +160,14 @@ def test_equal_images_and_units_keep_their_order():
     assert record['loss'] == pytest.approx(-np.log(probability), rel=1e-12)
     assert record['units'] == {'index': list(range(128)), 'share_of_contributions': [0] * 128, 'scale': 1}
     assert list(report.classify(model, test.images[0], CIFAR10.classes)) == list(CIFAR10.classes[:3])
-
-
-def colors(picture):
-    """Pixels of the left and right half of each tile in a picture (32, 34 · n − 2, RGB)."""
-    tiles = picture.shape[1] // 34 + 1  # there are two pixels between them
-    return ' | '.join(' '.join(f'{value:g}' for value in np.round(picture[16, column].astype(float), 2))
-                      for number in range(tiles) for column in (34 * number + 8, 34 * number + 24))
-
-
-def artists(axes):
-    """The content of a panel: its words, its pictures as colors, its curves and bars."""
-    legend = axes.get_legend()
-    yield from (word for word in (axes.get_title(), axes.get_xlabel(), axes.get_ylabel()) if word)
-    yield from (text.get_text() for text in (legend.get_texts() if legend else []))
-    if axes.texts:
-        yield ' '.join(text.get_text() for text in axes.texts)
-    yield from (colors(image.get_array()) for image in axes.get_images() if len(image.get_array()) == 32)
-    yield from (f'line {np.round(line.get_xydata(), 3).tolist()}' for line in axes.get_lines())
-    if axes.patches:
-        yield f'bars {np.round([(bar.get_x(), bar.get_y() + bar.get_height()) for bar in axes.patches], 3).tolist()}'
-
-
-def described(figure):
-    """A figure as text, after it was drawn."""
-    figure.canvas.draw()
-    lines = [text.get_text() for part in (figure, *figure.subfigs) for text in part.texts]
-    return '\n'.join([*lines, *(line for axes in figure.axes for line in artists(axes))]) + '\n'
+    axes = report.draw(model, test, record, CIFAR10.classes, 'net')['weights'].axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()][-2:] == ['97–112', '113–128']
 
 
 @pytest.fixture
 def inspected(run_in_process, monkeypatch, tmp_path):
     """inspected(*arguments) of python -m inspection → all that it prints and writes; figures as text."""
-    monkeypatch.setattr(files, 'png_bytes', lambda figure: described(figure).encode())
+    monkeypatch.setattr(files, 'png_bytes', lambda figure: figure.canvas.draw() or described(figure).encode())
 
     def run(*arguments, images=IMAGES):
         test = cifar10_utils.Dataset(np.array([halves(color, brighter) for color, brighter, _ in images]),
