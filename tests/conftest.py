@@ -66,6 +66,23 @@ def serve(monkeypatch):
         yield start
 
 
+@contextlib.contextmanager
+def little_memory(more):
+    """This process can get so many bytes more, and no others, until the context ends."""
+    if not LINUX:
+        pytest.skip('needs Linux: its limits')
+    import resource
+
+    with open('/proc/self/statm') as file:
+        now = int(file.read().split()[0]) * resource.getpagesize()
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (now + more, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
 @pytest.fixture(scope='session')
 def trainable():
     """1,400 images to train on, 500 to validate on, 300 to test on."""
@@ -102,10 +119,8 @@ def run_script(trainable, trainable_dir):
     def run(script, *arguments, cwd=ROOT, start_only=False, processes=1, data_dir=trainable_dir,
             terminal_columns=None, stdout=subprocess.PIPE, before=None, **environment):
         command = [sys.executable, str(ROOT / 'tests' / 'run_script.py'), script, *map(str, arguments)]
-        for what, needed in (('its limits', 'LIMITS' in environment or 'CPUS' in environment or before),
-                             ('its terminals', terminal_columns)):
-            if needed and not LINUX:
-                pytest.skip(f'needs Linux: {what}')
+        if not LINUX and (before or terminal_columns or {'LIMITS', 'CPUS'} & environment.keys()):
+            pytest.skip('needs Linux: its limits or its terminals')
         if processes > 1:  # as the command torchrun does
             command[1:1] = ['-m', 'torch.distributed.run', '--standalone', f'--nproc_per_node={processes}']
         environment = {**INHERITED, 'GENERATED_CONTENT': json_of(trainable.content()),

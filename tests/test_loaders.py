@@ -70,15 +70,11 @@ def test_batches_are_normalized_images_with_their_labels(dataset, name, return_n
     np.testing.assert_allclose(images, expected, rtol=1e-5, atol=1e-6)
 
 
-def test_the_training_loader_shuffles_and_drops_the_incomplete_batch(dataset):
-    loader = get_dataloader(dataset, 8, return_numpy=True)['train']
-    first, second = labels_of(loader), labels_of(loader)
-    assert len(loader) == 6 and len(first) == 48 == len(set(first))
-    assert first != sorted(first) and first != second
-
-
-def test_the_other_loaders_keep_order_and_every_sample(dataset):
+def test_the_training_loader_shuffles_whole_batches_and_the_others_keep_order_and_every_sample(dataset):
     loaders = get_dataloader(dataset, 8, return_numpy=True)
+    first, second = labels_of(loaders['train']), labels_of(loaders['train'])
+    assert len(loaders['train']) == 6 and len(first) == 48 == len(set(first))
+    assert first != sorted(first) and first != second
     for name, size in (('validation', 20), ('test', 23)):
         assert (labels_of(loaders[name]), len(loaders[name])) == (list(range(size)), 3)
 

@@ -1,6 +1,5 @@
 """Files that are written whole or not at all, their JSON and PNG, and the lock that one process at a time holds."""
 
-import argparse
 import errno
 import io
 import itertools
@@ -8,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+from unittest import mock
 
 import pytest
 from matplotlib import rc_context, rcParams
@@ -26,15 +26,11 @@ def contents_of(folder):
 
 def test_what_cannot_be_rescued_either_leaves_no_folder(tmp_path, monkeypatch):
     monkeypatch.setattr(files.tempfile, 'tempdir', str(tmp_path))
-    monkeypatch.setattr(files, 'write_together', lambda contents: raise_(FULL))
+    monkeypatch.setattr(files, 'write_together', mock.Mock(side_effect=FULL))
     before = os.umask(0o027)
     with pytest.raises(OSError, match='No space left on device$'):
         files.write_or_rescue({tmp_path / 'run.json': b'1'})
     assert not list(tmp_path.iterdir()) and os.umask(before) == 0o027
-
-
-def raise_(error):
-    raise error
 
 
 def test_files_are_written_together_into_folders_that_are_made(tmp_path, monkeypatch):
@@ -147,15 +143,9 @@ def test_a_figure_is_the_same_png_whatever_the_users_settings_say():
 
 @pytest.mark.skipif(not files.fcntl, reason='Windows has another lock')
 def test_a_second_one_waits_for_the_lock_and_says_so(tmp_path, monkeypatch):
-    asked, ended, ways = threading.Event(), threading.Event(), []
-
-    def flock(file, way, real=files.fcntl.flock):
-        ways.append(way)
-        real(file, way)
-
+    asked, ended, said, flock = threading.Event(), threading.Event(), [], mock.Mock(wraps=files.fcntl.flock)
     monkeypatch.setattr(files.fcntl, 'flock', flock)
-    monkeypatch.setattr('sys.stderr', argparse.Namespace(write=lambda text: said.append(text) or asked.set(), flush=bool))
-    said = []
+    monkeypatch.setattr('sys.stderr', mock.Mock(write=lambda text: said.append(text) or asked.set()))
 
     def second():
         with files.exclusive_lock(tmp_path / 'lock', 'it waits'):
@@ -168,32 +158,24 @@ def test_a_second_one_waits_for_the_lock_and_says_so(tmp_path, monkeypatch):
     thread.join(60)
     assert ended.is_set() and ''.join(said) == 'it waits\n'
     without_waiting = files.fcntl.LOCK_EX | files.fcntl.LOCK_NB
-    assert ways == [without_waiting, without_waiting, files.fcntl.LOCK_EX]
+    assert [call.args[1] for call in flock.call_args_list] == [without_waiting, without_waiting, files.fcntl.LOCK_EX]
 
 
 def test_on_windows_the_lock_is_asked_for_until_it_is_free(tmp_path, monkeypatch, capsys):
-    asked, failures = [], [OSError(errno.EACCES, 'locked')] * 3
-
-    def locking(number, mode, count):
-        asked.append((os.fstat(number).st_ino, mode, count))
-        if failures:
-            raise failures.pop()
-
-    windows = argparse.Namespace(locking=locking, LK_LOCK='wait', LK_NBLCK='try')
+    windows = mock.Mock(LK_LOCK='wait', LK_NBLCK='try')
+    windows.locking.side_effect = [OSError(errno.EACCES, 'locked')] * 3 + [None]
     monkeypatch.setattr(files, 'fcntl', None)
     monkeypatch.setattr(files, 'msvcrt', windows, raising=False)
     with files.exclusive_lock(tmp_path / 'lock', 'it waits'):
-        pass
-    file = (tmp_path / 'lock').stat().st_ino
-    assert asked == [(file, 'try', 1), (file, 'wait', 1), (file, 'wait', 1), (file, 'wait', 1)]
+        asked = [call.args for call in windows.locking.call_args_list]
+        assert [args[1:] for args in asked] == [('try', 1), ('wait', 1), ('wait', 1), ('wait', 1)]
+        assert all(os.path.sameopenfile(file, asked[0][0]) for file, *_ in asked)
     assert capsys.readouterr().err == 'it waits\n'
 
 
 @pytest.mark.skipif(not files.fcntl, reason='Windows has another lock')
 def test_a_file_system_without_locks_or_fsync_is_used_with_a_note(tmp_path, monkeypatch, capsys):
-    def unsupported(*_):
-        raise OSError(errno.EINVAL, 'Invalid argument')
-
+    unsupported = mock.Mock(side_effect=OSError(errno.EINVAL, 'Invalid argument'))
     monkeypatch.setattr(files.fcntl, 'flock', unsupported)
     monkeypatch.setattr(os, 'fsync', unsupported)
     for _ in range(2):  # the note is printed once

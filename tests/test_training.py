@@ -9,7 +9,7 @@ import torch
 import cifar10_utils
 import train_mlp_numpy
 import train_mlp_pytorch
-from little_memory import little_memory
+from conftest import little_memory
 from training import devices
 from training.log import Diverged
 

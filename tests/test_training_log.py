@@ -17,11 +17,8 @@ from training import log, threads
 
 
 class Terminal(io.StringIO):
-    """A terminal of 80 columns that keeps all that it has shown."""
-    encoding = 'utf-8'
-
-    def isatty(self):
-        return True
+    """A terminal that keeps all that it has shown."""
+    encoding, isatty = 'utf-8', lambda self: True
 
 
 @pytest.fixture
