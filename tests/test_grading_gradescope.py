@@ -15,13 +15,13 @@ from test_grading_report import entry, judgement
 
 FORMATS = {'text', 'html', 'simple_format', 'md', 'ansi'}
 VISIBLE = {'hidden', 'after_due_date', 'after_published', 'visible'}
+NUMBER = (int, float)
 # What https://gradescope-autograders.readthedocs.io/en/latest/specs/ documents: field → type, or values.
-TOP = {'score': (int, float), 'execution_time': (int, float), 'output': str, 'output_format': FORMATS,
-       'test_output_format': FORMATS, 'test_name_format': FORMATS, 'visibility': VISIBLE, 'stdout_visibility': VISIBLE,
-       'extra_data': dict, 'tests': list, 'leaderboard': list}
-TEST = {'score': (int, float), 'max_score': (int, float), 'status': {'passed', 'failed'}, 'name': str,
-        'name_format': FORMATS, 'number': str, 'output': str, 'output_format': FORMATS, 'tags': list,
-        'visibility': VISIBLE, 'extra_data': dict}
+BOTH = {'score': NUMBER, 'output': str, 'output_format': FORMATS, 'visibility': VISIBLE, 'extra_data': dict}
+TOP = {**BOTH, 'execution_time': NUMBER, 'test_output_format': FORMATS, 'test_name_format': FORMATS,
+       'stdout_visibility': VISIBLE, 'tests': list, 'leaderboard': list}
+TEST = {**BOTH, 'max_score': NUMBER, 'status': {'passed', 'failed'}, 'name': str, 'name_format': FORMATS, 'number': str,
+        'tags': list}
 
 
 def assert_documented(results):
@@ -33,54 +33,44 @@ def assert_documented(results):
     assert results['score'] == sum(test['score'] for test in results['tests'])
 
 
-@pytest.fixture
-def container(tmp_path):
-    """The folder /autograder of a container that has unpacked our package."""
+@pytest.mark.skipif(os.name == 'nt', reason='the container is Linux')
+def test_a_submission_is_graded_in_the_container_without_a_solution_of_ours(tmp_path):
     (tmp_path / 'points.json').write_text('{"linear": 2, "training": 0}')
     gradescope.main([str(tmp_path / 'autograder.zip'), '--points', str(tmp_path / 'points.json')])
+    source = tmp_path / 'source'
     with zipfile.ZipFile(tmp_path / 'autograder.zip') as package:
-        package.extractall(tmp_path / 'autograder' / 'source')
-    return tmp_path / 'autograder'
+        package.extractall(source)
+        assert not [name for name in package.namelist() if name.startswith(('checks', 'tests')) or
+                    '/' not in name and name.endswith('.py')]
 
+    def results(python=sys.executable):
+        subprocess.run(['bash', str(source / 'run_autograder')], capture_output=True, cwd='/',
+                       env={**os.environ, 'AUTOGRADER': str(tmp_path), 'PYTHON': python})
+        text = (tmp_path / 'results' / 'results.json').read_text(encoding='utf-8')
+        found = json.loads(text, parse_constant=pytest.fail)
+        assert_documented(found)
+        assert str(tmp_path) not in text
+        return found
 
-def results_of(container, python=sys.executable):
-    subprocess.run(['bash', str(container / 'source' / 'run_autograder')], capture_output=True, cwd='/',
-                   env={**os.environ, 'AUTOGRADER': str(container), 'PYTHON': python})
-    return json.loads((container / 'results' / 'results.json').read_text(encoding='utf-8'), parse_constant=pytest.fail)
-
-
-@pytest.mark.skipif(os.name == 'nt', reason='the container is Linux')
-def test_a_submission_is_graded_in_the_container(container):
-    small_solutions.write(container / 'submission', changes=[('dout.sum(axis=0)', 'dout.mean(axis=0)')])
-    results = results_of(container)
-    assert_documented(results)
-    assert results['score'] == 5 and [test['score'] for test in results['tests']] == [0, 1, 1, 1, 1, 1, 0, 0]
-    assert results['output'].startswith('submission: 4 of 6 NumPy parts correct; 5 of 8 points\n')
-    assert str(container) not in json.dumps(results)
-    (container / 'source' / 'gradescope.json').unlink()
+    small_solutions.write(tmp_path / 'submission', changes=[('dout.sum(axis=0)', 'dout.mean(axis=0)')])
+    found = results()
+    assert found['score'] == 5 and [test['score'] for test in found['tests']] == [0, 1, 1, 1, 1, 1, 0, 0]
+    assert found['output'].startswith('submission: 4 of 6 NumPy parts correct; 5 of 8 points\n')
+    (source / 'gradescope.json').unlink()
     for python in (sys.executable, 'false', 'no-such-python'):  # the grader fails, ends, is not there
-        results = results_of(container, python)
+        found = results(python)
+        assert found['output'] == gradescope.FAILED and found['tests'] == []
+
+
+def test_a_part_to_look_at_has_no_points_and_one_that_deviates_fails_only_if_the_teacher_is_strict():
+    solution = entry(judgement(('mlp', DEVIATES, 'no input_layer'), training=(NOT_GRADED, 'no answer')))
+    for strict, status in ((False, 'passed'), (True, 'failed')):
+        results = gradescope.results(solution, strict)
         assert_documented(results)
-        assert results['output'] == gradescope.FAILED and results['tests'] == []
-
-
-def test_the_package_has_no_solution(container):
-    names = {path.relative_to(container / 'source').as_posix() for path in (container / 'source').rglob('*.py')}
-    assert 'grading/worker/operations.py' in names and 'grading/judge.py' in names
-    assert not {name for name in names if '/' not in name or name.startswith(('checks', 'tests'))}
-
-
-def test_a_part_to_look_at_has_no_points():
-    results = gradescope.results(entry(judgement(training=(NOT_GRADED, 'no answer'))), strict=False)
-    assert_documented(results)
-    test = results['tests'][-1]
-    assert (results['score'], test['score'], test['max_score']) == (10.5, 0, 0) and 'status' not in test
-    assert results['extra_data'] == {'to_look_at': ['training']}
-
-
-def test_a_part_that_deviates_fails_only_if_the_teacher_is_strict():
-    deviating = entry(judgement(('mlp', DEVIATES, 'no input_layer')))
-    assert [gradescope.results(deviating, strict)['tests'][5]['status'] for strict in (False, True)] == ['passed', 'failed']
+        *_, mlp, _, training = results['tests']
+        assert mlp['status'] == status and 'status' not in training
+        assert (results['score'], training['score'], training['max_score']) == (10.5, 0, 0)
+        assert results['extra_data'] == {'to_look_at': ['training']}
 
 
 @pytest.mark.parametrize('arguments', [[], ['autograder'], ['a.zip', '--points', 'nowhere.json'], ['no/where/a.zip']])

@@ -27,26 +27,6 @@ def browser():
     browser.quit()
 
 
-@pytest.fixture
-def page(browser, tmp_path):
-    """Five students: two with a mistake in common, one correct, one to look at, one whose texts attack."""
-    sign = ('linear', INCORRECT, 'forward has the wrong sign.', {'cause': 'sign'})
-    entries = [entry(solution) for solution in (
-        judgement(folder='c/anna'), judgement(sign, folder='c/ben', training=(NOT_GRADED, 'no answer')),
-        judgement(sign, ('softmax', DEVIATES, 'deviates.'), folder='c/cleo'),
-        judgement(folder='c/dora', **dict.fromkeys(CORE, (MISSING, 'no modules.py'))),
-        judgement(('mlp', INCORRECT, HOSTILE, {'cause': HOSTILE, 'quote': HOSTILE, 'example': HOSTILE, 'hint': HOSTILE}),
-                  folder=f'c/{HOSTILE.replace("/", "")}', interface=[HOSTILE]))]
-    path = tmp_path / 'index.html'
-    path.write_text(class_page.page(entries, {'anna': ['cleo'], 'cleo': ['anna']}, ['Python 3', HOSTILE]), 'utf-8')
-    browser.get_log('browser')
-    browser.get(path.as_uri())
-    yield Page(browser)
-    assert browser.get_log('browser') == [], 'errors, or what the content security policy refused'
-    assert browser.execute_script('return performance.getEntriesByType("resource").length') == 0
-    assert browser.title == 'Class report'
-
-
 class Page:
     def __init__(self, browser):
         self.run = browser.execute_script
@@ -57,7 +37,8 @@ class Page:
     def click(self, selector, number=0):
         self.run(f'document.querySelectorAll({selector!r})[{number}].click()')
 
-    def press(self, key):
+    def press(self, selector, key):
+        self.run(f'document.querySelector({selector!r}).focus()')
         self.run('return document.activeElement').send_keys(key)
 
     @property
@@ -65,11 +46,36 @@ class Page:
         return [name.partition(' ')[0] for name in self.all('tbody th')]
 
 
-def test_it_shows_first_what_to_look_at(page):
+@pytest.fixture
+def page(browser, tmp_path):
+    """Five students: two with a mistake in common, one correct, one to look at, one whose texts attack."""
+    sign = ('linear', INCORRECT, 'forward has the wrong sign.', {'cause': 'sign'})
+    attack = ('mlp', INCORRECT, HOSTILE, dict.fromkeys(('cause', 'quote', 'example', 'hint'), HOSTILE))
+    entries = [entry(solution) for solution in (
+        judgement(folder='c/anna'), judgement(sign, folder='c/ben', training=(NOT_GRADED, 'no answer')),
+        judgement(sign, ('softmax', DEVIATES, 'deviates.'), folder='c/cleo'),
+        judgement(folder='c/dora', **dict.fromkeys(CORE, (MISSING, 'no modules.py'))),
+        judgement(attack, folder=f'c/{HOSTILE.replace("/", "")}', interface=[HOSTILE]))]
+    path = tmp_path / 'index.html'
+    path.write_text(class_page.page(entries, {'anna': ['cleo'], 'cleo': ['anna']}, ['Python 3', HOSTILE]), 'utf-8')
+    browser.get_log('browser')
+    browser.get(path.as_uri())
+    yield Page(browser)
+    assert browser.get_log('browser') == [], 'errors, or what the content security policy refused'
+    assert browser.execute_script('return performance.getEntriesByType("resource").length') == 0
+    assert browser.title == 'Class report'
+
+
+def test_it_shows_first_what_to_look_at_and_works_with_the_keyboard(page):
     assert page.all('#look li') == ['ben: training scripts (no answer)', 'dora: all NumPy parts (no modules.py)']
     assert page.students[:4] == ['ben', 'dora', 'anna', 'cleo'] and page.all('section h2')[0] == 'To look at by hand'
     page.click('#look button', 1)
     assert page.run('return document.activeElement.innerText') == 'dora' and 'no modules.py' in page.all('.findings')[0]
+    page.press('tbody button', '\ue007')  # Enter
+    assert len(page.all('.findings')) == 2
+    assert page.run('return getComputedStyle(document.activeElement).outlineStyle') == 'solid'
+    page.press('tbody button', '\ue00d')  # the space bar
+    assert len(page.all('.findings')) == 1
 
 
 def test_it_is_sorted_and_filtered(page):
@@ -86,18 +92,8 @@ def test_it_is_sorted_and_filtered(page):
     assert page.students == ['ben']
     page.click('#class p button')
     assert len(page.students) == 5
-    page.run('document.querySelector("input[type=search]").focus()')
-    page.press('CLEO')
+    page.press('input[type=search]', 'CLEO')
     assert page.students == ['cleo'] and page.all('#same li') == ['anna: cleo', 'cleo: anna']
-
-
-def test_it_works_with_the_keyboard(page):
-    page.run('document.querySelector("tbody button").focus()')
-    page.press('\ue007')  # Enter
-    assert page.all('.findings h3') or page.all('.findings a')
-    assert page.run('return getComputedStyle(document.activeElement).outlineStyle') == 'solid'
-    page.press('\ue00d')  # the space bar
-    assert page.all('.findings') == []
 
 
 def test_what_a_student_wrote_stays_text(page):
@@ -120,16 +116,18 @@ LOWEST_CONTRAST = """
 
 
 def test_it_is_readable_in_light_and_dark_and_printed(page, browser):
+    def show(media, scheme='light'):
+        browser.execute_cdp_cmd('Emulation.setEmulatedMedia', {
+            'media': media, 'features': [{'name': 'prefers-color-scheme', 'value': scheme}]})
+        return page.run('return getComputedStyle(document.body).backgroundColor')
+
     colors = set()
     for scheme in ('light', 'dark'):
-        media = {'features': [{'name': 'prefers-color-scheme', 'value': scheme}]}
-        browser.execute_cdp_cmd('Emulation.setEmulatedMedia', media)
+        colors.add(show('', scheme))
         assert page.run(LOWEST_CONTRAST) > 4.5
-        colors.add(page.run('return getComputedStyle(document.body).backgroundColor'))
-    assert len(colors) == 2
-    browser.execute_cdp_cmd('Emulation.setEmulatedMedia', {'media': 'print', 'features': []})
+    assert len(colors) == 2 and show('print')
     assert page.run('return document.querySelector(".screen").offsetHeight') == 0 and page.students
-    browser.execute_cdp_cmd('Emulation.setEmulatedMedia', {'media': '', 'features': []})
+    show('')
 
 
 def test_the_line_about_the_class_counts_students_not_parts():
@@ -137,12 +135,14 @@ def test_the_line_about_the_class_counts_students_not_parts():
 
 
 def test_a_class_of_500_is_at_most_a_megabyte():
-    def mistakes(number):
-        return [('linear', INCORRECT, f'{number} {"Xᵀ D " * 200}', {'cause': f'{number}', 'example': f'{number}' * 200,
-                                                                     'quote': f'{number}' * 20, 'hint': 'h' * 300})]
-    solutions = [judgement(*mistakes(number), folder=f'c/{number}') for number in range(500)]
-    for found in ([], mistakes(1)):
-        text = class_page.page([entry(judgement(*found, folder=f'c/{n}')) for n in range(500)], {}, [])
+    def class_of(*mistakes):
+        entries = [entry(judgement(*mistakes[number % len(mistakes)], folder=f'c/{number}')) for number in range(500)]
+        return class_page.page(entries, {}, [])
+
+    mistakes = [[('linear', INCORRECT, f'{number} {"Xᵀ D " * 200}', {
+        'cause': f'{number}', 'example': f'{number}' * 200, 'quote': f'{number}' * 20, 'hint': 'h' * 300})]
+        for number in range(500)]
+    for text in (class_of([]), class_of(mistakes[0])):
         assert 'Left out' not in text and len(text.encode()) < 500_000
-    text = class_page.page(list(map(entry, solutions)), {}, [])
+    text = class_of(*mistakes)
     assert 'Left out of this page because of its size: example of' in text and len(text.encode()) <= 1_000_000

@@ -19,8 +19,9 @@ def judgement(*found, folder='submissions/anna', interface=(), **status):
                      seconds=2.3456, versions={'Python': '3.11.7', 'NumPy': '2.4.6', 'PyTorch': '2.13.0'})
     for part, kind, text, *more in found:
         made.findings.add(part, kind, text, **(more[0] if more else {}))
-    made.findings.status = {part: verdict for part, (verdict, _) in status.items()}
-    made.findings.reasons = {part: reason for part, (_, reason) in status.items() if reason}
+    for part, (verdict, reason) in status.items():
+        made.findings.status[part] = verdict
+        made.findings.reasons |= {part: reason} if reason else {}
     return made
 
 
@@ -47,7 +48,6 @@ DEVIATING = judgement(
     ('mlp', DEVIATES, 'an empty n_hidden fails.', {'place': Place('mlp_numpy.py', 3)}), folder='dora',
     pytorch=(MISSING, 'no mlp_pytorch.py'), training=(NOT_GRADED, 'it takes other arguments, ' * 8))
 EMPTY = judgement(folder='emil', **dict.fromkeys(CORE, (MISSING, 'no modules.py')))
-CLASS = [judgement(), TRAINING_WRONG, MANY, DEVIATING, EMPTY]
 
 
 def entry(solution, strict=False, decided=None, points=POINTS):
@@ -55,18 +55,14 @@ def entry(solution, strict=False, decided=None, points=POINTS):
     return report.entry_of(Path(solution.folder).name, record, award(record, points, strict, decided))
 
 
-ENTRIES = list(map(entry, CLASS))
-
-
-def test_pages_and_json_are_as_approved():
-    assert_approved('grading_pages', '\n\n'.join(map(report.page, ENTRIES)))
-    assert_approved('grading_json', json.dumps(entry(DEVIATING), indent=1, ensure_ascii=False) + '\n')
-
-
-def test_a_strict_teacher_gives_no_points_for_a_deviation():
-    assert [(made['score'], made['max_score']) for made in ENTRIES] == [
+def test_pages_and_json_are_as_approved_and_a_strict_teacher_gives_no_points_for_a_deviation():
+    solutions = judgement(), TRAINING_WRONG, MANY, DEVIATING, EMPTY
+    entries = list(map(entry, solutions))
+    assert_approved('grading_pages', '\n\n'.join(map(report.page, entries)))
+    assert_approved('grading_json', json.dumps(entries[3], indent=1, ensure_ascii=False) + '\n')
+    assert [(made['score'], made['max_score']) for made in entries] == [
         (14.5, 14.5), (10.5, 14.5), (4, 14.5), (9.5, 14.5), (5, 14.5)]
-    assert [entry(solution, strict=True)['score'] for solution in CLASS] == [14.5, 9.5, 4, 8.5, 5]
+    assert [entry(solution, strict=True)['score'] for solution in solutions] == [14.5, 9.5, 4, 8.5, 5]
 
 
 def points_of(*found, decided=None, **status):
@@ -108,10 +104,10 @@ def test_what_a_student_wrote_is_harmless_text():
 
 
 def test_a_finding_that_hangs_on_a_version_names_it():
-    found = [('mlp', INCORRECT, "raises AttributeError: module 'numpy' has no attribute 'float'."),
-             ('mlp', INCORRECT, "raises AttributeError: module 'torch' has no attribute 'legacy'.")]
-    texts = [finding['text'] for finding in entry(judgement(*found))['findings']]
-    assert texts[0].endswith("'float' (NumPy 2.4.6).") and texts[1].endswith("'legacy' (PyTorch 2.13.0).")
+    made = entry(judgement(*(('mlp', INCORRECT, f"raises AttributeError: module '{module}' has no attribute 'float'.")
+                             for module in ('numpy', 'torch'))))
+    assert [finding['text'].partition('float')[2] for finding in made['findings']] == [
+        "' (NumPy 2.4.6).", "' (PyTorch 2.13.0)."]
 
 
 def test_the_verdict_on_a_solution_is_that_of_its_numpy_half():
@@ -120,24 +116,23 @@ def test_the_verdict_on_a_solution_is_that_of_its_numpy_half():
         status = {part: (kind, '') for part, kind in verdicts.items() if kind not in KINDS}
         return judgement(*found, **status).findings.overall()
 
-    assert [overall(), overall(mlp=NOTE), overall(mlp=DEVIATES), overall(linear=DEVIATES, mlp=INCORRECT)] == [
-        CORRECT, CORRECT, DEVIATES, INCORRECT]
+    assert [overall(mlp=NOTE, pytorch=INCORRECT, training=DEVIATES), overall(mlp=DEVIATES),
+            overall(linear=DEVIATES, mlp=INCORRECT)] == [CORRECT, DEVIATES, INCORRECT]
     for verdict in (MISSING, NOT_IMPLEMENTED, NOT_GRADED):
         assert overall(**dict.fromkeys(CORE, verdict)) == verdict
         assert overall(**dict.fromkeys(CORE[1:], verdict)) == INCORRECT
         assert overall(**dict.fromkeys(OPTIONAL, verdict)) == CORRECT
     assert overall(**dict.fromkeys(CORE[1:], MISSING), linear=NOT_IMPLEMENTED) == INCORRECT
-    assert overall(pytorch=INCORRECT, training=DEVIATES) == CORRECT
 
 
 def test_agreement_counts_parts_and_solutions_that_the_truth_knows(tmp_path, capsys):
-    parts = dict.fromkeys(CORE, 'right')
-    truth = {'a': parts, 'b': parts | {'linear': 'wrong', 'mlp': 'stub'}, 'd': parts}
+    truth = {name: dict.fromkeys(CORE, 'right') for name in 'abd'}
+    truth['b'] |= {'linear': 'wrong', 'mlp': 'stub'}
     right = dict.fromkeys(CORE, CORRECT)
     rows = [{'solution': 'x/c', **right}, {'solution': 'x/a', **right, 'linear': DEVIATES},
             {'solution': 'x/b/', **right, 'mlp': INCORRECT}, {'solution': 'd', **right, 'softmax': INCORRECT}]
-    (tmp_path / 'summary.csv').write_text(
-        '\ufeff' + '\n'.join(','.join(row) for row in [rows[0], *(row.values() for row in rows)]), encoding='utf-8')
+    text = '\n'.join(','.join(row) for row in [rows[0], *(row.values() for row in rows)])
+    (tmp_path / 'summary.csv').write_text('\ufeff' + text, encoding='utf-8')
     (tmp_path / 'truth.json').write_text(json.dumps(truth), encoding='utf-8')
     agreement.main(tmp_path / 'summary.csv', tmp_path / 'truth.json')
     assert capsys.readouterr().out.splitlines()[0] == 'parts: 15 of 18 agree; solutions: 1 of 3 agree in every part'
