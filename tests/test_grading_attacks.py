@@ -44,6 +44,8 @@ if not os.fork():
     subprocess.Popen(['sleep', '{MARKER}']).wait()
     os._exit(0)''': 'mean instead of sum',
     'import os, shutil\nshutil.rmtree(os.path.dirname(os.path.abspath(__file__)))': 'incorrect',
+    'import os\nexec(compile("raise ValueError", os.path.join(os.path.dirname(__file__), "..", "secret.py"), "exec"))':
+        'ValueError (../secret.py, line 1)',
 }
 IN_FORWARD = {
     '''import os
@@ -83,6 +85,7 @@ def attack(server, tmp_path, monkeypatch):
         folder = small_solutions.write(tmp_path / 'student', changes=[
             ('dout.sum(axis=0)', 'dout.mean(axis=0)'), (FORWARD, forward + FORWARD),
             ('import numpy as np\n', f'import numpy as np\n{start}\n')])
+        (tmp_path / 'secret.py').write_text('SECRET')
         findings = judge(server, folder).findings
         assert findings.verdict('linear') == linear and findings.overall() == INCORRECT
         assert sorted(path.name for path in folder.iterdir()) == ['mlp_numpy.py', 'modules.py'], 'as handed in'
@@ -90,7 +93,8 @@ def attack(server, tmp_path, monkeypatch):
         assert not alive(MARKER)
         if forward:
             assert findings.verdict('softmax') == CORRECT, 'the other parts are judged'
-        return '\n'.join(f'{found.kind}: {found.cause}: {found.text}{found.quote}' for found in findings.found)
+        assert not any('SECRET' in found.quote for found in findings.found), 'a line of the teacher\'s'
+        return '\n'.join(f'{found.kind}: {found.cause}: {found.text}' for found in findings.found)
     return run
 
 
@@ -119,14 +123,6 @@ def test_an_attack_earns_nothing_and_leaves_nothing(attack, monkeypatch, where, 
     monkeypatch.setattr(sandbox, 'MAX_FOLDER_BYTES', 8 << 20)
     monkeypatch.setitem(sandbox.LIMITS, 'RLIMIT_FSIZE', 3 << 20)
     assert words in attack(**{where: code})
-
-
-def test_no_line_of_the_teachers_files_is_quoted(attack, tmp_path):
-    (tmp_path / 'secret.py').write_text('SECRET')
-    assert 'SECRET' not in attack("""
-import os
-exec(compile('raise ValueError', os.path.join(os.path.dirname(__file__), '..', 'secret.py'), 'exec'))
-""")
 
 
 def test_the_judges_files_cannot_be_read_behind_bubblewrap(attack, server):

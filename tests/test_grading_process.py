@@ -1,4 +1,4 @@
-"""The process of a solution: what it may see and use, what it answers, and what is told of its errors and its end."""
+"""The process of a solution and its sandbox: what it may see and use, what it answers, what is told of its end."""
 
 import errno
 import os
@@ -7,6 +7,7 @@ import signal
 import sys
 import tempfile
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -37,43 +38,18 @@ def leaves():
 def library():
     json.loads('{')
 
-def full():
-    raise OSError(28, 'No space left on device')
-
-def not_here():
-    import somewhere_else
-    somewhere_else.Thing()
-
-def broken_output():
-    sys.stdout = None
-    return 'still here'
-
-def ends(code):
-    os._exit(code)
-
-def is_killed(number):
-    if number != signal.SIGKILL:
-        signal.signal(number, signal.SIG_DFL)
-    os.kill(os.getpid(), number)
-
-def closes_its_pipes():
-    os.closerange(3, 64)
-    while True:
-        pass
-
-def room():
-    warnings.warn('is not seen')
-    folder = os.path.dirname(__file__)
-    return {'argv': sys.argv, 'here': os.path.samefile(os.getcwd(), folder), 'errors': sorted(np.geterr().values()),
-            'input': os.read(0, 9).decode(), 'output': os.path.sameopenfile(1, 2), 'environment': dict(os.environ),
-            'first': os.path.samefile(folder, sys.path[0]), 'draws': [np.random.randint(99), random.randint(0, 99)]}
-
-def limits(names):
-    import resource
-    return [list(resource.getrlimit(getattr(resource, name))) for name in names]
-
-def libraries(names):
-    return [name in sys.modules for name in names]
+def run(code):
+    exec(compile(code, __file__, 'exec'), globals())
+    return globals().get('result')
+'''
+CLOSES_ITS_PIPES = 'os.closerange(3, 64)\nwhile True: pass'
+ROOM = '''
+warnings.warn('is not seen')
+folder = os.path.dirname(__file__)
+result = {
+    'argv': sys.argv, 'here': os.path.samefile(os.getcwd(), folder), 'errors': sorted(np.geterr().values()),
+    'input': os.read(0, 9).decode(), 'output': os.path.sameopenfile(1, 2), 'environment': dict(os.environ),
+    'first': os.path.samefile(folder, sys.path[0]), 'draws': [np.random.randint(99), random.randint(0, 99)]}
 '''
 
 
@@ -94,6 +70,10 @@ def ask(opened, name, *args, timeout=None):
     return opened.ask('function', timeout, module='student', name=name, args=list(args))
 
 
+def run(opened, code, timeout=None):
+    return ask(opened, 'run', code, timeout=timeout)
+
+
 def test_what_a_solution_raises_is_told_on_one_line_with_the_places_in_its_own_files(opened):
     def failure(name, *args):
         with pytest.raises(SolutionError) as failed:
@@ -109,17 +89,18 @@ def test_what_a_solution_raises_is_told_on_one_line_with_the_places_in_its_own_f
     assert failure('leaves')[::2] == ('SystemExit', [('student.py', line_of('SystemExit'))])
     assert failure('library')[::2] == ('JSONDecodeError', [('student.py', line_of('json.loads'))])
     assert failure('no_such_function')[::2] == ('AttributeError', [])
-    assert ask(opened, 'broken_output') == 'still here'
+    assert run(opened, 'sys.stdout = None; result = 7') == 7
 
 
 @linux
 def test_what_the_machine_did_or_lacks_is_no_verdict(opened):
-    for reason, name, *arguments in (
-            ('OSError: [Errno 28] No space left on device', 'full'),
-            ('ImportError: somewhere_else.Thing was not handed in and is not installed here', 'not_here'),
-            ('its process was ended from outside, perhaps for lack of memory', 'is_killed', signal.SIGKILL)):
+    for code, reason in {
+            'raise OSError(28, "No space left on device")': 'OSError: [Errno 28] No space left on device',
+            'import else_where\nelse_where.Thing()':
+                'ImportError: else_where.Thing was not handed in and is not installed here',
+            'os.kill(os.getpid(), 9)': 'its process was ended from outside, perhaps for lack of memory'}.items():
         with pytest.raises(NotGradable) as found:
-            ask(opened, name, *arguments)
+            run(opened, code)
         assert str(found.value).startswith(reason)
 
 
@@ -133,14 +114,15 @@ def test_what_it_prints_is_counted_and_kept_at_the_start(server, tmp_path):
         assert (solution.output, solution.printed) == (b'first\n' + b'x' * 1994, 3007)
 
 
-@pytest.mark.parametrize('name, number, words', [
-    ('ends', 3, 'it ended its process (exit code 3)'), ('ends', 0, 'it ended its process (exit code 0)'),
-    *(pytest.param('is_killed', number, f'its process was ended by signal {number}{words}', marks=linux)
+@pytest.mark.parametrize('code, words', [
+    *((f'os._exit({code})', f'it ended its process (exit code {code})') for code in (0, 3)),
+    *(pytest.param(f'signal.signal({number}, signal.SIG_DFL); os.kill(os.getpid(), {number})',
+                   f'its process was ended by signal {number}{words}', marks=linux)
       for number, words in ((11, ' (a crash)'), (24, ' (processor time)'), (25, ' (file size)'), (15, '')))])
-def test_how_it_ended_is_told(opened, name, number, words):
+def test_how_it_ended_is_told(opened, code, words):
     for _ in range(2):
         with pytest.raises(SolutionEnded) as ended:
-            ask(opened, name, number)
+            run(opened, code)
         assert str(ended.value) == words == opened.ended
     opened.close()
     assert not opened.room.exists()
@@ -149,7 +131,7 @@ def test_how_it_ended_is_told(opened, name, number, words):
 def test_a_process_has_its_folder_an_empty_room_and_random_numbers_of_a_seed(opened):
     for seed in (7, 8):
         opened.ask('seed', number=seed)
-        assert ask(opened, 'room') == {
+        assert run(opened, ROOM) == {
             'argv': ['solution'], 'here': True, 'errors': ['ignore'] * 4, 'input': '', 'output': True, 'first': True,
             'draws': [np.random.RandomState(seed).randint(99), random.Random(seed).randint(0, 99)],
             'environment': {**ENVIRONMENT, 'HOME': str(opened.room), 'TMPDIR': str(opened.room)}}
@@ -158,7 +140,8 @@ def test_a_process_has_its_folder_an_empty_room_and_random_numbers_of_a_seed(ope
 
 @linux
 def test_limits_are_what_the_sandbox_says_on_top_of_what_is_in_use(opened):
-    for (name, value), (soft, hard) in zip(sandbox.LIMITS.items(), ask(opened, 'limits', list(sandbox.LIMITS))):
+    for name, value in sandbox.LIMITS.items():
+        soft, hard = run(opened, f'import resource; result = list(resource.getrlimit(resource.{name}))')
         most = {'RLIMIT_AS': 8 << 30, 'RLIMIT_NPROC': 100_000}.get(name, 0)  # what may be in use
         assert soft == hard and bool(most) <= soft - value <= most, name
 
@@ -167,7 +150,7 @@ def test_libraries_are_loaded_before_its_own_files_can_be_in_their_place(server,
     (tmp_path / 'student.py').write_text(STUDENT)
     (tmp_path / 'colorsys.py').write_text('MINE = 1')
     with server.open(tmp_path, ['colorsys', 'not_there']) as solution:
-        assert ask(solution, 'libraries', ['colorsys', 'not_there']) == [True, False]
+        assert run(solution, 'result = [name in sys.modules for name in ("colorsys", "not_there")]') == [True, False]
         with pytest.raises(SolutionError, match='MINE'):
             solution.ask('get', target=None, path=['MINE'])
 
@@ -265,13 +248,11 @@ def test_a_solution_runs_on_a_copy_without_data_large_files_and_links_that_lead_
 
 
 def test_nothing_of_a_solution_is_there_for_the_next_one(server, tmp_path):
-    (tmp_path / 'student.py').write_text('import os\nfor folder in (".", "..", "../.."):\n'
-                                         '    open(os.path.join(folder, "pandas.py"), "w").write("STOLEN = 1")\n')
+    (tmp_path / 'student.py').write_text(STUDENT)
     with server.open(tmp_path) as solution:
-        solution.ask('import_module', name='student')
-    (tmp_path / 'student.py').write_text('def stolen():\n    import pandas\n    return vars(pandas).get("STOLEN")\n')
+        run(solution, 'for folder in (".", "..", "../.."): open(f"{folder}/pandas.py", "w").write("STOLEN = 1")')
     with server.open(tmp_path, ['pandas']) as solution:
-        assert ask(solution, 'stolen') is None
+        assert run(solution, 'import pandas; result = vars(pandas).get("STOLEN")') is None
 
 
 def test_a_server_that_was_stopped_opens_no_more(tmp_path):
@@ -300,9 +281,69 @@ def test_solutions_run_on_a_system_that_has_nothing_of_linux(tmp_path, monkeypat
     (tmp_path / 'student').mkdir()
     (tmp_path / 'student' / 'student.py').write_text(STUDENT)
     with Server(bubblewrap=False) as server:
-        for name, words in (('ends', 'exit code 3'), ('closes_its_pipes', 'endless|closed its pipe')):
+        for code, words in (('os._exit(3)', 'exit code 3'), (CLOSES_ITS_PIPES, 'endless|closed its pipe')):
             with server.open(tmp_path / 'student') as solution:
-                assert ask(solution, 'broken_output') == 'still here'
+                assert run(solution, 'result = 7') == 7
                 with pytest.raises(SolutionEnded, match=words):
-                    ask(solution, name, *[3][:name == 'ends'], timeout=1)
+                    run(solution, code, timeout=1)
             assert solution._process.poll() is not None and not solution.room.exists()
+
+
+def program(folder, text):
+    folder.mkdir(exist_ok=True)
+    path = folder / 'bwrap'
+    path.write_text(text)
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_behind_bubblewrap_python_sees_the_system_the_folder_and_packages_outside_of_the_project(tmp_path, monkeypatch):
+    def folder(name):
+        (tmp_path / name).mkdir(parents=True, exist_ok=True)
+        return str(tmp_path / name)
+
+    packages = [folder(name) for name in ('a/site-packages', 'b/dist-packages', 'project-venv/site-packages')]
+    monkeypatch.setattr(sandbox, '__file__', folder('project/grading') + '/sandbox.py')
+    bwrap = program(tmp_path / 'bin', '')
+    monkeypatch.setenv('PATH', str(tmp_path / 'bin'))
+    monkeypatch.setattr(sandbox, 'SYSTEM', [folder('system'), str(tmp_path / 'not there')])
+    monkeypatch.setattr(sys, 'path', [folder('c/packages'), folder('project/venv/site-packages'), *2 * packages,
+                                      '/usr/lib/site-packages', str(tmp_path / 'not there/site-packages')])
+    monkeypatch.setattr(sys, 'prefix', '/usr/local')
+    monkeypatch.setattr(sys, 'base_prefix', '/opt/python')
+    assert sandbox.command(Path('/work'), ['-c', 'pass'], True) == [
+        bwrap, '--unshare-all', '--die-with-parent', '--new-session', '--proc', '/proc', '--dev', '/dev', '--size',
+        '67108864', '--tmpfs', '/tmp', *(word for path in (folder('system'), '/opt/python', *packages)
+                                         for word in ('--ro-bind', path, path)),
+        '--bind', '/work', '/work', '--chdir', '/work', sys.executable, '-I', '-B', '-X', 'utf8', '-c', 'pass']
+
+
+@pytest.mark.parametrize('text, there', [
+    ('#!/bin/sh\n[ "$*" = "--unshare-all --ro-bind / / --dev /dev --proc /proc true" ]\n', True),
+    ('#!/bin/sh\necho no; echo no >&2; exit 1\n', False), ('', False), (None, False)])
+def test_bubblewrap_is_tried(tmp_path, monkeypatch, capfd, text, there):
+    monkeypatch.setenv('PATH', str(tmp_path))
+    if text is not None:
+        program(tmp_path, text)
+    assert sandbox.has_bubblewrap() is there and capfd.readouterr() == ('', '')
+
+
+def test_the_report_says_what_a_solution_is_kept_from(monkeypatch):
+    monkeypatch.setattr(sandbox, 'can_change_user', lambda: False)
+    for system, limits in (('linux', 'time, memory, processes, files'), ('darwin', 'time, files')):
+        monkeypatch.setattr(sys, 'platform', system)
+        always = f'a process and a copy of the folder for each solution; limits on {limits} and output; '
+        assert sandbox.protection(True) == always + 'bubblewrap: no network, no view of other files'
+        assert sandbox.protection(False) == always + 'network and files are accessible (no bubblewrap)'
+    monkeypatch.setattr(sandbox, 'can_change_user', lambda: True)
+    assert 'a user of its own: the network' in sandbox.protection(False)
+
+
+def test_what_a_folder_takes_is_counted_until_it_is_enough(tmp_path):
+    for name in ('one', 'a/two', 'a/b/three'):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b'a' * 5000)
+    (tmp_path / 'a' / 'link').symlink_to(tmp_path / 'one')
+    each, link = ((tmp_path / name).lstat().st_blocks * 512 for name in ('one', 'a/link'))
+    for enough, total in ((each - 1, each), (each, 2 * each + link), (1 << 40, 3 * each + link)):
+        assert sandbox.bytes_in(tmp_path, enough) == total
