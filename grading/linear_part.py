@@ -340,6 +340,12 @@ def _input_layer_changes_nothing_else(context, maker):
     plain = maker.make(4, 2)
     plain.set_parameters(W, b)
     outs = [attempt(lambda which=which: which.array('forward', x)) for which in (linear, plain)]
+    if isinstance(outs[0], Exception) and not isinstance(outs[1], Exception):
+        outs[0] = attempt(lambda: linear.array('forward', x.reshape(3, 4, 1, 1)))
+        if not isinstance(outs[0], Exception) and close(*outs):
+            context.deviates(PART, 'With input_layer=True forward takes images (S, channels, height, width) only.',
+                             cause='images only',
+                             place=context.modules.place('LinearModule', 'forward', 'reshape|view|flatten'))
     grads = [attempt(lambda which=which: which.array('backward', np.ones((3, 2)))) for which in (linear, plain)]
     same = all(isinstance(pair[0], Exception) == isinstance(pair[1], Exception)
                and (isinstance(pair[0], Exception) or close(*pair) or np.array_equal(*pair, equal_nan=True))

@@ -114,13 +114,19 @@ def _accuracy(context, script, torch_kind, *_):
     if len(needed) != 2:
         raise Malformed(f'takes other arguments: {", ".join(needed) or "none"}')
     answers = []
+
+    def right(*arguments):
+        answers.append(attempt(lambda: _number(context.session.ask('accuracy', args=[script, *arguments]))))
+        return isinstance(answers[-1], float) and abs(answers[-1] - 0.6) < 1e-6
+
     for tensors in (2, 1, 0) if torch_kind else (0,):
-        for given in (targets, np.eye(4)[targets]):
-            answers.append(attempt(lambda: _number(context.session.ask(
-                'accuracy', args=[script, predictions, given, tensors]))))
-            if isinstance(answers[-1], float) and abs(answers[-1] - 0.6) < 1e-6:
-                return
+        if right(predictions, targets, tensors) or right(predictions, np.eye(4)[targets], tensors):
+            return
     source = context.sources[script]
+    for tensors in (2, 0) if torch_kind else (0,):
+        if right(predictions.argmax(axis=1), targets, tensors):
+            return context.deviates(PART, f'In {script}.py accuracy takes the predicted classes (S,), not the '
+                                          'predictions (S, C).', cause='accuracy', place=source.place_in('accuracy', r'=='))
     answer = next((answer for answer in answers if not isinstance(answer, Exception)), answers[0])
     if getattr(answer, 'kind', '') == 'NameError' and source.may_have(answer.message.partition("'")[2].partition("'")[0]):
         raise answer

@@ -120,6 +120,12 @@ def serve(folder, options, requests, replies):
     for name, value in old_names(np).items():
         if not hasattr(np, name):
             setattr(np, name, value)
+    reshape = np.reshape
+
+    def reshape_with_old_names(a, *args, newshape=None, **more):  # NumPy had `newshape` until 2.4
+        return reshape(a, *(args if newshape is None else [newshape]), **more)
+
+    np.reshape = reshape_with_old_names
     draw_no_windows()
     compile_nothing()
     prepare_imports(folder)

@@ -4,6 +4,8 @@ import importlib
 import sys
 import types
 
+import numpy as np
+
 
 def torch_facts(thing):
     """Is it an nn.Module, does it have parameters, and a description of a problem with its device, or ''."""
@@ -119,8 +121,10 @@ class Loader:
 
 
 def evaluate(module, predictions, labels, batch_size, torch_kind):
-    """Call evaluate_model with a model whose outputs are its inputs → the result, and its changes of the model."""
-    seen = {'training': [], 'grad': []}
+    """Call evaluate_model with a model whose outputs are in its input → the result, and its changes of the model."""
+    seen, classes = {'training': [], 'grad': []}, predictions.shape[1]
+    images = np.zeros((len(predictions), 3, 32, 32), np.float32)  # some solutions expect 3072 numbers each
+    images.reshape(len(images), -1)[:, :classes] = predictions
     if torch_kind:
         import torch
 
@@ -132,7 +136,7 @@ def evaluate(module, predictions, labels, batch_size, torch_kind):
             def forward(self, x):
                 seen['training'].append(self.training)
                 seen['grad'].append(torch.is_grad_enabled())
-                return x.reshape(len(x), -1) * self.scale
+                return x.reshape(len(x), -1)[:, :classes] * self.scale
 
             @property
             def device(self):
@@ -142,7 +146,7 @@ def evaluate(module, predictions, labels, batch_size, torch_kind):
             training = True
 
             def forward(self, x):
-                return x.reshape(len(x), -1).copy()
+                return x.reshape(len(x), -1)[:, :classes].copy()
 
             def ignore(self, *args):
                 pass
@@ -150,7 +154,7 @@ def evaluate(module, predictions, labels, batch_size, torch_kind):
             __call__, train, eval, clear_cache = forward, ignore, ignore, ignore
     model = Model()
     result = importlib.import_module(module).evaluate_model(
-        model, Loader(predictions, [labels], batch_size, torch_kind))
+        model, Loader(images, [labels], batch_size, torch_kind))
     if isinstance(result, dict):
         result = result.get('accuracy')
     if isinstance(result, tuple):
