@@ -1,6 +1,7 @@
 """What differs from solution to solution and from year to year: what the judge makes of it, and what it says.
 
-The linear modules are classes of one file, each with another constructor; what is met and told of each is approved.
+The linear modules are classes of one file. In the catalogue grading_interface.txt, a case is a constructor's arguments →
+the module's parameters → its gradients.
 """
 
 import re
@@ -9,57 +10,12 @@ import sys
 import numpy as np
 import pytest
 
-from approval import assert_approved
+import catalogue
 from grading.interface import LinearMaker, Malformed, Session, as_array
 from grading.remote import Ref, Server, SolutionEnded, SolutionError
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith('linux'), reason='solutions are run on Linux')
 
-ARGUMENTS = 'n_in, n_out'
-# The parameters of the constructor, the parameters of the module, its gradients, further statements.
-LINEAR = [
-    (ARGUMENTS, "{'weight': np.ones((n_out, n_in)), 'bias': np.zeros(n_out)}"),
-    (ARGUMENTS, "{'weight': np.ones((n_in, n_out)), 'bias': np.zeros((1, n_out))}"),
-    (ARGUMENTS, "{'W': np.ones((n_in, n_out), 'f'), 'b': np.zeros((n_out, 1), 'f')}"),
-    (ARGUMENTS, "{'w': np.ones((n_out, n_in)), 'B': 0.5}"),
-    (ARGUMENTS, "{'kernel': np.ones((n_out, n_in)), 'biases': np.zeros(1), 'bias_used': 1}"),
-    (ARGUMENTS, "{'weights': np.ones((n_out, n_in)), 'bias': np.zeros((1, 1))}"),
-    (ARGUMENTS, "{'weight': np.ones((n_out, n_in)), 'weights': 0, 'bias': 0, 'b': 'no'}"),
-    ('in_features, out_features, input_layer=False',
-     "{'weight': np.ones((out_features, in_features)) * (2 if input_layer else 1), 'bias': np.zeros(out_features)}"),
-    (f'{ARGUMENTS}, input_layer', "{'weight': np.ones((n_out, n_in)), 'bias': np.zeros(n_out) + input_layer}"),
-    (f'{ARGUMENTS}, alpha, neg_slope, leak_rate, negative_part, use_bias, use_batch_norm, dropout_rate, init_small, '
-     'Activation, layer_name, batch_size, lr, learning_rate, seed, other, given=1, *more, only, **most',
-     "{'weight': np.ones((n_out, n_in)), 'bias': np.zeros(n_out)}"),
-    ('*args, **kwargs', "{'weight': np.ones(args[::-1]), 'bias': np.zeros(args[1])}"),
-    # what the gradients are
-    (ARGUMENTS, "{'weight': np.ones((n_in, n_out)), 'bias': np.zeros((1, n_out))}",
-     "{'weight': np.array([[1, 2], [3, 4], [5, 6]]), 'bias': np.array([[7], [8]])}"),
-    (ARGUMENTS, "{'weight': np.ones((n_out, n_in)), 'bias': np.zeros(n_out)}",
-     "{'weight': [[1, 2, 3], [4, 5, 6]], 'bias': [7.5, 8]}"),
-    (ARGUMENTS, "{'weight': np.ones((n_in, n_out)), 'bias': np.zeros(n_out)}",
-     "{'weight': np.arange(12).reshape(2, 3, 2), 'bias': np.arange(2).reshape(1, 1, 2)}"),
-    (ARGUMENTS, "{'weight': np.ones((n_in, n_out)), 'bias': np.zeros(n_out)}",
-     "{'weight': np.arange(6), 'bias': np.arange(3)}"),
-    *[(ARGUMENTS, "{'weight': np.ones((n_out, n_in)), 'bias': np.zeros(n_out)}",
-       f"{{'weight': {weight}, 'bias': {bias}}}")
-      for weight, bias in [('None', '7'), ('True', 'np.float32(0.5)'), ("'text'", '[[1], [2, 3]]'),
-                           ('{}', "['a', 'b']"), ('object()', '[None]'), ('(1, 2)', '[True]'),
-                           ('[np.ones(2), np.zeros(2)]', '[]')]],
-    (ARGUMENTS, "{'weight': np.ones((n_out, n_in)), 'bias': np.zeros(n_out)}", '{}'),
-    # what can't be used
-    (ARGUMENTS, None), (ARGUMENTS, 'None'), (ARGUMENTS, '[np.ones((n_out, n_in)), np.zeros(n_out)]'),
-    (ARGUMENTS, '{}'), (ARGUMENTS, "{'weight': np.ones((n_out, n_in)), 'beta': 1, 'gamma': 2}"),
-    (ARGUMENTS, "{'Weight': np.ones((n_out, n_in)), 'bias': np.zeros(n_out)}"),
-    *[(ARGUMENTS, f"{{'W': {weight}, 'bias': np.zeros(n_out)}}") for weight in (
-        'None', 'np.ones(6)', 'np.ones((n_in, n_in))', 'np.ones((n_out, n_in)).tolist()', '0.5', 'Tensor()', '{}',
-        "'N(0, 1)'")],
-    *[(ARGUMENTS, f"{{'weight': np.ones((n_out, n_in)), 'b': {bias}}}") for bias in (
-        'None', 'np.zeros(n_in)', 'np.zeros((1, 1, n_out))', '[0, 0]', "'zero'", 'Tensor()', 'np.zeros((2, 2))')],
-    ('sizes', "{'weight': np.ones(sizes), 'bias': 0}"),
-    (ARGUMENTS, '1 / 0'),
-    ('', '{}'),
-]
 FILE = '''
 import os
 import numpy as np
@@ -96,12 +52,13 @@ class Mean:
 '''
 
 
-def class_of(number, arguments, params, grads=None):
+CASES = [changes[0] for _, _, changes in catalogue.cases('grading_interface')]
+
+
+def class_of(number, arguments, attributes):
+    params, _, grads = attributes.partition(' → ')
     lines = [f'class Linear{number}:', f'    def __init__(self, {arguments}):', '        pass']
-    if params:
-        lines.append(f'        self.params = {params}')
-    if grads:
-        lines.append(f'        self.grads = {grads}')
+    lines += [f'        self.{name} = {value}' for name, value in (('params', params), ('grads', grads)) if value]
     return '\n'.join(lines) + '\n'
 
 
@@ -114,7 +71,7 @@ def server():
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp('solution')
-    text = FILE + '\n'.join(class_of(number, *linear) for number, linear in enumerate(LINEAR))
+    text = FILE + '\n'.join(class_of(number, *linear) for number, linear in enumerate(CASES))
     (folder / 'modules.py').write_text(text)
     (folder / 'raises.py').write_text('print("once", flush=True)\nraise OSError("no such thing")\n')
     return folder
@@ -136,15 +93,14 @@ def text_of(value):
     return f'{value.dtype.kind}{list(value.shape)} {value.ravel().tolist()}'
 
 
-def told(session, cls, arguments, params, grads=None):
+def told(session, cls, grads):
     session.interface.clear()
-    lines = [f'### ({arguments}) {params}' + (f' {grads}' if grads else '')]
     try:
         maker = LinearMaker(session, cls)
     except (SolutionError, Malformed) as error:
         error = re.sub(r'line \d+', 'line …', str(error).replace(cls, 'LinearModule'))
-        return '\n'.join([*lines, f'cannot be built: {error}'])
-    lines.append(f'met: {"; ".join(session.interface)}'.replace(f'{cls}(', 'LinearModule('))
+        return [f'cannot be built: {error}']
+    lines = [f'met: {"; ".join(session.interface)}'.replace(f'{cls}(', 'LinearModule(')]
     linear = maker.make(3, 2, *[True] * maker.has_input_layer)
     before = ', '.join(f'{number:g}' for number in [linear.parameter('weight')[0, 0], *linear.parameter('bias')])
     linear.set_parameters(np.array([[1.0, 2, 3], [4, 5, 6]]), np.array([7.0, 8]))
@@ -154,12 +110,12 @@ def told(session, cls, arguments, params, grads=None):
     if grads:
         lines += [f'gradient of {name}: {text_of(lambda: linear.gradient(name))}' for name in ('weight', 'bias')]
     assert maker.around(linear.ref).shape == linear.shape == (2, 3)
-    return '\n'.join(lines)
+    return lines
 
 
 def test_linear_modules_of_all_kinds_are_met_as_approved(session):
-    texts = [told(session, f'Linear{number}', *linear) for number, linear in enumerate(LINEAR)]
-    assert_approved('grading_interface', '\n\n'.join(texts) + '\n')
+    classes = (f'Linear{number}' for number in range(len(CASES)))
+    catalogue.assert_catalogue('grading_interface', lambda _, changes: told(session, next(classes), ' → ' in changes[0][1]))
 
 
 def test_a_linear_module_in_a_net_has_the_shape_of_its_weight(session):
