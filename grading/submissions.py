@@ -122,7 +122,7 @@ def unpack(archive, target):
                 name = PurePosixPath(member.filename.replace('\\', '/'))
                 if name.is_absolute() or '..' in name.parts or ':' in member.filename:
                     refuse('a name leads out of it')
-                if member.external_attr >> 16 and not stat.S_ISREG(member.external_attr >> 16):
+                if stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG):  # 0: many programs name no kind
                     continue  # a link, say
                 place = target.joinpath(*name.parts)
                 place.parent.mkdir(parents=True, exist_ok=True)
