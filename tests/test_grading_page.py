@@ -68,6 +68,7 @@ def page(browser, tmp_path):
 
 def test_it_shows_first_what_to_look_at_and_works_with_the_keyboard(page):
     assert page.all('#look li') == ['ben: training scripts (no answer)', 'dora: all NumPy parts (no modules.py)']
+    assert page.all('#facts')[0].endswith('; to look at by hand: 2'), 'students, not parts'
     assert page.students[:4] == ['ben', 'dora', 'anna', 'cleo'] and page.all('section h2')[0] == 'To look at by hand'
     page.click('#look button', 1)
     assert page.run('return document.activeElement.innerText') == 'dora' and 'no modules.py' in page.all('.findings')[0]
@@ -128,10 +129,6 @@ def test_it_is_readable_in_light_and_dark_and_printed(page, browser):
     assert len(colors) == 2 and show('print')
     assert page.run('return document.querySelector(".screen").offsetHeight') == 0 and page.students
     show('')
-
-
-def test_the_line_about_the_class_counts_students_not_parts():
-    assert class_page.facts([{'verdict': 'correct', 'to_look_at': ['pytorch', 'training']}]).endswith('by hand: 1')
 
 
 def test_a_class_of_500_is_at_most_a_megabyte():
