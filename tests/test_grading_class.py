@@ -154,9 +154,11 @@ def test_the_exit_code_says_whether_something_is_wrong(run, judge, says, codes):
 
 def test_sigterm_and_sighup_end_the_judging_as_ctrl_c_does(run, judge):
     folders('anna')
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup ignores it
     for number in (signal.SIGTERM, signal.SIGHUP):
         judge.says['anna'] = lambda: signal.raise_signal(number)
         assert run('--solution', 'anna')[::2] == (128 + number, 'unittests.py: interrupted\n')
+    signal.signal(signal.SIGHUP, before)
 
 
 def test_an_interrupted_run_resumes(run, judge, graded_by):
