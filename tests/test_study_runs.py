@@ -54,6 +54,11 @@ def known(run):
     return known_runs.known_run(**settings) if run['lr'] < 1 else known_runs.diverged(settings)
 
 
+def assert_signals_held_back():
+    """What is started now gets neither Ctrl-C nor a hangup."""
+    assert not hasattr(signal, 'pthread_sigmask') or signal.pthread_sigmask(signal.SIG_BLOCK, []) >= {signal.SIGINT, signal.SIGHUP}
+
+
 @pytest.fixture
 def batch_norm(told, monkeypatch, tmp_path):
     """The study of batch normalization, whose runs are known; batch_norm[n] is an error to raise in the run n."""
@@ -65,8 +70,10 @@ def batch_norm(told, monkeypatch, tmp_path):
         def __init__(self, jobs, context, initializer, initargs):
             told.append(f'{jobs} at a time, {context.get_start_method()}ed, which begin with '
                         f'{initializer.__name__.strip("_")}({", ".join(map(str, initargs))})')
+            assert_signals_held_back()
 
         def submit(self, function, *arguments):
+            assert_signals_held_back()
             future = concurrent.futures.Future()
             try:
                 future.set_result(function(*arguments))
@@ -98,8 +105,7 @@ def assert_kept(path, config):
     contents = json.loads(path.read_text())
     assert contents.pop('config') == {**config, 'nets': known_runs.NETS}
     for kept in contents.values():
-        assert [(run['batch_size'], run['epochs']) for run in kept] == [(config['batch_size'], config['epochs'])] * len(kept)
-        assert kept == [known(run) for run in kept]
+        assert kept == [known({**run, 'batch_size': config['batch_size'], 'epochs': config['epochs']}) for run in kept]
         order = [(run['seed'], len(run['hidden_dims']), run['lr'], run['use_batch_norm']) for run in kept]
         assert order == sorted(order)
     return {kind: len(kept) for kind, kept in contents.items()}
@@ -256,20 +262,6 @@ def test_a_process_that_trains_has_its_threads_leaves_ctrl_c_to_its_parent_and_e
         assert list(done.items()) == [
             ('torch.set_num_threads', (number,)), ('signal.signal', (signal.SIGINT, signal.SIG_IGN)),
             ('multiprocessing.connection.wait', (['the end of the parent'],)), ('os._exit', (1,))]
-
-
-@pytest.mark.skipif(not hasattr(signal, 'pthread_sigmask'), reason='needs signals that can be held back')
-def test_what_a_study_starts_gets_neither_ctrl_c_nor_a_hangup(tmp_path, monkeypatch):
-    blocked, run = [], {'hidden_dims': [4], 'use_batch_norm': True, 'seed': 42, 'lr': 0.1}
-
-    def train_one(run, data_dir):
-        blocked.append(signal.pthread_sigmask(signal.SIG_BLOCK, []))
-        return {**run, 'test_accuracy': 0.5}
-
-    monkeypatch.setattr(concurrent.futures, 'ProcessPoolExecutor',
-                        lambda jobs, *_: concurrent.futures.ThreadPoolExecutor(jobs))
-    study.train_all(tmp_path / 'batch_norm.json', {'runs': []}, [('runs', run)], train_one, 1, 'data', str)
-    assert blocked[0] >= {signal.SIGINT, signal.SIGHUP}
 
 
 # Files of results that cannot be: each is refused with one line that names what is wrong, and left as it is.
