@@ -6,9 +6,8 @@ mutmut makes the mutants; a sample of them is tried, each in a copy of the proje
 So what the tests start runs the mutant too, even in a bare environment, as the solutions that are graded have; mutmut's
 own way to try one is a switch within the process. mutmut.cfg says which tests the mutants of a file are tried with.
 
-What was tried is kept in results/mutants.jsonl as it goes: the same command goes on from there, and so does a larger
-sample. --again tries what survived once more, with tests that were written since; --files draws from the mutants of
-some files only. Leave the folder as it is meanwhile.
+What was tried is kept in results/mutants.jsonl as it goes: the same command resumes, and so does a larger sample. --again
+tries the survivors once more, with tests that were written since. Leave the folder as it is meanwhile.
 """
 
 import argparse
@@ -39,7 +38,6 @@ sys.path.append(str(ROOT))
 from inspection.metrics import wilson_interval  # noqa: E402
 
 KEPT = ROOT / 'results' / 'mutants.jsonl'
-SURVIVORS = ROOT / 'results' / 'mutants_survived.txt'
 # A command that sees no processes but its own, since a mutant of what ends those of a solution might end any,
 # with 12 GB of address space for each; the shell waits for processes whose parent has ended.
 ALONE = ['unshare', *(['--map-current-user'] if os.getuid() else []), '--pid', '--fork', '--mount-proc', '--kill-child',
@@ -123,25 +121,26 @@ def main():
     parser.add_argument('--seed', type=int, default=42, help='draws the sample (default: 42)')
     parser.add_argument('--jobs', type=int, default=os.cpu_count(), help='mutants that are tried at a time')
     parser.add_argument('--again', action='store_true', help='try those again that have survived')
-    parser.add_argument('--files', nargs='+', default=[], help='draw from the mutants of these only (default: all)')
+    parser.add_argument('--files', nargs='+', help='draw from the mutants of these only (default: all)')
     arguments = parser.parse_args()
     if not shutil.which('unshare') or subprocess.run([*ALONE, 'true'], capture_output=True).returncode:
         sys.exit(f'needs Linux, and the right to run `{shlex.join(ALONE[:-4])} true`: a mutant may end any process')
     tests = tests_of_files()
-    if unknown := set(arguments.files) - tests.keys():
+    files = arguments.files or tests
+    if unknown := set(files) - tests.keys():
         sys.exit(f'no tests are listed in tests/mutmut.cfg for the mutants of {", ".join(sorted(unknown))}')
-    tests = {file: tests[file] for file in arguments.files or tests}
-    everything = [mutant for file in tqdm(tests, 'files', disable=None) for mutant in mutants_of(file)]
+    everything = [mutant for file in tqdm(files, 'files', disable=None) for mutant in mutants_of(file)]
     random.Random(arguments.seed).shuffle(everything)  # so that a larger sample holds the smaller ones
     drawn = [written_out(*mutant) for mutant in tqdm(everything[:arguments.sample], 'sample', disable=None)]
     tried, wanted = outcomes(), (None, '') if arguments.again else (None,)  # not tried yet, survived
     try_out([mutant for mutant in drawn if tried.get(mutant[-1]) in wanted], tests, arguments.jobs)
-    found = {diff: caught_by for diff, caught_by in outcomes().items() if diff in {diff for _, _, diff in drawn}}
-    SURVIVORS.write_text('\n\n'.join(diff for diff in found if not found[diff]) + '\n', encoding='utf-8')
+    tried = outcomes()
+    found = {diff: tried[diff] for _, _, diff in drawn if diff in tried}
     caught, total = sum(map(bool, found.values())), len(found)
     low, high = wilson_interval(caught / total, total)
-    print(f'{caught} of {total} mutants were caught ({caught / total:.1%}, 95 % interval '
-          f'{low:.1%} to {high:.1%}), drawn from {len(everything):,}; survivors: {SURVIVORS.relative_to(ROOT)}')
+    print('\n\n'.join(diff for diff in found if not found[diff]))
+    print(f'\n{caught} of {total} mutants were caught ({caught / total:.1%}, 95 % interval {low:.1%} to {high:.1%}), '
+          f'drawn from {len(everything):,}; the others are above')
 
 
 if __name__ == '__main__':
