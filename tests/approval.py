@@ -19,7 +19,7 @@ def assert_approved(name, text):
 
 
 def assert_catalogue(name, outcome):
-    """Each line of approved/NAME.txt is a case, ⇒ and outcome(case); to add a case, write its line and use APPROVE=1."""
+    """Each line of approved/NAME.txt is a case, ⇒ and outcome(case). To add a case, write its line; then APPROVE=1."""
     cases = [line.split(' ⇒ ')[0] for line in (APPROVED / f'{name}.txt').read_text(encoding='utf-8').splitlines()]
     assert cases
     assert_approved(name, ''.join(f'{case} ⇒ {outcome(case)}\n' for case in cases))

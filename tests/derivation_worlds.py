@@ -120,12 +120,14 @@ def batch_norm(rng):
     x, mean, variance = rng.normal(1, 2, size=(S, N)), rng.normal(size=(1, N)), rng.uniform(1, 2, size=(1, N))
     return normalized(rng, samples(rng, (S, N), X=x), 'X').having({
         r'\bar{\mu}': mean, r'\bar{\mu} \leftarrow': 0.9 * mean + 0.1 * x.mean(axis=0),
-        r'\bar{\sigma}': np.sqrt(variance), r'\bar{\sigma} ^ 2 \leftarrow': 0.9 * variance + 0.1 * x.var(axis=0, ddof=1)})
+        r'\bar{\sigma}': np.sqrt(variance),
+        r'\bar{\sigma} ^ 2 \leftarrow': 0.9 * variance + 0.1 * x.var(axis=0, ddof=1)})
 
 
 def at_evaluation(world):
     """Result 8.3: the running estimates instead of the statistics of the batch."""
-    return world.having({'Y': lambda world: output(world, world['X'], world[r'\bar{\mu}'], world[r'\bar{\sigma}'] ** 2)})
+    mean, std = world[r'\bar{\mu}'], world[r'\bar{\sigma}']
+    return world.having({'Y': lambda world: output(world, world['X'], mean, std**2)})
 
 
 def linear_before_batch_norm(rng):
@@ -147,7 +149,8 @@ def score_of_a_class(rng):
         V=rng.normal(size=(C, N)), c=rng.normal(size=(1, C)), T=np.eye(C)[rng.integers(C, size=S)],
         **{r'\mu': rng.uniform(size=(1, M)), r'\sigma': rng.uniform(0.2, 0.3, size=(1, M))},
         X=lambda world: (world['P'] - world[r'\mu']) / world[r'\sigma'], A=affine('X', 'W', 'b'),
-        H=lambda world: np.maximum(world['A'], 0), Z=affine('H', 'V', 'c'), L=lambda world: (world['T'] * world['Z']).sum())
+        H=lambda world: np.maximum(world['A'], 0), Z=affine('H', 'V', 'c'),
+        L=lambda world: (world['T'] * world['Z']).sum())
 
 
 def of_section(number, formula, rng):

@@ -6,15 +6,18 @@ from matplotlib.ticker import FixedLocator, NullLocator
 
 
 def described(figure):
-    """The figure in words, panel by panel: titles, axes, pictures, texts, and lines and bars with numbers of three digits."""
+    """The figure in words, panel by panel: titles, axes, pictures, texts; lines and bars with numbers of three digits."""
     width, height = figure.get_size_inches()
     rows, columns = figure.axes[0].get_gridspec().get_geometry()
     layout = type(figure.get_layout_engine()).__name__
     lines = [f'{width:g} × {height:g} inches, {rows} × {columns} panels, {layout}']
     lines += [f'above: {part.get_suptitle()}' for part in (figure, *figure.subfigs) if part.get_suptitle()]
     for axes in [axes for panel in figure.axes for axes in (panel, *panel.child_axes)]:  # a panel and its insets
-        lines += ['', f'panel: {axes.get_title()}'.strip(), *_axis('x', axes.xaxis, axes.get_xlim()),
-                  *_axis('y', axes.yaxis, axes.get_ylim())] if axes.axison else [axes.get_title()] * bool(axes.get_title())
+        if axes.axison:
+            lines += ['', f'panel: {axes.get_title()}'.strip(), *_axis('x', axes.xaxis, axes.get_xlim()),
+                      *_axis('y', axes.yaxis, axes.get_ylim())]
+        elif axes.get_title():
+            lines.append(axes.get_title())
         lines += [*map(_line, axes.get_lines()), *_legend(axes.get_legend())]
         lines += [f'{len(axes.collections)} bands'] * bool(axes.collections)
         lines += [' '.join(text.get_text() for text in axes.texts)] * bool(axes.texts)

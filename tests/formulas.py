@@ -2,9 +2,9 @@
 
 A formula is a chain of sides with = between them. Its letters are looked up in a World. A letter with indices is an
 array with an axis for every index that there may be, of size 1 for those that it has not: so NumPy's broadcasting goes
-index by index. A letter without indices is a matrix, whose product is the matrix product; a vector is a column or a row.
-A derivative is taken by central differences, of any numerator with respect to any letter: so ∂L/∂X needs no rule but the
-definition of L.
+index by index. A letter without indices is a matrix, whose product is the matrix product; a vector is a column or row.
+A derivative is taken by central differences, of any numerator with respect to any letter: so ∂L/∂X needs no rule but
+the definition of L.
 """
 
 import copy
@@ -45,7 +45,8 @@ class World:
         """This world with the range of each index, taken from the arrays that have it."""
         world = self.having({})
         named = [(name, a or b) for name, a, b in INDEXED.findall(formula) if name in self.values]
-        world.sizes = {letter: self.value(name, letters).shape[AXES.index(letter)] for name, letters in named for letter in letters}
+        world.sizes = {letter: self.value(name, letters).shape[AXES.index(letter)]
+                       for name, letters in named for letter in letters}
         return world
 
     def value(self, name, letters):
@@ -61,7 +62,7 @@ def reduced(array):
 
 
 def indexed(array, letters):
-    """Give each axis its letter. A column or row loses the axis without a letter; a letter that comes twice takes the diagonal."""
+    """Give each axis its letter: an axis of one element needs none; a letter that comes twice takes the diagonal."""
     units = tuple(axis for axis in range(array.ndim) if array.shape[axis] == 1)
     array = array.squeeze(units[:max(array.ndim - len(letters), 0)])
     if array.ndim != len(letters):
@@ -74,7 +75,8 @@ def indexed(array, letters):
 
 def elementwise(operation, left, right):
     """Index by index; a free index of one side only is free in the result too. Matrices must have one shape."""
-    if left.ndim and right.ndim and left.ndim != right.ndim or left.ndim == right.ndim == 2 and left.shape != right.shape:
+    kinds = {left.ndim, right.ndim} - {0}
+    if len(kinds) > 1 or kinds == {2} and left.ndim == right.ndim and left.shape != right.shape:
         raise ValueError(f'shapes {left.shape} and {right.shape} cannot be combined element-wise')
     return operation(left, right)
 
@@ -99,8 +101,8 @@ def over(function, letter):
 def derivative(numerator, world, name, letters, eps=1e-5):
     """∂numerator/∂name by central differences. The numerator is a function of the world.
 
-    With letters, its free indices are those of the numerator and these. Without letters, the derivative of a number has the shape of
-    the variable; the derivative of a column by a column is a matrix, whose row j is the derivative of y_j.
+    With letters, its free indices are those of the numerator and these. Without letters, the derivative of a number
+    has the shape of the variable; of a column by a column, row j is the derivative of y_j.
     """
     variable, total = world[name], 0
     for index in np.ndindex(variable.shape):
@@ -114,14 +116,14 @@ def derivative(numerator, world, name, letters, eps=1e-5):
 
 def evaluate(text, world):
     """A list of (source, value), one per side, for each equation in the text."""
-    text = re.sub(r'\\(begin|end)\{aligned\}', '', text)
-    return [_Parser(TOKEN.findall(equation), world.measured(equation)).sides() for equation in re.split(r',?\s*\\qquad', text)]
+    equations = re.split(r',?\s*\\qquad', re.sub(r'\\(begin|end)\{aligned\}', '', text))
+    return [_Parser(TOKEN.findall(equation), world.measured(equation)).sides() for equation in equations]
 
 
 def check(text, world, broadcast=False):
     """Raise AssertionError with the two sides that differ, if any; returns the last side's array of each equation.
 
-    The axes are in the order of the alphabet. broadcast: a side may lack a free index of the other, if the text says "for every".
+    Its axes are in alphabetical order. broadcast: a side may lack a free index of the other ("for every").
     """
     tolerance = CENTRAL if 'partial' in text or '{d' in text else EXACT
     equations = evaluate(text, world)

@@ -6,8 +6,8 @@ mutmut makes the mutants; a sample of them is tried, each in a copy of the proje
 So what the tests start runs the mutant too, even in a bare environment, as the solutions that are graded have; mutmut's
 own way to try one is a switch within the process. mutmut.cfg says which tests the mutants of a file are tried with.
 
-What was tried is kept in results/mutants.jsonl as it goes: the same command resumes, and so does a larger sample. --again
-tries the survivors once more, with tests that were written since. Leave the folder as it is meanwhile.
+What was tried is kept in results/mutants.jsonl as it goes: the same command resumes, and so does a larger sample.
+--again tries the survivors once more, with tests that were written since. Leave the folder as it is meanwhile.
 """
 
 import argparse
@@ -63,7 +63,8 @@ def mutants_of(file):
 def written_out(file, tree, mutation):
     """(file, its text with the mutation, what that changes as a diff)"""
     text = deep_replace(tree, mutation.original_node, mutation.mutated_node).code
-    return file, text, '\n'.join(difflib.unified_diff(tree.code.splitlines(), text.splitlines(), file, file, n=2, lineterm=''))
+    diff = difflib.unified_diff(tree.code.splitlines(), text.splitlines(), file, file, n=2, lineterm='')
+    return file, text, '\n'.join(diff)
 
 
 def failure(tests, limit=None, **texts):

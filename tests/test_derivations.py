@@ -22,21 +22,21 @@ from checks.gradients import CENTRAL_TOLERANCE, relative_error
 from counting_array import CountingArray, count_operations
 from derivation_worlds import M, N, S
 
-PROOFS = {}  # number of a result → the function of a random generator that proves it
-
-
-def proof(number):
-    return lambda function: PROOFS.setdefault(number, function)
+def proofs():
+    """Number of a result → the function of a random generator that proves it."""
+    return {**{number: functools.partial(prove_gradients, number) for number in GRADIENTS},
+            **{number: functools.partial(prove_jacobian, number) for number in JACOBIANS},
+            **{name[6:].replace('_', '.'): function for name, function in globals().items() if re.match(r'prove_\d', name)}}
 
 
 @pytest.mark.parametrize('number', page.RESULTS)
 def test_derivation(number):
     np.random.seed(1)
-    PROOFS[number](np.random.default_rng(1))
+    proofs()[number](np.random.default_rng(1))
 
 
 def test_every_proof_has_its_result():
-    assert PROOFS.keys() == page.RESULTS.keys()
+    assert proofs().keys() == page.RESULTS.keys()
 
 
 def hold(number, world, only=lambda formula: True):
@@ -100,10 +100,6 @@ def loss_of_batch_norm(X, gamma, beta, dY):
     return (batch_norm(X, None, None, gamma, beta, training=True) * dY).sum()
 
 
-def loss_of_a_score(P, mu, sigma, W, b, V, c, T):
-    return (T * (torch.relu((P - mu) / sigma @ W.T + b) @ V.T + c)).sum()
-
-
 # Result: (its world, the loss, the variables, a function of the world that gives more names to the lines)
 GRADIENTS = {
     '1.3': (worlds.tools, lambda X, V: (torch.sin(X @ V) ** 3).sum(), 'X',
@@ -121,7 +117,8 @@ GRADIENTS = {
     '6.1': (worlds.softmax_with_cross_entropy, lambda X, T: cross_entropy(X, T), 'X', None),
     '8.1': (worlds.batch_norm, loss_of_batch_norm, ['gamma', 'beta'], None),
     '8.2': (worlds.batch_norm, loss_of_batch_norm, 'X', lambda world: lines('8.1', world)),
-    '10.1': (worlds.score_of_a_class, loss_of_a_score, 'P', None),
+    '10.1': (worlds.score_of_a_class, lambda P, mu, sigma, W, b, V, c, T:
+             (T * (torch.relu((P - mu) / sigma @ W.T + b) @ V.T + c)).sum(), 'P', None),
 }
 
 
@@ -135,18 +132,14 @@ def prove_gradients(number, rng):
         agree(number, arguments[variable].grad, formula, assigned[f'd{variable}'])
 
 
-PROOFS.update({number: functools.partial(prove_gradients, number) for number in GRADIENTS},
-              **{number: functools.partial(prove_jacobian, number) for number in JACOBIANS})
-
-
-@proof('1.2')
-def trace_and_hadamard_product(rng):
+def prove_1_2(rng):
+    """Trace and hadamard product."""
     world = worlds.tools(rng)
     agree('1.2', (world['P'] * world['Q']).sum(), *hold('1.2', world), lines('1.2', world)['total'])
 
 
-@proof('1.6')
-def back_to_matrices(rng):
+def prove_1_6(rng):
+    """Back to matrices."""
     world = worlds.tools(rng)
     rows = page.table(1, 'by index')
     assert len(rows) == 7
@@ -155,15 +148,15 @@ def back_to_matrices(rng):
         agree('1.6', value, eval(code.strip('`'), page.in_numpy(world)))
 
 
-@proof('6.2')
-def shifted_logits(rng):
+def prove_6_2(rng):
+    """Shifted logits."""
     world = worlds.softmax_with_cross_entropy(rng)
     hold('6.2', world)
     agree('6.2', world['Y'], lines('6.2', world)['Y'])
 
 
-@proof('7.1')
-def variance_of_a_linear_layer(rng):
+def prove_7_1(rng):
+    """Variance of a linear layer."""
     # No luck in it: the expectations are means over all possible draws, exact up to rounding.
     world = worlds.kaiming(rng)
     (formula,) = hold('7.1', world)
@@ -171,8 +164,8 @@ def variance_of_a_linear_layer(rng):
         agree('7.1', variance, formula[0], lines('7.1', world)['var_y'])
 
 
-@proof('7.2')
-def gain(rng):
+def prove_7_2(rng):
+    """Gain."""
     world, text = worlds.kaiming(rng), ' '.join(page.SECTIONS[7].split())
     required = re.findall(r'For \$(.+?)\$ the variance of the weights must be \$(.+?)\$: gain (\d)', text)
     assert page.RESULTS['7.2'].formulas == ['v = g/M', *(f'g = {g}' for *_, g in required), r'\mathrm{Var}[y_j] = 1']
@@ -193,7 +186,7 @@ def standard_scores(nets=2000, widths=(20, 40, 25, 50, 30)):
     Returns two arrays: of the outputs, with expectation 1, and of ∂L/∂(output) in the hidden layers, with the
     expectation outputs / units of the layer. No two widths are equal, so that fan-out instead of fan-in shows.
     """
-    weights = [modules.kaiming_normal(nets * fan_out, fan_in, input_layer=fan_in == widths[0]).reshape(nets, fan_out, fan_in)
+    weights = [modules.kaiming_normal(nets * fan_out, fan_in, fan_in == widths[0]).reshape(nets, fan_out, fan_in)
                for fan_in, fan_out in zip(widths, widths[1:])]
     outputs, gradients = [np.random.normal(size=(nets, widths[0], 1))], [np.random.normal(size=(nets, 1, widths[-1]))]
     for weight in weights:
@@ -207,16 +200,16 @@ def standard_scores(nets=2000, widths=(20, 40, 25, 50, 30)):
     return scores
 
 
-@proof('7.3')
-def gradients_and_widths(rng):
+def prove_7_3(rng):
+    """Gradients and widths."""
     world = worlds.kaiming(rng)
     world = world.having({'v': 2 / world['M']})
     (formula,) = hold('7.3', world)
     agree('7.3', formula[0], lines('7.3', world)['mean_square'])
 
 
-@proof('8.3')
-def batch_norm_in_evaluation(rng):
+def prove_8_3(rng):
+    """Batch norm in evaluation."""
     world = worlds.batch_norm(rng)
     mean, variance = world[r'\bar{\mu} \leftarrow'], world[r'\bar{\sigma} ^ 2 \leftarrow']
     world = worlds.at_evaluation(world.having({r'\bar{\mu}': mean, r'\bar{\sigma}': np.sqrt(variance)}))
@@ -238,8 +231,8 @@ def linear_and_batch_norm(world, eps, scale=1.0):
     return out, layer.grads, norm.grads['weight']
 
 
-@proof('8.4')
-def linear_layer_before_it(rng):
+def prove_8_4(rng):
+    """Linear layer before it."""
     world = worlds.linear_before_batch_norm(rng)
     stated = page.RESULTS['8.4'].formulas
     with_epsilon = stated[:stated.index(r'\epsilon = 0')]
@@ -260,8 +253,8 @@ def linear_layer_before_it(rng):
     assert (np.linalg.norm(world['W'] - 0.1 * grads['weight'], axis=1) > np.linalg.norm(world['W'], axis=1)).all()
 
 
-@proof('9.1')
-def matrix_products(rng):
+def prove_9_1(rng):
+    """Matrix products."""
     module, world = modules.LinearModule(M, N), worlds.linear(rng)
     x, one_product = world['X'].view(CountingArray), lines('9.1', world)['operations']
     assert count_operations(lambda: module.backward(module.forward(x))) == 3 * one_product

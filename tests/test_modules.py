@@ -20,7 +20,8 @@ def test_the_smallest_valid_inputs_are_accepted():
 
 
 def test_backward_without_forward_is_refused():
-    for module in (modules.LinearModule(C, C), modules.ReLUModule(), modules.BatchNormModule(C), modules.SoftMaxModule()):
+    for module in (modules.LinearModule(C, C), modules.ReLUModule(), modules.BatchNormModule(C),
+                   modules.SoftMaxModule()):
         with pytest.raises(RuntimeError, match='call forward before backward'):
             module.backward(PROBABILITIES)
 
@@ -35,15 +36,16 @@ def test_every_array_of_a_network_has_its_type_and_keeps_it(dtype):
     model = mlp_numpy.MLP(5, [4, 3], 2, use_batch_norm=True, dtype=dtype)
     for _ in range(2):
         model.backward(model.forward(np.random.normal(size=(S, 5)).astype(dtype)))
-        kept = [{**vars(layer), **getattr(layer, 'params', {}), **getattr(layer, 'grads', {})} for layer in model.layers]
-        arrays = [array for values in kept for array in values.values() if isinstance(array, np.ndarray)]
+        kept = [[vars(layer), getattr(layer, 'params', {}), getattr(layer, 'grads', {})] for layer in model.layers]
+        arrays = [array for values in sum(kept, []) for array in values.values() if isinstance(array, np.ndarray)]
         assert len(arrays) >= 5 * 4 + 2 * 2 and {array.dtype for array in arrays} <= {np.dtype(dtype), np.dtype(bool)}
 
 
 def test_the_layers_of_a_network_and_its_two_states():
     plain, normalized = mlp_numpy.MLP(5, [4, 3], 2), mlp_numpy.MLP(5, [4, 3], 2, use_batch_norm=True)
-    names = [' '.join(type(layer).__name__.removesuffix('Module') for layer in model.layers) for model in (plain, normalized)]
-    assert names == ['Linear ReLU Linear ReLU Linear SoftMax', 'Linear BatchNorm ReLU Linear BatchNorm ReLU Linear SoftMax']
+    for model, layers in ((plain, 'Linear ReLU Linear ReLU Linear SoftMax'),
+                          (normalized, 'Linear BatchNorm ReLU Linear BatchNorm ReLU Linear SoftMax')):
+        assert [type(layer).__name__.removesuffix('Module') for layer in model.layers] == layers.split()
     layers = normalized.layers
     for change, expected in ((lambda: None, True), (normalized.eval, False), (normalized.train, True),
                              (lambda: normalized.train(False), False)):
