@@ -1,4 +1,4 @@
-"""What the study of batch normalization measures, and its report: tables and figures of runs that are known, approved as a whole."""
+"""What the study of batch normalization measures, and the tables and figures of runs that are known."""
 
 import json
 import math
@@ -181,7 +181,8 @@ def test_runs_that_have_all_diverged_have_tables_that_say_so_and_empty_figures()
     results = known_runs.without_results()
     made, figures = report.table_texts(results), report.figures_of(results)
     assert list(made) == [1, 2, 3, 7, 8, 9, 14]
-    cells = {cell for number in made for line in made[number][1].splitlines()[2:] for cell in line.strip('| ').split(' | ')[2:]}
+    rows = [line.strip('| ').split(' | ') for _, table in made.values() for line in table.splitlines()[2:]]
+    cells = {cell for row in rows for cell in row[2:]}
     assert cells == {'0', '1', '–', 'loss not finite in 1 of 1'}
     assert tables.terminal_table(results).count('loss not finite in 1 of 1') == 6
     assert list(figures) == ['_train', '_validation', '_gradient', '_groups', '_rates', '_fit', '_spread']
@@ -194,7 +195,8 @@ def test_the_figures_of_a_study_are_as_approved():
     figures = report.figures_of(known_runs.with_gaps())
     validation = figures.pop('_validation')  # which differs from '_train' in this
     first = validation.axes[0]
-    assert (first.get_title(), first.get_ylabel()) == ('hidden layers 4: validation', 'validation accuracy (after the epoch)')
+    assert first.get_title() == 'hidden layers 4: validation'
+    assert first.get_ylabel() == 'validation accuracy (after the epoch)'
     reached = [known_runs.known_run([4], False, seed)['val_accuracy'][0] for seed in known_runs.MEASURED]
     assert first.get_lines()[0].get_ydata()[0] == pytest.approx(sum(reached) / 4)
     texts = [f'# {ending}\n\n{described(figure)}' for ending, figure in figures.items()]
@@ -209,7 +211,8 @@ def test_validation_is_compared_at_the_same_fit():
     run['measured_train_accuracy'][0] = 0.85  # and after falling back above 80 % again
     assert tables.validation_at(run, 80) is None
     # The mean step is that of all epochs.
-    assert [tables.mean_step({'val_accuracy': values}) for values in ([0.5], [0.5, 0.25], [0.5, 0.25, 0.75])] == [0, 25, 37.5]
+    steps = [tables.mean_step({'val_accuracy': values}) for values in ([0.5], [0.5, 0.25], [0.5, 0.25, 0.75])]
+    assert steps == [0, 25, 37.5]
 
 
 def test_each_kind_of_control_has_its_figure_and_any_of_them_the_fit_and_the_spread(monkeypatch):
@@ -232,15 +235,17 @@ def test_the_report_is_written_beside_the_results(monkeypatch, tmp_path):
 
 
 def test_a_mean_a_deviation_and_an_interval_as_texts():
-    """The differences in a table are judged together: p = 0.04 is significant next to smaller ones, and not next to larger ones."""
+    """Differences are judged together: p = 0.04 is significant next to smaller ones, and not next to larger ones."""
     few = [[1, 2, 3], [-2.5], [2, 2.1, 1.9], [-0.04], [-3, -2.6], [0, 0], [0, 0, 0.3], [1, -1], [1, 1], [0.5, 1.5, 1]]
     one, many = [0.4, 1, 1.9, 1.4], [[-2, 1, 2], [-1, 1, 2], [0, 1, 2]]
     lines = []
     for together in ([*few, one], [one], [one, *many], [one, *3 * [[1, 1]]]):
         differences = [intervals.Difference(tuple(values)) for values in together]
         survivors = intervals.significant(differences)
-        lines += [f'{list(each.values)}: {intervals.mean_and_deviation(each.values)}; {each.text(survivors)}'
-                  + (f'; p = {intervals.p_value(each.values):.4f}' if len(each.values) > 1 else '') for each in differences] + ['']
+        for each in differences:
+            p = f'; p = {intervals.p_value(each.values):.4f}' if len(each.values) > 1 else ''
+            lines.append(f'{list(each.values)}: {intervals.mean_and_deviation(each.values)}; {each.text(survivors)}{p}')
+        lines.append('')
     assert_approved('intervals', '\n'.join(lines))
 
 

@@ -62,7 +62,8 @@ def set_unit(linear, unit, parts, constant=0):
     row = np.zeros((3, 32, 32))
     for weight, channels, columns in parts:
         row[channels, :, columns] += weight / row[channels, :, columns].size
-    linear.params['weight'][unit], linear.params['bias'][unit] = row.reshape(-1) * STD, row.reshape(-1) @ MEAN + constant
+    linear.params['weight'][unit] = row.reshape(-1) * STD
+    linear.params['bias'][unit] = row.reshape(-1) @ MEAN + constant
 
 
 ALL = slice(None)
@@ -195,7 +196,8 @@ def test_the_inspection_of_a_hidden_layer_is_as_approved(inspected, tmp_path):
 def test_the_inspection_without_hidden_layer_and_without_a_correct_prediction_is_as_approved(inspected, tmp_path):
     models.save(tmp_path / 'linear.npz', net_without_hidden_layer(), {})
     parts = re.split('(?=^--- )', inspected('linear.npz', images=IMAGES[3:4]), flags=re.MULTILINE)
-    assert_approved('inspection_linear', ''.join(part for part in parts if not re.match('--- .*(json|confusion|reliability)', part)))
+    otherwise = [part for part in parts if not re.match('--- .*(json|confusion|reliability)', part)]
+    assert_approved('inspection_linear', ''.join(otherwise))
 
 
 @pytest.mark.skipif(not os.path.exists('/dev/zero'), reason='needs /dev/zero')
@@ -288,4 +290,5 @@ def test_image_files_are_read_or_refused_as_approved(monkeypatch, tmp_path):
     # An image becomes the mean of the pixels of its center.
     expected = noise[:, 32:96].reshape(32, 2, 32, 2, 3).mean(axis=(1, 3)).transpose(2, 0, 1)
     Image.fromarray(noise).save(tmp_path / 'noise.png')
-    assert np.abs(own_images.read_image(tmp_path / 'noise.png') - expected).max() <= 1, 'rounded once for rows and once for columns'
+    difference = np.abs(own_images.read_image(tmp_path / 'noise.png') - expected)
+    assert difference.max() <= 1, 'rounded once for rows and once for columns'

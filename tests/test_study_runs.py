@@ -1,4 +1,4 @@
-"""What the studies train, in which order, what they say meanwhile, keep and refuse; with a training that takes no time."""
+"""What the studies train, in which order, what they say, keep and refuse; with a training that takes no time."""
 
 import argparse
 import concurrent.futures.process
@@ -56,7 +56,8 @@ def known(run):
 
 def assert_signals_held_back():
     """What is started now gets neither Ctrl-C nor a hangup."""
-    assert not hasattr(signal, 'pthread_sigmask') or signal.pthread_sigmask(signal.SIG_BLOCK, []) >= {signal.SIGINT, signal.SIGHUP}
+    if hasattr(signal, 'pthread_sigmask'):
+        assert signal.pthread_sigmask(signal.SIG_BLOCK, []) >= {signal.SIGINT, signal.SIGHUP}
 
 
 @pytest.fixture
@@ -89,12 +90,12 @@ def batch_norm(told, monkeypatch, tmp_path):
         return known(run)
 
     for place, name, value in [
-            (compare_batch_norm, 'processors', lambda: 3), (study, 'processors', lambda: 7), (tempfile, 'tempdir', str(tmp_path)),
-            (concurrent.futures, 'ProcessPoolExecutor', Executor),
+            (compare_batch_norm, 'processors', lambda: 3), (study, 'processors', lambda: 7),
+            (tempfile, 'tempdir', str(tmp_path)), (concurrent.futures, 'ProcessPoolExecutor', Executor),
             (concurrent.futures, 'as_completed', lambda futures: iter([*futures][::-1])),
             (cifar10_utils, 'get_cifar10', lambda data_dir: told.append(f'data is asked for: {data_dir}')),
-            (batch_norm_training, 'train_one', train_one), (batch_norm_report, 'figures_of', lambda results: {'_train': None}),
-            (batch_norm_report, 'png_bytes', lambda figure: b'PNG'), (batch_norm_runs, 'NETS', known_runs.NETS),
+            (batch_norm_training, 'train_one', train_one), (batch_norm_report, 'png_bytes', lambda figure: b'PNG'),
+            (batch_norm_report, 'figures_of', lambda results: {'_train': None}), (batch_norm_runs, 'NETS', known_runs.NETS),
             (batch_norm_runs, 'LEARNING_RATES', [0.003, 0.01, 0.03, 0.3, 1])]:
         monkeypatch.setattr(place, name, value)
     return errors
@@ -138,7 +139,7 @@ def test_what_the_extended_study_trains(batch_norm, told, tmp_path, monkeypatch)
 
 def test_a_study_at_the_smallest_rate_tries_the_one_above_it_and_of_equal_rates_the_smallest_is_the_best():
     def results(*rates):
-        runs = [{**run, 'val_accuracy': [0.5]} for lr in rates for run in batch_norm_runs.planned_runs([42], {'lr': lr})]
+        runs = [run for lr in rates for run in batch_norm_runs.planned_runs([42], {'lr': lr, 'val_accuracy': [0.5]})]
         return {'runs': runs, 'learning_rate_runs': []}
 
     smallest = min(batch_norm_runs.LEARNING_RATES)
@@ -172,7 +173,8 @@ def test_what_is_said_where_the_study_is_cut_short_or_refused(batch_norm, told, 
 
         patch.setattr(study, 'write_together', full)
         told.to(compare_batch_norm.main)
-        assert max(len(json.loads(file.read_text())['runs']) for file in tmp_path.glob('results-*/batch_norm.json')) == 6
+        *_, rescued = sorted(tmp_path.glob('results-*/batch_norm.json'), key=lambda file: file.stat().st_size)
+        assert len(json.loads(rescued.read_text())['runs']) == 6
     path.write_text('{')
     for flags in ([], ['--plot_only'], ['--extended']):
         told.to(compare_batch_norm.main, *flags)
@@ -201,7 +203,7 @@ def test_the_courses_functions_have_the_settings_of_the_assignment(batch_norm, t
     compare_batch_norm.train_models(str(tmp_path / 'b.json'), (1,), 2, settings={'epochs': 2})
     assert_kept(tmp_path / 'b.json', {'lr': 0.1, 'batch_size': 128, 'epochs': 2})
     paths, table = compare_batch_norm.plot_results(str(tmp_path / 'b.json'))
-    assert paths == [tmp_path / 'b_train.png', tmp_path / 'b.md'] and table.startswith('hidden layers  batch norm  seeds')
+    assert paths == [tmp_path / 'b_train.png', tmp_path / 'b.md'] and table.startswith('hidden layers  batch norm')
 
 
 # The twins.
@@ -234,7 +236,8 @@ def test_what_the_study_of_the_twins_trains_says_and_keeps(known_twins, told, tm
     told.to(twins.main, '--seeds', '7', '7', '--data_dir', 'there')
     told.to(twins.main, '--seeds', '7', '5')
     told.to(twins.main, '--seeds', '7')
-    assert told[-7:-6] == [f'out: nothing is left to train: {tmp_path / "twins.json"} holds all runs'] and told[-6:] == told[-14:-8]
+    assert told[-7] == f'out: nothing is left to train: {tmp_path / "twins.json"} holds all runs'
+    assert told[-6:] == told[-14:-8]
     del told[-8:]
     for name in ('twins.json', 'twins.md', 'twins.png'):
         told += ['', f'{name}:', (tmp_path / name).read_text(encoding='utf-8')]
@@ -250,7 +253,8 @@ def test_what_the_study_of_the_twins_trains_says_and_keeps(known_twins, told, tm
 
 def test_a_process_that_trains_has_its_threads_leaves_ctrl_c_to_its_parent_and_ends_with_it(monkeypatch):
     done = {}
-    for path in ('torch.set_num_threads', 'tqdm.tqdm.set_lock', 'signal.signal', 'multiprocessing.connection.wait', 'os._exit'):
+    for path in ('torch.set_num_threads', 'tqdm.tqdm.set_lock', 'signal.signal', 'multiprocessing.connection.wait',
+                 'os._exit'):
         monkeypatch.setattr(path, lambda *arguments, path=path: done.update({path: arguments}))
     monkeypatch.setattr('torch.get_num_threads', lambda: 4)
     monkeypatch.setattr('multiprocessing.parent_process', lambda: argparse.Namespace(sentinel='the end of the parent'))
@@ -311,10 +315,10 @@ def test_a_file_that_cannot_be_is_refused_as_approved(load):
         contents = eval(case, globals())
         with pytest.raises(ResultsError) as refused:
             load(twins if 'of_twins' in case else batch_norm_runs, contents)
-        message = re.fullmatch(r'\S+ is damaged \((.+)\); it was left as it is: move it away or give another --results_dir',
-                               str(refused.value))[1]
-        assert len(message) < 300
-        return re.sub(r"^(Expecting value|Expecting property name|maximum recursion|'utf-8' codec).*", r'\1…', message)  # Python's
+        before, message, after = re.split(r' \((.+)\)', str(refused.value))
+        assert before.endswith('results.json is damaged') and len(message) < 300
+        assert after == '; it was left as it is: move it away or give another --results_dir'
+        return re.sub("^(Expecting value|Expecting property name|maximum recursion|'utf-8' codec).*", r'\1…', message)
 
     assert_catalogue('study_files', refusal)
 
@@ -341,6 +345,6 @@ def test_without_a_file_there_are_empty_results(tmp_path):
     empty = {'runs': [], 'start_runs': [], 'group_runs': [], 'learning_rate_runs': []}
     assert batch_norm_runs.load_results(tmp_path / 'none') == {
         'config': {'lr': 0.1, 'batch_size': 128, 'epochs': 20, 'nets': [[128], [256, 128], [512, 256, 128]]}, **empty}
-    assert batch_norm_runs.load_results(tmp_path / 'none', {'lr': 3})['config'] == {'lr': 3, 'nets': batch_norm_runs.NETS}
+    assert batch_norm_runs.load_results(tmp_path / 'none', {'lr': 3})['config']['lr'] == 3
     assert twins.load_results(tmp_path / 'none') == {
         'config': {'hidden_dims': [128], 'lr': 0.1, 'batch_size': 128, 'epochs': 10}, 'runs': []}

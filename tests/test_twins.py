@@ -1,4 +1,4 @@
-"""The NumPy and the PyTorch MLP are the same network: same start, same steps, to rounding; experiments.twins compares them."""
+"""The NumPy and the PyTorch MLP are the same network: same start, same steps, to rounding."""
 
 import json
 
@@ -100,7 +100,7 @@ def test_the_same_seed_gives_both_the_same_start(sizes):
 
 def test_both_scripts_start_alike_and_see_the_same_batches(expect_trainable, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(twins, 'SETTINGS', {'hidden_dims': [16], 'lr': 0.01, 'batch_size': 100, 'epochs': 1})
-    monkeypatch.setattr('sys.argv', ['twins.py', '--seeds', '5', '--data_dir', expect_trainable, '--results_dir', str(tmp_path)])
+    monkeypatch.setattr('sys.argv', ['', '--seeds', '5', '--data_dir', expect_trainable, '--results_dir', str(tmp_path)])
     twins.main()
     out, err = capsys.readouterr()
     assert err == '' and all(len(line) < 80 for line in out.splitlines() if not line.startswith('written'))
