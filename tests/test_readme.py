@@ -16,6 +16,7 @@ from experiments.intervals import confidence_interval
 from training import results
 
 REFERENCE = ROOT / 'results' / 'reference'
+DEFAULTS = {'hidden_dims': [128], 'lr': 0.1, 'batch_size': 128, 'epochs': 10, 'seed': 42}
 STEMS = {'python train_mlp_numpy.py': 'mlp_numpy', 'python train_mlp_pytorch.py': 'mlp_pytorch',
          'python train_mlp_numpy.py --use_batch_norm': 'mlp_numpy_batch_norm',
          'python train_mlp_pytorch.py --use_batch_norm': 'mlp_pytorch_batch_norm'}
@@ -46,7 +47,7 @@ def test_the_result_table_is_that_of_the_committed_results_of_default_runs():
         run = record(STEMS[command])
         values = [run['val_accuracy'][run['best_epoch'] - 1], run['test_accuracy'], run['last_test_accuracy']]
         assert numbers == [str(run['best_epoch']), *(f'{value:.4f}' for value in values)]
-        assert run['config'].items() >= {'hidden_dims': [128], 'lr': 0.1, 'batch_size': 128, 'epochs': 10, 'seed': 42}.items()
+        assert run['config'].items() >= DEFAULTS.items()
 
 
 def test_what_is_said_of_batch_normalization_is_that_of_the_committed_study():
@@ -65,48 +66,54 @@ def test_what_is_said_of_the_default_runs_is_that_of_the_committed_results():
                                  for name in ('mlp_numpy', 'mlp_pytorch', 'mlp_pytorch_batch_norm'))
     loss, steps = run['val_loss'][0], len(run['batch_loss']) // 10
     assert 15 < max(step for step, value in enumerate(run['batch_loss'][:steps]) if value > loss) < 25
-    on_one_thread = [run['test_accuracy'] for run in record('twins')['runs'] if run['seed'] == 42 and not run['use_batch_norm']]
+    on_one_thread = [run['test_accuracy'] for run in record('twins')['runs']
+                     if (run['seed'], run['use_batch_norm']) == (42, False)]
     elsewhere = [record(f'inspection/{name}_inspection')['accuracy'] for name in ('mlp_numpy', 'mlp_pytorch')]
     for sentence in [
             f'The last epoch of the NumPy MLP gives {run["last_test_accuracy"]:.4f}, the best one {best}.',
             f'| test accuracy {best} |', f'| test accuracy {pytorch}, with `--use_batch_norm` {batch_norm} |',
             f'The loss of an untrained network is {loss:.2f} here', f'the loss is below {loss:.2f} again',
-            *(f'These runs used {found["platform"]}, NumPy {found["numpy"]}, PyTorch {found.get("torch", "2.13.0+cpu")} and '
-              f'{found["threads"]} threads.' for found in (records[name]['environment'] for name in records)),
+            *('These runs used {platform}, NumPy {numpy}, PyTorch {torch} and {threads} threads.'.format(
+                **{'torch': '2.13.0+cpu', **run['environment']}) for run in records.values()),
             'the table gave {:.4f} and {:.4f} on one machine, and {:.4f} and {:.4f} on another machine.'.format(
                 *on_one_thread, *elsewhere),
-            f'downloads CIFAR-10 (at most {CIFAR10.archive_bytes / 1e6:.0f} MB) and keeps {CIFAR10.content_bytes / 1e6:.0f} MB']:
+            'downloads CIFAR-10 (at most {:.0f} MB) and keeps {:.0f} MB'.format(
+                CIFAR10.archive_bytes / 1e6, CIFAR10.content_bytes / 1e6)]:
         assert sentence in ON_ONE_LINE
 
 
 def test_the_example_run_is_that_of_the_committed_results():
     run = record('mlp_numpy')
-    shown = re.findall(r'epoch +(\d+)/10  train loss ([\d.]+)  train accuracy ([\d.]+)  validation accuracy ([\d.]+)', README)
+    words = r'epoch +(\d+)/10  train loss ([\d.]+)  train accuracy ([\d.]+)  validation accuracy ([\d.]+)'
+    shown = re.findall(words, README)
     assert len(shown) >= 3
     for epoch, *numbers in shown:
-        assert numbers == [f'{run[key][int(epoch) - 1]:.4f}' for key in ('train_loss', 'train_accuracy', 'val_accuracy')]
+        values = [run[key][int(epoch) - 1] for key in ('train_loss', 'train_accuracy', 'val_accuracy')]
+        assert numbers == [f'{value:.4f}' for value in values]
     assert f'\n    {results.reference_line("mlp_numpy", run["environment"]["threads"])}\n' in README
-    assert (f'\n    best epoch {run["best_epoch"]} of 10: validation accuracy {run["val_accuracy"][run["best_epoch"] - 1]:.4f}, '
-            f'test accuracy {run["test_accuracy"]:.4f} (last epoch: test accuracy {run["last_test_accuracy"]:.4f})\n') in README
+    best, last = run['best_epoch'], run['last_test_accuracy']
+    assert (f'\n    best epoch {best} of 10: validation accuracy {run["val_accuracy"][best - 1]:.4f}, '
+            f'test accuracy {run["test_accuracy"]:.4f} (last epoch: test accuracy {last:.4f})\n') in README
 
 
 def test_the_speed_is_that_of_the_committed_benchmark():
-    seconds, speed = record('benchmark')['epochs']['seconds'], read('docs/speed.md').partition('![')[0]  # its first lines
+    seconds = record('benchmark')['epochs']['seconds']
+    speed = read('docs/speed.md').partition('![')[0]  # its first lines
     floor, _, *ours, course = seconds['128']
     for net in ('128', '512 256 128'):
         ratios = [statistics.median(targets.ratios(seconds, net, name, floor)) for name in ours[:2]]
         assert f'| {net} | {ratios[0]:.2f} × | {ratios[1]:.2f} × |' in README
         assert f'takes {ratios[0]:.2f}' in speed and f'{ratios[1]:.2f} times' in speed, net
     slower = [statistics.median(targets.ratios(seconds, '128', course, name)) for name in ours[:2]]
-    assert (f'takes {slower[0]:.1f} times as long as with the NumPy MLP, and {slower[1]:.1f} times as long as with the PyTorch '
-            'MLP') in ON_ONE_LINE
+    assert ('takes {:.1f} times as long as with the NumPy MLP, and {:.1f} times as long as with the PyTorch MLP'
+            .format(*slower)) in ON_ONE_LINE
 
 
 def test_every_script_is_described_and_what_a_page_names_or_links_to_is_there():
     for path in ROOT.glob('*.py'):
         assert f'`{path.name}`' in README, path.name
     files = list((ROOT / 'tests').glob('*.py'))
-    names = {path.name for path in files} | set(re.findall(r'^def (test_\w+)', '\n'.join(map(read, files)), re.MULTILINE))
+    names = {path.name for path in files}.union(*(re.findall(r'^def (test_\w+)', read(path), re.M) for path in files))
     for page in [ROOT / 'README.md', *(ROOT / 'docs').glob('*.md')]:
         named = re.findall(r'`(test_\w+)|`tests/(\w+\.py)', read(page))
         assert {name for pair in named for name in pair if name} <= names, page.name
@@ -133,8 +140,9 @@ def test_the_table_of_the_twins_is_that_of_the_committed_results():
         reached = np.array([[run['test_accuracy'] for run in pair] for pair in pairs
                             if pair[0]['use_batch_norm'] == use_batch_norm])
         apart = np.abs(reached[:, None] - reached)[np.triu_indices(len(reached), 1)].mean()
-        assert (f'differ by {np.abs(np.subtract(*reached.T)).mean():.4f} on average for the same seed, and by {apart:.4f} for two '
-                'seeds of one version') in on_one_line(page)
+        same = np.abs(np.subtract(*reached.T)).mean()
+        assert (f'differ by {same:.4f} on average for the same seed, and by {apart:.4f} for two seeds of one version'
+                ) in on_one_line(page)
         assert f'{np.corrcoef(reached.T)[0, 1]:.2f}' in page
         assert f'from {reached.min():.4f} to {reached.max():.4f} {words}' in ON_ONE_LINE
 
@@ -143,10 +151,12 @@ def test_the_table_of_the_twins_is_that_of_the_committed_results():
 
 STUDY = read('docs/batch_normalization.md')
 NUMBER = re.compile(r'[+−]?\d+\.\d+ \[[^]]*\]†?|[+−]?\d+\.\d+')
-NOT_RESULTS = re.compile(r'`[^`]*`|\(\.\.[^)]*\)|learning rate 0\.1|[Aa]t 0\.\d+|rate of 0\.1|best rates are 0\.\d+( or |, )0\.\d+|Q2\.2')
+NOT_RESULTS = re.compile(r'`[^`]*`|\(\.\.[^)]*\)|learning rate 0\.1|[Aa]t 0\.\d+|rate of 0\.1|'
+                         r'best rates are 0\.\d+( or |, )0\.\d+|Q2\.2')
 # The paragraphs and list items; a table belongs to the paragraph before it.
-PARAGRAPHS = map(on_one_line, re.split(r'\n\n+|\n(?=\d\. )', STUDY.partition('## The literature')[0].replace('\n\n|', ' |')))
-SHOWN = [(number, paragraph) for paragraph in PARAGRAPHS for number in NUMBER.findall(NOT_RESULTS.sub('', paragraph))]
+PARAGRAPHS = re.split(r'\n\n+|\n(?=\d\. )', STUDY.partition('## The literature')[0].replace('\n\n|', ' |'))
+SHOWN = [(number, paragraph) for paragraph in map(on_one_line, PARAGRAPHS)
+         for number in NUMBER.findall(NOT_RESULTS.sub('', paragraph))]
 
 
 def tables():
@@ -209,7 +219,8 @@ def calibration_error(network):
 def row(name, network):
     best, worst = (f'{CLASSES[network["f1"].index(f1)]} {f1:.4f}' for f1 in (max(network['f1']), min(network['f1'])))
     accuracy = '{:.4f} [{:.4f}, {:.4f}]'.format(network['accuracy'], *network['accuracy_interval'])
-    return f'| `{name}` | {accuracy} | {network["mean_confidence"]:.4f} | {calibration_error(network)} | {best} | {worst} |'
+    confidence = f'{network["mean_confidence"]:.4f}'
+    return f'| `{name}` | {accuracy} | {confidence} | {calibration_error(network)} | {best} | {worst} |'
 
 
 def change(values):
@@ -218,8 +229,8 @@ def change(values):
 
 @pytest.mark.parametrize('sentence', [
     *map(row, NETWORKS, NETWORKS.values()),
-    *(' | '.join([f'| {seed}', *(f'{network["accuracy"]:.4f}' for network in pair), *map(calibration_error, pair)]) + ' |'
-      for seed, pair in zip(SEEDS, PAIRS)),
+    *('| {} | {:.4f} | {:.4f} | {} | {} |'.format(seed, a['accuracy'], b['accuracy'], *map(calibration_error, (a, b)))
+      for seed, (a, b) in zip(SEEDS, PAIRS)),
     f'by {change([b["reliability"]["ece"] - a["reliability"]["ece"] for a, b in PAIRS])}',
     f'in {len(NUMPY["reliability"]["count"])} bins of equal width',
     'The first 16 of the 128 units make up {:.2f} of all contributions, the first unit {:.2f}'.format(
@@ -229,10 +240,11 @@ def change(values):
         NUMPY_BATCH_NORM['units']['index'].index(NUMPY['units']['index'][0]) + 1),
     f'the share of such errors is {within_kind(NUMPY):.2f} for the NumPy network and at most '
     f'{max(map(within_kind, NETWORKS.values())):.2f} for the other three',
-    f'at random, it would be {(6 * 5 + 4 * 3) / 90:.2f}', f'predicts cat for only {called_cat(NUMPY)} of the 10,000 images',
+    f'at random, it would be {(6 * 5 + 4 * 3) / 90:.2f}',
+    f'predicts cat for only {called_cat(NUMPY)} of the 10,000 images',
     f'it predicts dog for {NUMPY["confusion"][CAT][DOG]} of them and cat for {NUMPY["confusion"][CAT][CAT]}',
     'predict cat for {}, {:,} and {:,} images'.format(*map(called_cat, list(NETWORKS.values())[1:])),
-    *('has an accuracy of {0[accuracy][9]:.3f} at a mean confidence of {0[confidence][9]:.3f}'.format(network['reliability'])
+    *('has an accuracy of {accuracy[9]:.3f} at a mean confidence of {confidence[9]:.3f}'.format(**network['reliability'])
       for network in (NUMPY, NUMPY_BATCH_NORM)),
 ])
 def test_a_number_on_the_page_is_that_of_the_records(sentence):
@@ -243,9 +255,8 @@ def test_the_records_are_of_default_runs_with_these_seeds_and_test_accuracies():
     runs = [(seed, use_batch_norm) for seed in SEEDS for use_batch_norm in (False, True)]
     pytorch = [NETWORKS['mlp_pytorch'], NETWORKS['mlp_pytorch_batch_norm']]
     for (seed, use_batch_norm), network in zip(runs[:2] + runs, pytorch + sum(PAIRS, []), strict=True):
-        assert network['training']['settings'].items() >= {
-            'hidden_dims': [128], 'use_batch_norm': use_batch_norm, 'lr': 0.1, 'batch_size': 128, 'epochs': 10,
-            'seed': seed, 'threads': None}.items()
+        settings = {**DEFAULTS, 'use_batch_norm': use_batch_norm, 'seed': seed, 'threads': None}
+        assert network['training']['settings'].items() >= settings.items()
         assert network['accuracy'] == pytest.approx(network['training']['test_accuracy'])
 
 
@@ -263,7 +274,8 @@ def test_statements_about_all_networks_hold():
                 f'{most_confident["horse"]}') in LEARNED
         entry, = (entry for entry in network['most_confident_errors'] if entry['index'] == 836)
         assert (CLASSES[entry['label']], CLASSES[entry['predicted']]) == ('automobile', 'truck')
-    assert 'automobile (test image 836)' in LEARNED and 'are five horses, three dogs, two frogs and two ships' in LEARNED
+    assert 'automobile (test image 836)' in LEARNED
+    assert 'are five horses, three dogs, two frogs and two ships' in LEARNED
     right = [CLASSES[entry['label']] for entry in NUMPY['most_confident_correct']]
     assert {name: right.count(name) for name in right} == {'horse': 5, 'dog': 3, 'frog': 2, 'ship': 2}
 

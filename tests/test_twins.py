@@ -12,22 +12,19 @@ import mlp_pytorch
 import train_mlp_numpy
 import train_mlp_pytorch
 from experiments import twins
-from modules import CrossEntropyModule, LinearModule
+from modules import CrossEntropyModule
 from train_mlp_numpy import sgd_step
+from training.models import named_layers
 
 STEPS, BATCH_SIZE, FEATURES, LR = 50, 32, 20, 0.1
 
 
 def arrays_of(numpy_model, torch_model):
     """Pairs of the same parameter or running statistic in both models."""
-    numpy_layers = [layer for layer in numpy_model.layers if hasattr(layer, 'params')]
-    torch_layers = [layer for layer in torch_model.layers if hasattr(layer, 'weight')]
-    for ours, theirs in zip(numpy_layers, torch_layers, strict=True):
-        yield ours.params['weight'], theirs.weight
-        yield ours.params['bias'], theirs.bias
-        if not isinstance(ours, LinearModule):
-            yield ours.running_mean, theirs.running_mean
-            yield ours.running_var, theirs.running_var
+    for (_, ours), (_, theirs) in zip(named_layers(numpy_model), named_layers(torch_model), strict=True):
+        for name, tensor in theirs.state_dict().items():
+            if name != 'num_batches_tracked':
+                yield ours.params[name] if name in ours.params else getattr(ours, name), tensor
 
 
 def train_both(n_hidden, use_batch_norm, dtype):
@@ -36,9 +33,8 @@ def train_both(n_hidden, use_batch_norm, dtype):
     np.random.seed(0)
     numpy_model = mlp_numpy.MLP(FEATURES, n_hidden, 10, use_batch_norm, dtype=dtype)
     torch_model = mlp_pytorch.MLP(FEATURES, n_hidden, 10, use_batch_norm).to(getattr(torch, np.dtype(dtype).name))
-    with torch.no_grad():
-        for ours, theirs in arrays_of(numpy_model, torch_model):
-            theirs.copy_(torch.from_numpy(ours))
+    for ours, theirs in arrays_of(numpy_model, torch_model):
+        theirs.copy_(torch.from_numpy(ours))
     optimizer = torch.optim.SGD(torch_model.parameters(), LR)
     loss_module = CrossEntropyModule()
     losses = []
@@ -67,7 +63,7 @@ def test_after_50_steps_the_twins_agree(n_hidden, use_batch_norm, dtype, toleran
     assert len(pairs) == 2 * (len(n_hidden) + 1) + 4 * len(n_hidden) * use_batch_norm
     for ours, theirs in pairs:
         assert ours.dtype == dtype
-        np.testing.assert_allclose(ours, theirs.detach().numpy(), rtol=tolerance, atol=tolerance)
+        np.testing.assert_allclose(ours, theirs.numpy(), rtol=tolerance, atol=tolerance)
 
 
 def test_our_step_in_pytorch_is_that_of_its_optimizer():
@@ -93,7 +89,7 @@ def test_the_same_seed_gives_both_the_same_start(sizes):
     np.random.seed(3)
     torch_model = mlp_pytorch.MLP(*sizes)
     for ours, theirs in arrays_of(numpy_model, torch_model):
-        np.testing.assert_array_equal(ours, theirs.detach().numpy())
+        np.testing.assert_array_equal(ours, theirs.numpy())
     if not sizes[1]:  # the only layer of a logistic regression is an input layer, with gain 1
         assert numpy_model.layers[0].params['weight'].std() == pytest.approx(1 / 20, rel=0.02)
 
