@@ -23,15 +23,15 @@ pytestmark = pytest.mark.skipif(not sys.platform.startswith('linux'), reason='so
 
 FORWARD = '        self.x = x\n        return x @'
 MARKER = f'{os.getpid()}.{time.monotonic_ns()}'  # a number of seconds that nobody else sleeps
-AT_IMPORT = {  # code → the cause or the text that is found all the same
-    '''
+ATTACKS = [  # where, code, the cause or the text that is found all the same
+    ('start', '''
 import unittest, json, sys
 np.allclose = np.array_equal = np.isclose = lambda *a, **k: True
 np.testing.assert_allclose = lambda *a, **k: None
 np.abs = lambda x: np.zeros_like(x)
 unittest.TestCase.assertTrue = lambda *a: None
-sys.exit = lambda *a: None''': 'mean instead of sum',
-    f'''
+sys.exit = lambda *a: None''', 'mean instead of sum'),
+    ('start', f'''
 import os, subprocess, threading, time
 threading.Thread(target=lambda: time.sleep(3600)).start()
 if not os.fork():
@@ -41,30 +41,29 @@ if not os.fork():
     os.setsid()
     subprocess.Popen(['sleep', '{MARKER}'], start_new_session=True)
     subprocess.Popen(['sleep', '{MARKER}']).wait()
-    os._exit(0)''': 'mean instead of sum',
-    'import os, shutil\nshutil.rmtree(os.path.dirname(os.path.abspath(__file__)))': 'incorrect',
-    'import os\nexec(compile("raise ValueError", os.path.join(os.path.dirname(__file__), "..", "secret.py"), "exec"))':
-        'ValueError (../secret.py, line 1)',
-}
-IN_FORWARD = {
-    '''import os
+    os._exit(0)''', 'mean instead of sum'),
+    ('start', 'import os, shutil\nshutil.rmtree(os.path.dirname(os.path.abspath(__file__)))', 'incorrect'),
+    ('start', '''
+import os
+exec(compile('raise ValueError', os.path.join(os.path.dirname(__file__), '..', 'secret.py'), 'exec'))''',
+     'ValueError (../secret.py, line 1)'),
+    ('forward', '''import os
 for fd in range(3, 64):
     try:
         os.write(fd, b'\\0' * 7 + b'\\x10' + b'{"value": true}\\n' * 8)
     except OSError:
-        pass''': 'incorrect',
-    'import os; os._exit(0)': 'ended its process (exit code 0)',
-    '''import itertools, time
+        pass''', 'incorrect'),
+    ('forward', 'import os; os._exit(0)', 'ended its process (exit code 0)'),
+    ('forward', '''import itertools, time
 for number in itertools.count():
     with open(f'{number}.bin', 'wb') as file:
         file.write(bytes(1 << 20))
-    time.sleep(0.02)''': 'wrote more than 8 MB',
-    "open('large.bin', 'wb').write(bytes(1 << 22))": 'File too large',
-    "while True: print('right ' * 1000)": 'printed more than',
-    'np.ones(1 << 36)': 'MemoryError',
-    'import sys\nraise ValueError([name for name in sys.modules if name.split(".")[0] in ("grading", "checks")])':
-        'ValueError: [] (modules.py',
-}
+    time.sleep(0.02)''', 'wrote more than 8 MB'),
+    ('forward', "open('large.bin', 'wb').write(bytes(1 << 22))", 'File too large'),
+    ('forward', "while True: print('right ' * 1000)", 'printed more than'),
+    ('forward', 'np.ones(1 << 36)', 'MemoryError'),
+    ('forward', 'import sys\nraise ValueError({name.split(".")[0] for name in sys.modules} & {"grading", "checks"})',
+     'ValueError: set() (modules.py')]
 
 
 @pytest.fixture(scope='module', params=[False, pytest.param(True, marks=pytest.mark.skipif(
@@ -116,8 +115,7 @@ def wait(condition):
     return condition()
 
 
-@pytest.mark.parametrize('where, code, words', [*(('start', *item) for item in AT_IMPORT.items()),
-                                                *(('forward', *item) for item in IN_FORWARD.items())])
+@pytest.mark.parametrize('where, code, words', ATTACKS, ids=[words for *_, words in ATTACKS])
 def test_an_attack_earns_nothing_and_leaves_nothing(attack, monkeypatch, where, code, words):
     monkeypatch.setattr(sandbox, 'MAX_FOLDER_BYTES', 8 << 20)
     monkeypatch.setitem(sandbox.LIMITS, 'RLIMIT_FSIZE', 3 << 20)
