@@ -56,12 +56,13 @@ def test_the_commit_is_that_of_this_code_when_a_run_starts(monkeypatch, tmp_path
     if not shutil.which('git'):
         pytest.skip('needs git')
     (tmp_path / 'project').mkdir()
+    (tmp_path / 'link').symlink_to(tmp_path)
     (tmp_path / 'code.py').write_text('1')
     git('init')
     git('add', '.')
     git('commit', '-m', 'first')
     first = commit(tmp_path)
-    assert len(first) == 40
+    assert len(first) == 40 and commit(tmp_path / 'link') == first
     (tmp_path / 'code.py').write_text('2')
     assert results.commit() == first and commit(tmp_path) == f'{first} (modified)'
     assert commit(tmp_path / 'project') is None, 'the code is not what the repository above it holds'

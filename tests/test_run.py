@@ -14,7 +14,6 @@ from approval import assert_approved
 from conftest import LINUX, PATIENCE
 from training import command_line, models, results
 
-SCRIPTS = ['train_mlp_numpy.py', 'train_mlp_pytorch.py']
 FAST = ['--epochs', '2', '--hidden_dims', '8', '--lr', '0.05', '--batch_size', '200']
 FAST_STEM = 'mlp_numpy_hidden_dims8_lr0.05_batch_size200_epochs2'
 
@@ -68,7 +67,7 @@ def test_two_processes_with_the_same_seed_write_the_same_numbers(run_script, tmp
     assert records[0] == records[1]
 
 
-@pytest.mark.parametrize('script', SCRIPTS)
+@pytest.mark.parametrize('script', ['train_mlp_numpy.py', 'train_mlp_pytorch.py'])
 def test_a_run_that_diverges_writes_nothing(expect_trainable, tmp_path, script, run_in_process):
     arguments = ['--lr', '1e30', '--data_dir', expect_trainable, '--results_dir', str(tmp_path / 'new')]
     code, _, err = run_in_process(script, arguments)

@@ -25,8 +25,7 @@ def test_a_training_says_a_line_for_each_epoch_and_records_the_numbers_and_the_e
     monkeypatch.setattr(threads, 'numpy_threads', lambda: 3)
     monkeypatch.setattr(torch, 'get_num_threads', lambda: 3)
     _, val_accuracies, test_accuracy, info = twin.train(**SETTINGS, use_batch_norm=True, data_dir=expect_trainable)
-    lines = capsys.readouterr().out.splitlines()
-    assert [line.split('  train')[0] for line in lines] == ['epoch 1/2', 'epoch 2/2']
+    assert [line.split('  train')[0] for line in capsys.readouterr().out.splitlines()] == ['epoch 1/2', 'epoch 2/2']
     assert list(info) == ['dataset', 'train_loss', 'train_accuracy', 'val_accuracy', 'val_loss', 'best_epoch',
                           'seconds_per_epoch', 'batch_loss', 'last_test_accuracy', 'environment']
     packages = ['numpy'] if twin is train_mlp_numpy else ['numpy', 'torch']
