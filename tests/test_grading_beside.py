@@ -61,6 +61,8 @@ def test_each_mistake_in_the_mlp_is_told_as_approved(judged):
 
 def test_each_mistake_in_a_function_of_a_script_is_told_as_approved(judged, monkeypatch):
     judges, seen = dict(training_part.JUDGES), set()
+    images_and_labels = training_part.data(np.random.default_rng(5))
+    monkeypatch.setattr(training_part, 'data', lambda rng: images_and_labels)  # made once, to save time
 
     def told_of_function(title, changes):
         function, script = title.split(' of ')
