@@ -15,6 +15,7 @@ from conftest import LINUX, ROOT
 from grading import remote, sandbox, submissions
 from grading.findings import Place
 from grading.remote import NoServer, NotGradable, Server, SolutionEnded, SolutionError
+from grading.worker.messages import Ref
 
 ENVIRONMENT = {
     'PATH': '/usr/bin:/bin', 'USER': 'student', 'LANG': 'C.UTF-8', 'OMP_NUM_THREADS': '1', 'OPENBLAS_NUM_THREADS': '1',
@@ -145,16 +146,19 @@ def test_libraries_are_loaded_before_its_own_files_can_be_in_their_place(server,
             solution.ask('get', target=None, path=['MINE'])
 
 
-MALFORMED = {  # operation → an answer that does not have its form; test_grading_operations asks for those that do
-    'signature': [['a', 'KIND']], 'classes': [['A', [1], [], 'a.py']], 'new': {'made': 1, 'changed': []},
-    'call': {'value': 1, 'changed': []}, 'find': [[1, 0]], 'sizes': [[1, 'a']], 'torch_facts': {},
-    'torch_trace': {'passed': [['ReLU', np.zeros(0), 1]]}, 'torch_gradients': {'none': [1], 'not_finite': []},
-    'evaluate': {'result': 1}, 'train': {'outputs': {}, 'validation': [], 'test': 1}}
+MALFORMED = {  # operation → answers that do not have its form; test_grading_operations asks for those that do
+    'signature': [[['a', 'KIND']], [['a', 'KIND', 1]], [['a', 1, True]], [[1, 'KIND', True]], ['abc']],
+    'classes': [[['A', [1], [], 'a']], [['A', [], [1], 'a']], [['A', None, [], 'a']], [['A', [], [], 1]]],
+    'new': [dict(made=1, changed=[]), dict(made=Ref(1))], 'call': [dict(value=1, changed=[])],
+    'find': [[[1, 0]], [[Ref(1), 'a']]], 'sizes': [[[1]], [[1, 'a']]], 'torch_facts': [{}],
+    'torch_trace': [{}, dict(passed=[['ReLU', np.ones(1), 1]]), dict(passed=[[1, np.ones(1), np.ones(1)]])],
+    'torch_gradients': [dict(none=[]), dict(none=[1], not_finite=[]), dict(not_finite=[])], 'evaluate': [dict(result=1)],
+    'train': [dict(outputs={}, validation=[], test=1), dict(outputs={}, test=1.0), dict(validation=[], test=1.0)]}
 
 
 def test_an_answer_has_the_form_that_its_question_asks_for(opened, monkeypatch):
     assert remote.ANSWERS.keys() == MALFORMED.keys()
-    for op, value in [(op, value) for op, odd in MALFORMED.items() for value in (None, 'text', [1], [[[1], 1]], odd)]:
+    for op, value in [(op, value) for op, odd in MALFORMED.items() for value in (None, 'text', [1], Ref(1), *odd)]:
         monkeypatch.setattr(opened, '_exchange', lambda *_: {'value': value})
         for _ in range(2):
             with pytest.raises(SolutionEnded, match='its process answered what it was not asked'):
