@@ -152,13 +152,14 @@ MALFORMED = {  # operation → answers that do not have its form; test_grading_o
     'new': [dict(made=1, changed=[]), dict(made=Ref(1))], 'call': [dict(value=1, changed=[])],
     'find': [[[1, 0]], [[Ref(1), 'a']]], 'sizes': [[[1]], [[1, 'a']]], 'torch_facts': [{}],
     'torch_trace': [{}, dict(passed=[['ReLU', np.ones(1), 1]]), dict(passed=[[1, np.ones(1), np.ones(1)]])],
-    'torch_gradients': [dict(none=[]), dict(none=[1], not_finite=[]), dict(not_finite=[])], 'evaluate': [dict(result=1)],
+    'torch_gradients': [dict(none=[]), dict(none=[1], not_finite=[]), dict(not_finite=[])],
+    'evaluate': [dict(result=1)],
     'train': [dict(outputs={}, validation=[], test=1), dict(outputs={}, test=1.0), dict(validation=[], test=1.0)]}
 
 
 def test_an_answer_has_the_form_that_its_question_asks_for(opened, monkeypatch):
     assert remote.ANSWERS.keys() == MALFORMED.keys()
-    for op, value in [(op, value) for op, odd in MALFORMED.items() for value in (None, 'text', [1], Ref(1), *odd)]:
+    for op, value in [(op, value) for op, wrong in MALFORMED.items() for value in (None, 'a', [1], Ref(1), *wrong)]:
         monkeypatch.setattr(opened, '_exchange', lambda *_: {'value': value})
         for _ in range(2):
             with pytest.raises(SolutionEnded, match='its process answered what it was not asked'):
