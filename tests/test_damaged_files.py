@@ -206,7 +206,7 @@ def nested_list(depth):
 HOSTILE_PICKLES = {
     'an array of 10 GB': b'\x80\x04\x8e' + struct.pack('<Q', 10**10) + b'data.',
     'a shape of 10 GB': batch(IMAGES, LABELS).replace(b'M\x00\x0c', b'J\xff\xff\xff\x7f'),
-    'lists nested a million deep': nested_list(10**6) + b'.',
+    'lists nested a hundred thousand deep': nested_list(10**5) + b'.',
     'labels nested a hundred thousand deep': b'\x80\x02}(X\x04\0\0\0data' + pickle.dumps(IMAGES, 2)[2:-1]
                                     + b'X\x06\0\0\0labels' + nested_list(10**5)[2:] + b'u.',
 }
