@@ -56,4 +56,5 @@ def modules_of(folder):
     """The names of the imported modules whose file, or folder, is in a folder."""
     places = {name: [vars(module).get('__file__') or '', *vars(module).get('__path__', ())]
               for name, module in sys.modules.items() if hasattr(module, '__dict__')}
-    return [name for name in places if any(place.startswith(folder) and 'site-packages' not in place for place in places[name])]
+    return [name for name, its in places.items()
+            if any(place.startswith(folder) and 'site-packages' not in place for place in its)]

@@ -68,19 +68,24 @@ def test_each_mistake_in_a_function_of_a_script_is_told_as_approved(judged, monk
         function, script = title.split(' of ')
         for name in judges:
             monkeypatch.setitem(training_part.JUDGES, name, judges[name] if name == function else lambda *_: None)
-        right = {script: small_solutions.WHOLE[script].replace('from modules', 'from layers').replace('lr=lr', 'lr=2 * lr')}
-        return told(judged({**NETS, **catalogue.changed(right, changes, f'def {function}')}), 'training', seen)
+        text = small_solutions.WHOLE[script].replace('from modules', 'from layers').replace('lr=lr', 'lr=2 * lr')
+        wrong = catalogue.changed({script: text}, changes, f'def {function}')
+        return told(judged({**NETS, **wrong}), 'training', seen)
 
     catalogue.assert_catalogue('grading_training', told_of_function)
+
+
 def test_scripts_that_cannot_be_judged_are_told_as_approved(judged, monkeypatch):
     lines, seen = [], set()
-    for case in (APPROVED / 'grading_scripts.txt').read_text(encoding='utf-8').split('===== ')[1:]:  # titles, files, findings
+    approved = (APPROVED / 'grading_scripts.txt').read_text(encoding='utf-8')
+    for case in approved.split('===== ')[1:]:  # a title, the files, the findings
         title = case.partition('\n')[0]
         files = re.findall(r'^### (.*)\n((?:[^#\[].*\n|\n)*)', case, re.M)
         if title == 'without PyTorch':
             monkeypatch.setattr('importlib.util.find_spec', lambda name: None)
         findings = judged({**NETS, **dict(files)})
-        lines += [f'===== {title}', *(f'### {name}\n{text[:-1]}' for name, text in files), *told(findings, 'training', seen)]
+        lines += [f'===== {title}', *(f'### {name}\n{text[:-1]}' for name, text in files)]
+        lines += told(findings, 'training', seen)
     assert findings.reasons['pytorch'] == 'PyTorch is not installed here'
     assert_approved('grading_scripts', '\n'.join(lines) + '\n')
 
@@ -104,7 +109,7 @@ def test_scripts_find_a_tiny_data_set_in_place_of_cifar10_utils(monkeypatch, tor
     loaders = tiny.get_dataloader(tiny.get_cifar10(), 2)
     train, test = loaders['train'], loaders['test']
     assert [of(part) for part in tiny.first_batch(train)] == [pictures[:2], [0, 1]]
-    for first, second in ([0, 1], [2, 3]), ([5, 6], [7, 8]), ([5, 6], [7, 8]):  # of each pass: a look at a batch is none
+    for first, second in ([0, 1], [2, 3]), ([5, 6], [7, 8]), ([5, 6], [7, 8]):  # a look at a batch is no pass
         batches = []
         for x, y in train:
             batches.append((of(x), of(y)))

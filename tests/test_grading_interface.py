@@ -115,7 +115,8 @@ def told(session, cls, grads):
 
 def test_linear_modules_of_all_kinds_are_met_as_approved(session):
     classes = (f'Linear{number}' for number in range(len(CASES)))
-    catalogue.assert_catalogue('grading_interface', lambda _, changes: told(session, next(classes), ' → ' in changes[0][1]))
+    catalogue.assert_catalogue('grading_interface', lambda title, changes: told(
+        session, next(classes), ' → ' in changes[0][1]))
 
 
 def test_a_linear_module_in_a_net_has_the_shape_of_its_weight(session):

@@ -58,12 +58,14 @@ class Graded:
         monkeypatch.setattr(judging.importlib.util, 'find_spec', lambda name: {'torch': torch or None}[name])
         monkeypatch.setattr(server, 'open', opening)
         monkeypatch.setattr(judging.sandbox, 'protection', 'with bubblewrap: {}'.format)
-        self.judgement = judging.judge(server, submissions.locate(folder), 'its name', lambda part, findings: self.log.append(
-            f'{part}: {findings.verdict(part)}'))
+        self.judgement = judging.judge(server, submissions.locate(folder), 'its name', self.after_part)
         self.findings = self.judgement.findings
         self.found = [(finding.part, finding.kind, finding.text, finding.cause, str(finding.place), finding.quote)
                       for finding in self.findings.found]
         self.closed = not any(solution.room.exists() for _, solution in self.opened)
+
+    def after_part(self, part, findings):
+        self.log.append(f'{part}: {findings.verdict(part)}')
 
 
 @pytest.fixture
@@ -141,7 +143,8 @@ def test_a_part_without_its_class_is_not_asked(judged):
 
 
 def test_what_goes_wrong_in_a_part_is_told_of_that_part(judged):
-    result = judged(linear=fails(SolutionEnded('it is gone')), activation=fails(SolutionError('Kind', 'text', [('modules.py', 3)])),
+    result = judged(linear=fails(SolutionEnded('it is gone')),
+                    activation=fails(SolutionError('Kind', 'text', [('modules.py', 3)])),
                     softmax=fails(Malformed('it is no array')), cross_entropy=fails(ZeroDivisionError('oh')),
                     pytorch=fails(SolutionEnded('it is gone')), training=fails(KeyError('oh')))
     ends = 'Could not be graded to the end: '

@@ -285,11 +285,11 @@ def sent(value):
     ('é' * 10_001, 'é' * 10_000), (np.float32(0.5), np.array(0.5, np.float32)), (np.str_('text'), 'text'),
     (np.arange(6, dtype='>i4').reshape(2, 3), np.arange(6, dtype='<i4').reshape(2, 3)),
     (np.arange(6.0).reshape(2, 3).T, np.array([[0.0, 3], [1, 4], [2, 5]])), (np.zeros((0, 4)), np.zeros((0, 4))),
-    (np.zeros((1,) * 8, np.uint8), np.zeros((1,) * 8, np.uint8)), (Tensor(), np.array([1.5])),
+    (np.zeros((2,) * 8, np.uint8), np.zeros((2,) * 8, np.uint8)), (Tensor(), np.array([1.5])),
     (np.array([1j]), Ref(7, 'ndarray')), (np.complex64(1), Ref(7, 'complex64')), (object(), Ref(7, 'object')),
     (Ref(1, 'Mine'), Ref(1, 'Mine')), ([1, (2, [])], [1, [2, []]]), ([[[[[1]]]]], [[[[Ref(7, 'list')]]]]),
     (list(range(10_001)), list(range(10_000))), ({1: 2, 'b': {'c': [None]}}, {'1': 2, 'b': {'c': [None]}}),
-    ({'array': [np.ones(1), np.zeros(2, np.int8)], 'object': 5}, {'array': [np.ones(1), np.zeros(2, np.int8)], 'object': 5})])
+    ({'array': [np.ones(1)], 'object': 5}, {'array': [np.ones(1)], 'object': 5})])
 def test_every_kind_of_value_comes_back(value, expected):
     assert same(sent(value), expected)
 
@@ -311,8 +311,8 @@ def framed(text):
     framed(text) for text in (b'{,}', b'[]', b'"value"', b'\xff', b'[', b'[' * 30_000)] + [
     framed(b'{"value": %s}' % value) + bytes(8) for value in (
         b'{"array": ["|O", [1]]}', b'{"array": ["<c8", [1]]}', b'{"array": ["<f8", [-1]]}', b'{"array": ["<f8", [1.0]]}',
-        b'{"array": ["<f8", [2000000000, 2000000]]}', b'{"array": ["<f8", [true]]}', b'{"array": ["<f8", [0, 2147483648]]}',
-        b'{"array": ["<f8", 1]}', b'{"array": ["<f8"]}', b'{"array": [["<f8"], [1]]}', b'{"array": null}',
+        b'{"array": ["<f8", [2000000000, 2000000]]}', b'{"array": ["<f8", [true]]}',
+        b'{"array": ["<f8", [0, 2147483648]]}', b'{"array": ["<f8", 1]}', b'{"array": ["<f8"]}', b'{"array": [["<f8"], [1]]}', b'{"array": null}',
         b'{"array": ["|u1", [1, 1, 1, 1, 1, 1, 1, 1, 1]]}', b'{"array": ["<f8", [33554433]]}', b'{"object": null}',
         b'[{"array": ["<f8", [1]]}, {"array": ["<f8", [33554432]]}]', b'{"object": "x"}', b'{"dict": [1]}',
         b'{"dict": [[1, 2, 3]]}', b'{"dict": 1}', b'{"other": 1}')])
