@@ -205,7 +205,7 @@ def test_the_figures_of_a_study_are_as_approved():
 
 def test_validation_is_compared_at_the_same_fit():
     run = {'measured_train_accuracy': [0.5, 0.7, 0.6, 0.9], 'val_accuracy': [0.4, 0.5, 0.3, 0.2]}
-    assert tables.validation_at(run, 60) == pytest.approx(45)
+    assert tables.validation_at(run, 60) == pytest.approx(45) and tables.validation_at(run, 70) == pytest.approx(50)
     assert tables.validation_at(run, 80) == pytest.approx(100 * (0.3 - 0.1 * 2 / 3))
     assert tables.validation_at(run, 95) is None
     run['measured_train_accuracy'][0] = 0.85  # and after falling back above 80 % again
@@ -213,6 +213,7 @@ def test_validation_is_compared_at_the_same_fit():
     # The mean step is that of all epochs.
     steps = [tables.mean_step({'val_accuracy': values}) for values in ([0.5], [0.5, 0.25], [0.5, 0.25, 0.75])]
     assert steps == [0, 25, 37.5]
+    assert tables.at_the_end([0.9, 0.1, 0.1, 0.1, 0.1, 0.2]) == pytest.approx(12)  # of the last five epochs
 
 
 def test_each_kind_of_control_has_its_figure_and_any_of_them_the_fit_and_the_spread(monkeypatch):

@@ -121,7 +121,8 @@ def change(path, name, value):
         content[name] = value
     else:
         header[name] = value
-    content['header'] = np.frombuffer(json.dumps(header).encode(), np.uint8)
+    text = json.dumps(header).replace('"1e999"', '1e999')  # a number of JSON that is infinite in Python
+    content['header'] = np.frombuffer(text.encode(), np.uint8)
     np.savez(path, **{name: array for name, array in content.items() if array is not None})
 
 
