@@ -154,7 +154,7 @@ def test_whatever_ends_the_grader_ends_the_solutions_that_hang(tmp_path, monkeyp
     grader = subprocess.Popen(
         [sys.executable, ROOT / 'unittests.py', '--solution', 'anna', 'ben', 'cleo', '--report', 'graded', '--jobs=2',
          f'--timeout={PATIENCE}'], cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-        env={**os.environ, 'TMPDIR': str(work), 'PATH': os.environ['PATH'] if code == 130 else ''})  # and so bubblewrap
+        env={**os.environ, 'TMPDIR': str(work), 'PATH': os.environ['PATH'] if code == 130 else ''})  # no bwrap
     told = ''
     with grader:
         try:
