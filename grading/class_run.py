@@ -23,6 +23,7 @@ from grading.remote import NoServer, Server
 UNPROTECTED = ('warning: a malicious solution could read your files, use the network and change this report, also the '
                'results of others: install bubblewrap (apt install bubblewrap), or grade in a container or an account of '
                'its own. No earlier result is reused')
+LOOK_SECONDS = 0.5  # how long Ctrl-C may go unnoticed: always on Windows, elsewhere if it comes just before the wait
 SUMMARY_SECONDS = 5  # how often summary.csv is written while solutions are graded
 
 
@@ -68,13 +69,16 @@ def grade(students, options, records, show):
     with Server(timeout=options.timeout) as server:
         executor, written = concurrent.futures.ThreadPoolExecutor(options.jobs), time.monotonic()
         try:
-            futures = [executor.submit(one, student) for student in students]
+            pending = [executor.submit(one, student) for student in students]
             with tqdm(total=len(students), desc='solutions', unit='solution', disable=None) as bar:
-                for future in concurrent.futures.as_completed(futures):
-                    entry = records.entry(future.result())
-                    bar.clear()
-                    show(report.one_line(entry))
-                    bar.update()
+                while pending:
+                    done, _ = concurrent.futures.wait(pending, LOOK_SECONDS, concurrent.futures.FIRST_COMPLETED)
+                    for future in filter(done.__contains__, pending):
+                        entry = records.entry(future.result())
+                        bar.clear()
+                        show(report.one_line(entry))
+                        bar.update()
+                    pending = [future for future in pending if future not in done]
                     if time.monotonic() - written > SUMMARY_SECONDS:
                         records.write_summary()
                         written = time.monotonic()

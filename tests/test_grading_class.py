@@ -3,6 +3,7 @@
 Where what is said of a solution is not what is tested, the judge is one that gives verdicts by the name of the folder.
 """
 
+import _thread
 import csv
 import json
 import os
@@ -158,6 +159,18 @@ def test_sigterm_and_sighup_end_the_judging_as_ctrl_c_does(run, judge):
         judge.says['anna'] = lambda: signal.raise_signal(number)
         assert run('--solution', 'anna')[::2] == (128 + number, 'unittests.py: interrupted\n')
     signal.signal(signal.SIGHUP, before)
+
+
+def test_ctrl_c_is_noticed_before_the_next_solution_is_done(run, judge):
+    stopped, noticed = threading.Event(), []
+
+    def hangs():
+        judge.servers[0].stop = stopped.set
+        _thread.interrupt_main()  # as Ctrl-C on Windows: it wakes nobody up
+        noticed.append(stopped.wait(20))
+
+    judge.says['anna'] = lambda: hangs() or {}
+    assert run('--solution', *folders('anna', 'ben'))[0] == 130 and noticed == [True]
 
 
 def test_an_interrupted_run_resumes(run, judge, graded_by):

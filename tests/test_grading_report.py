@@ -172,6 +172,7 @@ def test_a_submission_is_graded_in_the_container_without_a_solution_of_ours(tmp_
                     '/' not in name and name.endswith('.py')]
 
     def results(python=sys.executable):
+        (tmp_path / 'results' / 'results.json').unlink(missing_ok=True)
         subprocess.run(['bash', str(source / 'run_autograder')], capture_output=True, cwd='/',
                        env={**os.environ, 'AUTOGRADER': str(tmp_path), 'PYTHON': python})
         text = (tmp_path / 'results' / 'results.json').read_text(encoding='utf-8')
