@@ -54,7 +54,7 @@ class Solution(remote.Solution):
 
 def modules_of(folder):
     """The names of the imported modules whose file, or folder, is in a folder."""
-    places = {name: [vars(module).get('__file__') or '', *vars(module).get('__path__', ())]
+    places = {name: [vars(module).get('__file__') or '', *(vars(module).get('__path__') or ())]
               for name, module in sys.modules.items() if hasattr(module, '__dict__')}
     return [name for name, its in places.items()
             if any(place.startswith(folder) and 'site-packages' not in place for place in its)]
