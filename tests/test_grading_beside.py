@@ -19,7 +19,7 @@ from grading.worker import training
 
 torch = pytest.importorskip('torch')
 pytestmark = [pytest.mark.skipif(not sys.platform.startswith('linux'), reason='solutions are run on Linux'),
-              pytest.mark.xdist_group('torch')]  # one server imports PyTorch, once
+              pytest.mark.xdist_group('torch')]  # one process imports PyTorch
 # Without a modules.py, so that the NumPy half is not judged.
 NETS = {'layers.py': small_solutions.MODULES, 'mlp_numpy.py': small_solutions.MLP_NUMPY.replace('modules', 'layers'),
         'mlp_pytorch.py': small_solutions.MLP_PYTORCH}
