@@ -6,7 +6,7 @@ from matplotlib.ticker import FixedLocator, NullLocator
 
 
 def described(figure):
-    """The figure in words, panel by panel: titles, axes, pictures, texts; lines and bars with numbers of three digits."""
+    """The figure in words, panel by panel: titles, axes, pictures, texts; lines and bars with three digits."""
     width, height = figure.get_size_inches()
     rows, columns = figure.axes[0].get_gridspec().get_geometry()
     layout = type(figure.get_layout_engine()).__name__

@@ -77,7 +77,7 @@ def test_a_killed_study_resumes_and_does_what_the_assignment_asks(start_study, r
 @pytest.mark.parametrize('condition', [
     pytest.param(None, id='after a run'),
     pytest.param(lambda process: len(list(descendants(process.pid))) >= 2,  # one keeps track of locks, one trains
-                 id='at the start', marks=pytest.mark.skipif(not LINUX, reason='needs Linux: finds the processes in /proc'))])
+                 id='at the start', marks=pytest.mark.skipif(not LINUX, reason='needs Linux, for /proc'))])
 def test_ctrl_c_is_told_once_keeps_the_finished_runs_and_leaves_no_process(start_study, tmp_path, condition):
     path = tmp_path / 'batch_norm.json'
     process = start_study(condition or (lambda _: path.exists()))
@@ -94,8 +94,8 @@ def test_ctrl_c_is_told_once_keeps_the_finished_runs_and_leaves_no_process(start
 def test_a_script_without_a_main_guard_is_told_so_and_does_not_wait_for_itself(tmp_path, trainable, trainable_dir):
     script = tmp_path / 'script.py'  # run_script.py, imported, puts generated data in the place of CIFAR-10
     script.write_text(f'import run_script, compare_batch_norm\ncompare_batch_norm.train_models('
-                      f'{str(tmp_path / "runs.json")!r}, jobs=1, data_dir={str(trainable_dir)!r}, settings={{"epochs": 1}})\n')
-    environment = {'PYTHONPATH': f'{ROOT}{os.pathsep}{ROOT / "tests"}', 'GENERATED_CONTENT': json_of(trainable.content())}
+                      f'{str(tmp_path / "runs.json")!r}, jobs=1, data_dir={str(trainable_dir)!r}, settings=dict(epochs=1))\n')
+    environment = {'PYTHONPATH': f'{ROOT}{os.pathsep}{ROOT}/tests', 'GENERATED_CONTENT': json_of(trainable.content())}
     ended = subprocess.run([sys.executable, script], stderr=subprocess.PIPE, text=True, timeout=120,
                            env={**os.environ, **environment})
     assert ended.returncode == 1 and ended.stderr.count('\n') == 1

@@ -26,7 +26,7 @@ def proofs():
     """Number of a result → the function of a random generator that proves it."""
     return {**{number: functools.partial(prove_gradients, number) for number in GRADIENTS},
             **{number: functools.partial(prove_jacobian, number) for number in JACOBIANS},
-            **{name[6:].replace('_', '.'): function for name, function in globals().items() if re.match(r'prove_\d', name)}}
+            **{name[6:].replace('_', '.'): value for name, value in globals().items() if re.match(r'prove_\d', name)}}
 
 
 @pytest.mark.parametrize('number', page.RESULTS)

@@ -43,7 +43,7 @@ def test_every_condition_is_on_the_page_and_the_shapes_of_the_products_fit():
 @pytest.mark.parametrize('text, wrong', [
     (r'\frac{\partial L}{\partial W} = X^\top \frac{\partial L}{\partial Y}', 'has other free indices'),
     (r'Y_{ij} = \sum_k X_{ik} W_{jk} + b_i', 'could not be broadcast'),  # b has N elements, X has S rows
-    (r'\frac{\partial L}{\partial b_n} = \sum_i \frac{\partial L}{\partial Y_{ij}}', 'has other free indices'),  # n is lost
+    (r'\frac{\partial L}{\partial b_n} = \sum_i \frac{\partial L}{\partial Y_{ij}}', 'has other free indices'),
     (r'Y = X W + \mathbf{1} b', 'mismatch'),
     (r'X_{ij} = \sum_k X_{ij}', 'a sum over k'), (r'Y_{ij} = \sum_k X_{ik} W_{jk}', 'differs'),
     ('Y = Q', 'stands for nothing'),

@@ -244,8 +244,8 @@ def change(values):
     f'predicts cat for only {called_cat(NUMPY)} of the 10,000 images',
     f'it predicts dog for {NUMPY["confusion"][CAT][DOG]} of them and cat for {NUMPY["confusion"][CAT][CAT]}',
     'predict cat for {}, {:,} and {:,} images'.format(*map(called_cat, list(NETWORKS.values())[1:])),
-    *('has an accuracy of {accuracy[9]:.3f} at a mean confidence of {confidence[9]:.3f}'.format(**network['reliability'])
-      for network in (NUMPY, NUMPY_BATCH_NORM)),
+    *('has an accuracy of {accuracy[9]:.3f} at a mean confidence of {confidence[9]:.3f}'.format(**each['reliability'])
+      for each in (NUMPY, NUMPY_BATCH_NORM)),
 ])
 def test_a_number_on_the_page_is_that_of_the_records(sentence):
     assert sentence in LEARNED

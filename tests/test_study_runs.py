@@ -95,7 +95,7 @@ def batch_norm(told, monkeypatch, tmp_path):
             (concurrent.futures, 'as_completed', lambda futures: iter([*futures][::-1])),
             (cifar10_utils, 'get_cifar10', lambda data_dir: told.append(f'data is asked for: {data_dir}')),
             (batch_norm_training, 'train_one', train_one), (batch_norm_report, 'png_bytes', lambda figure: b'PNG'),
-            (batch_norm_report, 'figures_of', lambda results: {'_train': None}), (batch_norm_runs, 'NETS', known_runs.NETS),
+            (batch_norm_report, 'figures_of', lambda _: {'_train': None}), (batch_norm_runs, 'NETS', known_runs.NETS),
             (batch_norm_runs, 'LEARNING_RATES', [0.003, 0.01, 0.03, 0.3, 1])]:
         monkeypatch.setattr(place, name, value)
     return errors

@@ -96,7 +96,8 @@ def test_the_same_seed_gives_both_the_same_start(sizes):
 
 def test_both_scripts_start_alike_and_see_the_same_batches(expect_trainable, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(twins, 'SETTINGS', {'hidden_dims': [16], 'lr': 0.01, 'batch_size': 100, 'epochs': 1})
-    monkeypatch.setattr('sys.argv', ['', '--seeds', '5', '--data_dir', expect_trainable, '--results_dir', str(tmp_path)])
+    arguments = ['--seeds', '5', '--data_dir', expect_trainable, '--results_dir', str(tmp_path)]
+    monkeypatch.setattr('sys.argv', ['twins.py', *arguments])
     twins.main()
     out, err = capsys.readouterr()
     assert err == '' and all(len(line) < 80 for line in out.splitlines() if not line.startswith('written'))
