@@ -1,11 +1,12 @@
 """Solutions that answer in the process of the tests, without pipes: a catalogue of mistakes in seconds.
 
-Messages, questions and answers are those of grading.remote, whose own tests start processes. A solution that ends its
-process, or needs the names of an older NumPy, needs a real one.
+Messages, questions and answers are those of grading.remote, whose own tests start processes. os._exit ends the solution,
+not the tests. A solution that needs the names of an older NumPy needs a process.
 """
 
 import contextlib
 import io
+import os
 import sys
 import warnings
 
@@ -19,15 +20,15 @@ from grading.worker.messages import pack, unpack
 
 
 class Server:
-    bubblewrap, timeout = False, 20
+    bubblewrap, timeout, stopped = False, 20, False
 
     def open(self, folder, preload=()):
-        return Solution(str(folder))
+        return Solution(self, str(folder))
 
 
 class Solution(remote.Solution):
-    def __init__(self, folder):
-        self.folder, self.timeout, self.ended, self.printed = folder, 0, None, 0
+    def __init__(self, server, folder):
+        self.server, self.folder, self.timeout, self.ended, self.printed, self.code = server, folder, 0, None, 0, None
         self.operations, self.patch = operations.Operations(folder), pytest.MonkeyPatch()
         for name in modules_of(str(ROOT)):
             if not name.startswith('grading'):
@@ -35,7 +36,12 @@ class Solution(remote.Solution):
         self.patch.setattr(sys, 'path', [path for path in sys.path if not path.startswith(str(ROOT))])
         self.patch.setattr(sys, 'meta_path', sys.meta_path.copy())
         self.patch.setattr(sys, 'dont_write_bytecode', True)  # a second solution may have files of the same names
+        self.patch.setattr(os, '_exit', self._exit)
         imports.prepare_imports(folder)
+
+    def _exit(self, code):
+        self.code = code
+        raise SystemExit
 
     def _exchange(self, request, timeout):
         reply, printed = io.BytesIO(), io.StringIO()
@@ -43,6 +49,8 @@ class Solution(remote.Solution):
               contextlib.redirect_stderr(printed)):
             operations.answer(self.operations, io.BytesIO(pack(request)), reply)
         self.printed += len(printed.getvalue().encode())
+        if self.code is not None:
+            raise remote.SolutionEnded(f'it ended its process (exit code {self.code})')
         return unpack(io.BytesIO(reply.getvalue()).read, lambda ref: ref)
 
     def close(self):
