@@ -144,11 +144,7 @@ class Server:
             for path in WORKER.glob('*.py'):
                 (room / 'grading_worker' / path.name).write_bytes(path.read_bytes())
             copy_solution(Path(folder), room / 'solution')
-        solution = Solution(self, room, preload)
-        if self.stopped:
-            solution.close()
-            raise NoServer(STOPPED)
-        return solution
+        return Solution(self, room, preload)
 
 
 def copy_solution(folder, target):
@@ -219,6 +215,8 @@ class Solution:
         for thread in self._threads:
             thread.start()
         try:
+            if server.stopped:  # after its stop() looked at those that run
+                raise NoServer(STOPPED)
             self._first_answer()
         except BaseException:
             self.close()
@@ -289,8 +287,9 @@ class Solution:
             self._requests.put(b'')
             self._end()
             self._process.wait()
+            deadline = time.monotonic() + STOP_SECONDS
             for thread in self._threads[:2]:  # a pipe is at its end when no process is left that has it
-                thread.join(STOP_SECONDS)
+                thread.join(max(deadline - time.monotonic(), 0))
             for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
                 with contextlib.suppress(OSError):
                     pipe.close()
