@@ -1,5 +1,6 @@
 """Grade one solution part by part: its files as text, its classes in their own process."""
 
+import functools
 import importlib.util
 import time
 from dataclasses import dataclass, field
@@ -77,17 +78,18 @@ def judge(server, folder, given=None, after_part=lambda part, findings: None):
     for part, name in (('mlp', 'mlp_numpy.py'), ('pytorch', 'mlp_pytorch.py')):
         if findings.verdict(part) == MISSING and (words := submissions.instead_of(name, folder)):
             findings.reasons[part] = words
+    read = functools.cache(Source)
     for finding in findings.found:
-        finding.quote = _quote(finding.place, folder)
+        finding.quote = _quote(read, finding.place, folder)
     judgement.interface = session.interface
     judgement.seconds = time.monotonic() - start
     return judgement
 
 
-def _quote(place, folder):
+def _quote(read, place, folder):
     """The line of the file at a place. It is read here, because the solution's process may report any text."""
     path = (folder / place.file).resolve()
-    return Source(path).line(place.line) if place and path.is_relative_to(folder.resolve()) else ''
+    return read(path).line(place.line) if place and path.is_relative_to(folder.resolve()) else ''
 
 
 def _optional_parts(context, sources, has_torch):
