@@ -11,7 +11,6 @@ import sys
 if __name__ == '__main__':
     sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))  # missing if PYTHONSAFEPATH is set
     import console.start  # noqa: F401 (an error in an import below becomes one line)
-
 import copy
 
 import numpy as np
