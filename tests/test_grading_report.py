@@ -75,11 +75,12 @@ def points_of(*found, decided=None, **status):
 
 
 def test_a_mistake_costs_points_once():
-    own = [(part, INCORRECT, f'{part} is wrong.', {'cause': 'sign'}) for part in ('linear', 'cross_entropy')]
+    parts = 'linear', 'activation', 'cross_entropy'
+    own = [(part, INCORRECT, f'{part} is wrong.', {'cause': 'sign'}) for part in parts]
     follows = ('mlp', INCORRECT, 'Wrong because LinearModule is.', {'cause': 'inherited'})
     assert points_of(*own, ('softmax_cross_entropy', INCORRECT, 'So.', {'cause': 'inherited'}), follows) == {
-        'linear': (0, ''), 'cross_entropy': (0, ''), 'softmax_cross_entropy': (1, 'follows from 2'),
-        'mlp': (1, 'follows from 1')}
+        **dict.fromkeys(parts, (0, '')), 'softmax_cross_entropy': (1, 'follows from 3'),
+        'mlp': (1, 'follows from 1 and 2')}
     assert points_of(*own[:1], follows, ('mlp', INCORRECT, 'Its own.', {'cause': 'order'}))['mlp'] == (0, '')
     assert points_of(*own[:1], ('mlp', INCORRECT, 'Not built.', {'cause': BLOCKED}))['mlp'] == (None, 'follows from 1')
     unusable = points_of(*own[:1], **dict.fromkeys(CORE, (INCORRECT, '')))

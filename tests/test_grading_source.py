@@ -163,6 +163,9 @@ def test_a_file_that_is_not_there_too_large_or_not_to_be_read(read, monkeypatch,
     large = read('x = 1\n' + '#' * (10 ** 6 - 5))
     assert (large.exists, large.problem, large.cause, large.lines) == (
         True, 'modules.py is larger than a million bytes', 'unreadable file', [])
+    for order, mark in (('le', b'\xff\xfe'), ('be', b'\xfe\xff')):
+        file = read(mark + 'x = 1\n'.encode(f'utf-16-{order}'))
+        assert file.problem == 'modules.py is saved as UTF-16: save it as UTF-8'
 
     def refused(path):
         raise PermissionError(13, os.strerror(13))
