@@ -47,6 +47,7 @@ def test_of_too_many_files_those_of_python_are_graded(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize('names, words', [
     (['one/modules.py', 'two/modules.py'], 'there are 2 solutions (one, two): which one is it?'),
+    (['one/mlp.zip', 'two/mlp.zip'], 'there are 2 solutions (one/mlp.zip, two/mlp.zip): which one is it?'),
     *(([f'a/{name}'], f'no modules.py; found {name}: is it that?') for name in (
         'modules-1.py', 'modules (1).py', 'Modules.py', 'modules.py.txt', 'Copy of modules.py', 'Untitled.ipynb')),
     (['mlp_numpy.py', 'modules (1).py', 'my_modules.py'], 'no modules.py; found modules (1).py: is it that?')])
