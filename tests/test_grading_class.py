@@ -39,7 +39,8 @@ def run(monkeypatch, capsys, tmp_path):
         with pytest.raises(SystemExit) as ended:
             unittests.main()
         return ended.value.code, *capsys.readouterr()
-    return call
+    yield call
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # an interrupted run leaves the next Ctrl-C to the system
 
 
 class Judge:
