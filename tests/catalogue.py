@@ -68,16 +68,18 @@ def _put(text, lines, wrong):
 
 
 def told(findings, seen):
-    """What findings say, a line each; each hint once, and the whole paragraph once for each form that one has.
+    """What findings say, a line each; once each hint, each list of arrays in an example, and a paragraph of each form.
 
-    seen: the hints and forms that have been told, to which those of the findings are added.
+    seen: the hints, lists and forms that have been told, to which those of the findings are added.
     """
     lines = []
     for finding in findings:
         lines.append(f'[{finding.kind}: {finding.cause}] {finding.place}: {finding.text}')
         form = bool(finding.hint), bool(finding.example), bool(finding.quote)
         if finding.kind == 'incorrect':
-            lines += ([report.paragraph(finding)] if form not in seen else
-                      [f'   Hint: {finding.hint}'] if finding.hint not in seen else [])
-            seen.update([form, finding.hint, ''])
+            arrays = ', '.join(re.findall(r'^ *(\S+) = ', finding.example, re.M))
+            lines += [report.paragraph(finding)] if form not in seen else [
+                *[f'   Example: {arrays}'] * (arrays not in seen),
+                *[f'   Hint: {finding.hint}'] * (finding.hint not in seen)]
+            seen.update([form, finding.hint, arrays, ''])
     return lines
