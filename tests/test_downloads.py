@@ -7,8 +7,8 @@ import re
 import ssl
 import sys
 import types
-import urllib.error
 from unittest import mock
+from urllib.error import HTTPError, URLError
 
 import pytest
 import tqdm
@@ -181,10 +181,11 @@ def test_a_download_is_announced_where_no_terminal_shows_a_bar(expect_tiny, tmp_
 
 
 @pytest.mark.parametrize('problem, remedy', [
-    (ssl.SSLCertVerificationError(1, '[SSL: CERTIFICATE_VERIFY_FAILED] unable to get'), 'Install Certificates.command'),
-    (OSError('Tunnel connection failed: 407 Proxy Authentication Required'), 'HTTPS_PROXY=http://USER')])
+    (URLError(ssl.SSLCertVerificationError(1, '[SSL: CERTIFICATE_VERIFY_FAILED] unable')), 'Install Certificates.command'),
+    (URLError(OSError('Tunnel connection failed: 407 Proxy Authentication Required')), 'HTTPS_PROXY=http://USER'),
+    (HTTPError('https://somewhere', 407, 'Denied', {}, None), 'HTTPS_PROXY=http://USER')])
 def test_a_connection_that_the_user_can_mend_has_a_remedy(expect_tiny, tmp_path, monkeypatch, problem, remedy):
     monkeypatch.setattr(sources, 'ADDRESSES', ['https://somewhere/archive'])
-    monkeypatch.setattr(fetching, 'download', mock.Mock(side_effect=urllib.error.URLError(problem)))
+    monkeypatch.setattr(fetching, 'download', mock.Mock(side_effect=problem))
     with pytest.raises(sources.DataUnavailable, match=re.escape(remedy)):
         load(tmp_path)

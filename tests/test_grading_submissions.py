@@ -92,6 +92,7 @@ def test_of_a_class_folders_and_zips_are_submissions(tmp_path):
 
 
 def test_of_a_file_that_is_missing_what_resembles_it_is_told(tmp_path):
-    hand_in(tmp_path, ['modules.py', 'mlp_numpy-2.py'])
-    assert submissions.instead_of('mlp_numpy.py', tmp_path) == 'no mlp_numpy.py; found mlp_numpy-2.py: is it that?'
+    hand_in(tmp_path, ['modules.py', *(f'mlp_numpy-{number}.py' for number in range(4))])
+    assert submissions.instead_of('mlp_numpy.py', tmp_path) == (
+        'no mlp_numpy.py; found mlp_numpy-0.py, mlp_numpy-1.py, mlp_numpy-2.py: is it that?')
     assert submissions.instead_of('mlp_pytorch.py', tmp_path) == ''
