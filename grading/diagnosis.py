@@ -33,7 +33,6 @@ class Context:
     epsilon: float = 0.0
     one_hot_width: bool = False  # is it that of the largest label?
     fused: list = field(default_factory=list)
-    one_step: bool = False  # softmax and cross-entropy, and correct
     softmax_outside: bool = False  # of the MLP, in the training script
     gradients_add_up: bool = False
     kaiming: bool = True  # are the linear module's initial weights correct?

@@ -107,8 +107,7 @@ def assert_kept(path, config):
     assert contents.pop('config') == {**config, 'nets': known_runs.NETS}
     for kept in contents.values():
         assert kept == [known({**run, 'batch_size': config['batch_size'], 'epochs': config['epochs']}) for run in kept]
-        order = [(run['seed'], len(run['hidden_dims']), run['lr'], run['use_batch_norm'], run.get('group_size') or 0)
-                 for run in kept]
+        order = [(run['seed'], len(run['hidden_dims']), run['lr'], run['use_batch_norm']) for run in kept]
         assert order == sorted(order)
     return {kind: len(kept) for kind, kept in contents.items()}
 
