@@ -5,7 +5,7 @@ import statistics
 from benchmark import busy, startup, targets
 from storage.files import json_bytes, plain_figures, png_bytes, write_together
 
-COLORS = {'NumPy, matrix products only': '0.6', 'PyTorch, matrix products only': '0.75',
+COLORS = {'NumPy, matrix products only': '0.6', 'PyTorch, matrix products only': '0.75', 'JAX, matrix products only': '0.75',
           'NumPy MLP (this project)': 'C0', 'PyTorch MLP (this project)': 'C1'}
 OTHERS_COLOR = 'C7'
 

@@ -117,15 +117,7 @@ def serve(folder, options, requests, replies):
     limit(options['limits'])
     sys.argv[:] = ['solution']
     warnings.simplefilter('ignore')
-    for name, value in old_names(np).items():
-        if not hasattr(np, name):
-            setattr(np, name, value)
-    reshape = np.reshape
-
-    def reshape_with_old_names(a, *args, newshape=None, **more):  # NumPy had `newshape` until 2.4
-        return reshape(a, *(args if newshape is None else [newshape]), **more)
-
-    np.reshape = reshape_with_old_names
+    restore_old_names(np)
     draw_no_windows()
     compile_nothing()
     prepare_imports(folder)
@@ -205,10 +197,19 @@ def tasks_of_user():
     return tasks
 
 
-def old_names(np):
-    """Names of older versions of NumPy, for older solutions."""
-    return {
+def restore_old_names(np):
+    """Give NumPy the functions and the parameter that only older versions have, for older solutions."""
+    names = {
         'float': float, 'int': int, 'bool': bool, 'object': object, 'float_': np.float64, 'Inf': np.inf, 'NaN': np.nan,
         'product': np.prod, 'cumproduct': np.cumprod, 'alltrue': np.all, 'sometrue': np.any, 'row_stack': np.vstack,
         'asscalar': lambda array: np.asarray(array).item(), 'in1d': np.isin,
     }
+    for name, value in names.items():
+        if not hasattr(np, name):
+            setattr(np, name, value)
+    reshape = np.reshape
+
+    def reshape_with_newshape(a, *args, newshape=None, **more):
+        return reshape(a, *(args if newshape is None else [newshape]), **more)
+
+    np.reshape = reshape_with_newshape
