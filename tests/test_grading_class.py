@@ -163,15 +163,16 @@ def test_sigterm_and_sighup_end_the_judging_as_ctrl_c_does(run, judge):
 
 
 def test_ctrl_c_is_noticed_before_the_next_solution_is_done(run, judge):
-    stopped, noticed = threading.Event(), []
+    stopped, ended, noticed = threading.Event(), threading.Event(), []
 
     def hangs():
         judge.servers[0].stop = stopped.set
         _thread.interrupt_main()  # as Ctrl-C on Windows: it wakes nobody up
         noticed.append(stopped.wait(20))
+        ended.set()  # nobody waits for this thread if the interrupt comes while it is being started
 
     judge.says['anna'] = lambda: hangs() or {}
-    assert run('--solution', *folders('anna', 'ben'))[0] == 130 and noticed == [True]
+    assert run('--solution', *folders('anna', 'ben'))[0] == 130 and ended.wait(20) and noticed == [True]
 
 
 def test_an_interrupted_run_resumes(run, judge, graded_by):
