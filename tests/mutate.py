@@ -4,7 +4,8 @@
 
 mutmut makes the mutants; a sample of them is tried, each in a copy of the project of its own, by a process of pytest.
 So what the tests start runs the mutant too, even in a bare environment, as the solutions that are graded have; mutmut's
-own way to try one is a switch within the process. mutmut.cfg says which tests the mutants of a file are tried with.
+own way to try one is a switch within the process. mutmut.cfg says which tests the mutants of a file are tried with first;
+those that survive these tests are tried with the whole suite.
 
 What was tried is kept in results/mutants.jsonl as it goes: the same command resumes, and so does a larger sample.
 --again tries the survivors once more, with tests that were written since. Leave the folder as it is meanwhile.
@@ -39,9 +40,9 @@ from inspection.metrics import wilson_interval  # noqa: E402
 
 KEPT = ROOT / 'results' / 'mutants.jsonl'
 # A command that sees no processes but its own, since a mutant of what ends those of a solution might end any,
-# with 12 GB of address space for each; the shell waits for processes whose parent has ended.
+# with 12 GB of memory for each; the shell waits for processes whose parent has ended.
 ALONE = ['unshare', *(['--map-current-user'] if os.getuid() else []), '--pid', '--fork', '--mount-proc', '--kill-child',
-         'sh', '-c', 'ulimit -v 12000000; "$@"; exit $?', 'sh']
+         'sh', '-c', 'ulimit -d 12000000; "$@"; exit $?', 'sh']
 SLOW = 5  # a mutant is caught where the tests take so many times as long as without one
 
 
@@ -98,7 +99,8 @@ def try_out(mutants, tests, jobs):
     """Try mutants that are written out, several at a time, and keep what becomes of each as soon as it is known."""
     def attempt(file, text, diff):
         chosen = sorted(tests[file], key=duration)
-        return {'diff': diff, 'caught_by': failure(chosen, SLOW * sum(map(duration, chosen)), **{file: text})}
+        return {'diff': diff, 'caught_by': failure(chosen, SLOW * sum(map(duration, chosen)), **{file: text})
+                or failure(['.'], SLOW * duration('.'), **{file: text})}
 
     with concurrent.futures.ThreadPoolExecutor(jobs) as executor, open(KEPT, 'a', encoding='utf-8') as kept:
         attempts = [executor.submit(attempt, *mutant) for mutant in mutants]
