@@ -184,7 +184,7 @@ def _from_buffer(data, dtype, shape, order):
 
 def _encode(text, encoding):
     # How Python 3 writes bytes in pickles of protocol 2.
-    if encoding not in ('latin1', b'latin1'):
+    if encoding != 'latin1':
         raise pickle.UnpicklingError(f'refused to encode as {encoding!r}')
     return text.encode('latin1')
 

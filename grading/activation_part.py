@@ -86,8 +86,8 @@ def _judge_one(context, name):
     activation = Activation(name, kind, *_keywords(context, name, kind))
     before = len(context.findings.of(PART, INCORRECT))
     probe = attempt(lambda: activation.make(context.session).array('forward', np.array([[-1.0, 2.0], [0.5, -0.3]])))
-    if isinstance(probe, SolutionError) and probe.kind in ('TypeError', 'NotImplementedError',
-        'AttributeError') and not kind:
+    other_needs = ('TypeError', 'NotImplementedError', 'AttributeError')
+    if isinstance(probe, SolutionError) and probe.kind in other_needs and not kind:
         return  # a base or a container with other needs
     if not isinstance(probe, Exception) and not kind and not _is_elementwise(context, activation):
         return

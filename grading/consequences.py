@@ -19,10 +19,9 @@ def decide(context):
         context.softmax_outside = True
         for finding in outside:
             context.findings.found.remove(finding)
-        context.deviates('mlp', 'forward gives logits, and the training script takes their softmax: it belongs in the '
-                                'MLP. '
-                                'Graded with the softmax of the script, which is correct.', cause='softmax outside '
-                                                                                                  'the MLP')
+        context.deviates(
+            'mlp', 'forward gives logits, and the training script takes their softmax: it belongs in the MLP. Graded '
+            'with the softmax of the script, which is correct.', cause='softmax outside the MLP')
     for part, sources in context.inherited.items():
         names = f'{" and ".join(sources)} {"is" if len(sources) == 1 else "are"}'
         text = (f'Besides, {names} incorrect (see there).' if context.findings.of(part, INCORRECT) else

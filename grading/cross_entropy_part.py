@@ -97,9 +97,8 @@ def judge(context):
     fine = check(context, part, 'the loss', forward, loss_mistakes(), place(cls, 'forward', r'log|mean|sum|return'),
                  'L = −(1/S) Σ_s log X_s,label: a mean over the samples', ['x', 'labels'])
     fine &= check(context, part, '∂L/∂X, the gradient of the probabilities,', backward, loss_gradient_mistakes(),
-                  place(cls, 'backward', r'dx|/|-=|return'), '∂L/∂X = −T / X / S, zero except for the class of the '
-                                                             'label',
-                  ['x', 'labels'])
+                  place(cls, 'backward', r'dx|/|-=|return'),
+                  '∂L/∂X = −T / X / S, zero except for the class of the label', ['x', 'labels'])
     wrong = context.findings.of(part, INCORRECT)
     if wrong:
         context.faulty[cls] = wrong[-1].cause

@@ -327,8 +327,8 @@ def _deviates_at_start(context, text):
 
 def _named(deviation, M, N):
     """The common mistakes in the standard deviation, with their values."""
-    known = {2 / M: '2/M: the root is forgotten', 1 / M: '1/M: the root is forgotten', 2 / N: '2/N: the root is '
-                                                                                              'forgotten',
+    known = {2 / M: '2/M: the root is forgotten', 1 / M: '1/M: the root is forgotten',
+             2 / N: '2/N: the root is forgotten',
              np.sqrt(2 / N): '√(2/N): the outputs are counted, not the inputs', np.sqrt(2 / (M + N)): '√(2/(M + N))'}
     return next((f' (that is {words})' for value, words in known.items() if abs(deviation / value - 1) < 0.03), '')
 

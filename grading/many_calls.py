@@ -74,10 +74,9 @@ def _ask_mlp(context, samples, in_features, out_features):
         calls = [[small.thing.ref, 'forward', [images]], [small.thing.ref, 'backward', [np.ones((1, CLASSES))]]]
         context.session.ask('repeat', times=CALLS, calls=calls)
         if not context.faulty and not close(small.forward(x), reference.forward(x)[2]):
-            return context.incorrect('mlp', f'After {CALLS} steps forward of the MLP gives something else than at '
-                                            'first.',
-                                     cause='changes after many calls', place=context.mlp.place('MLP', 'forward',
-                                         'for|return'))
+            return context.incorrect(
+                'mlp', f'After {CALLS} steps forward of the MLP gives something else than at first.',
+                cause='changes after many calls', place=context.mlp.place('MLP', 'forward', 'for|return'))
         method = '__init__'
         net = build(context, [out_features], in_features)
         reference = reference_for(context, net)

@@ -171,10 +171,9 @@ def _after_the_last(context, source, trace):
                                'for both.', cause='log-probabilities', place=_softmax(source))
     else:
         after = [kind for kind, into, _ in trace['passed'] if _close(into, last)]
-        context.incorrect(PART, 'Something follows the last linear layer'
-                          + (f' ({", ".join(after)})' if after else '') + ': forward should give its output, the '
-                                                                            'logits.',
-                          cause='activation after the last layer',
+        names = f' ({", ".join(after)})' if after else ''
+        context.incorrect(PART, f'Something follows the last linear layer{names}: forward should give its output, the '
+                                'logits.', cause='activation after the last layer',
                           place=_at(context, 'forward', r'return'))
 
 
@@ -203,10 +202,9 @@ def _batch_norm(context, x, right_layers, linear):
         between = next((after for before, after in norms if _close(before, out)), None)
         if between is None and any(_close(after, into) for _, after in norms):
             return context.incorrect(PART, 'With use_batch_norm=True the batch normalization comes after the '
-                                           'activation, '
-                                           'not between it and the linear layer.',
-                                           cause='batch norm after the activation',
-                                           place=_at(context, '__init__', r'BatchNorm'))
+                                           'activation, not between it and the linear layer.',
+                                     cause='batch norm after the activation',
+                                     place=_at(context, '__init__', r'BatchNorm'))
         if between is None:
             return context.incorrect(PART, 'With use_batch_norm=True no batch normalization follows linear layer '
                                            f'{layer}.', cause='batch norm missing',
