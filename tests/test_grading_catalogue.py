@@ -88,7 +88,10 @@ def test_what_is_said_of_whole_solutions_is_told_as_approved(judged, name, parts
 
 
 def test_a_right_solution_in_its_process_is_right_with_names_that_numpy_no_longer_has(tmp_path):
-    old = 'np.product(np.Inf)\n        np.reshape(x, newshape=-1)\n        one_hot = np'
+    old = '''__import__('operator').attrgetter(*'int bool object float_ NaN cumproduct alltrue sometrue row_stack'.split())(np)
+        assert np.in1d([1], [np.asscalar(np.product([1]))]).all() and np.Inf > np.float_(0)
+        np.reshape(x, newshape=-1)
+        one_hot = np'''
     folder = small_solutions.write(tmp_path, changes=[('-np.log', 'np.float(-1) * np.log'), ('one_hot = np', old)])
     with remote.Server(bubblewrap=False) as server:
         findings = judging.judge(server, folder).findings

@@ -1,11 +1,14 @@
 """The page of a class, opened from the disk in a real browser: Chromium, driven by selenium, if both are installed."""
 
+import re
 import shutil
 
 import pytest
 
+from approval import assert_approved
 from grading import class_page
-from grading.findings import CORE, DEVIATES, INCORRECT, MISSING, NOT_GRADED
+from grading.findings import CORE, DEVIATES, INCORRECT, MISSING, NOT_GRADED, VERDICTS
+from grading.report import clean
 from test_grading_report import entry, judgement
 
 HOSTILE = '<img src=x onerror="document.title=1"></script><script>document.title=2</script>$data \x1b[1m\u202e&amp;'
@@ -55,9 +58,9 @@ def page(browser, tmp_path):
         judgement(folder='c/anna'), judgement(sign, folder='c/ben', training=(NOT_GRADED, 'no answer')),
         judgement(sign, ('softmax', DEVIATES, 'deviates.'), folder='c/cleo'),
         judgement(folder='c/dora', **dict.fromkeys(CORE, (MISSING, 'no modules.py'))),
-        judgement(attack, folder=f'c/{HOSTILE.replace("/", "")}', interface=[HOSTILE]))]
+        judgement(attack, folder=f'c/{clean(HOSTILE.replace("/", ""))}', interface=[HOSTILE]))]
     path = tmp_path / 'index.html'
-    path.write_text(class_page.page(entries, {'anna': ['cleo'], 'cleo': ['anna']}, ['Python 3', HOSTILE]), 'utf-8')
+    path.write_text(class_page.page(entries, {'anna': ['cleo'], 'cleo': ['anna']}, ['Python 3', clean(HOSTILE)]), 'utf-8')
     browser.get_log('browser')
     browser.get(path.as_uri())
     yield Page(browser)
@@ -77,6 +80,15 @@ def test_it_shows_first_what_to_look_at_and_works_with_the_keyboard(page):
     assert page.run('return getComputedStyle(document.activeElement).outlineStyle') == 'solid'
     page.press('tbody button', '\ue00d')  # the space bar
     assert len(page.all('.findings')) == 1
+
+
+def test_it_shows_what_is_approved(page):
+    page.run('document.querySelectorAll("tbody button").forEach((one) => one.click())')
+    links = page.run('return [...document.querySelectorAll("tbody a")].map((one) => one.getAttribute("href"))')
+    text = page.run('return document.body.innerText') + '\n' + '\n'.join(links) + '\n'
+    for layout, instead in ((r'\s*\t\s*', ' | '), (rf'\n(?={"|".join(VERDICTS)})', ' '), (r'\n\s+', '\n')):
+        text = re.sub(layout, instead, text)  # a row of the table in a line
+    assert_approved('grading_class_page', text)
 
 
 def test_it_is_sorted_and_filtered(page):
