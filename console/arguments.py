@@ -42,7 +42,7 @@ class Formatter(argparse.RawDescriptionHelpFormatter):
 
     def _get_help_string(self, action):
         default = action.default
-        if default in (None, False, argparse.SUPPRESS, []):
+        if default is None or default is False or default in (argparse.SUPPRESS, []):  # 0.0 is a default, and == False
             return action.help
         text = ' '.join(map(str, default)) if isinstance(default, list) else str(default)
         return f'{action.help} (default: {text})'.replace('%', '%%')

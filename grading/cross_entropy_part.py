@@ -239,10 +239,12 @@ def _labels_of_few_classes(context, part, cls, forward, backward):
 def _cross_entropy_notes(context, part, cls, where):
     if context.epsilon:
         context.note(part, f'An epsilon of about {context.epsilon:.0e} is in the {where}.', cause='epsilon')
-    loss, _ = _run(context, cls, np.array([[0.0, 1.0]]), np.array([0]), context.targets)
-    if isinstance(loss, Exception) or not np.isfinite(loss).all():
-        got = loss if isinstance(loss, Exception) else float(np.asarray(loss).ravel()[0])
-        context.note(part, f'The loss is {got} if the probability of the label is exactly 0.', cause='log of 0')
+    certain = [_run(context, cls, np.array([[p, 1 - p]]), np.array([0]), context.targets)[0] for p in (0.0, 1.0)]
+    fails = [isinstance(loss, Exception) or not np.isfinite(loss).all() for loss in certain]
+    got = [loss if isinstance(loss, Exception) else float(np.asarray(loss).ravel()[0]) for loss in certain]
+    if fails[0]:
+        even = f', and {got[1]} even if it is exactly 1' if fails[1] else ''
+        context.note(part, f'The loss is {got[0]} if the probability of the label is exactly 0{even}.', cause='log of 0')
     x, labels, T = _data(context.rng, 3, 3)
     fresh = attempt(lambda: context.session.new('modules', cls, []).array(
         'backward', x, labels if context.targets == 'labels' else T))

@@ -269,6 +269,10 @@ def _start(context, maker):
     for name in ('weight', 'bias'):
         grad = grads.get(maker.keys[name]) if isinstance(grads, dict) else None
         shape = np.shape(params[maker.keys[name]])
+        if isinstance(grads, dict) and maker.keys[name] not in grads:
+            context.deviates(PART, f'Before the first backward grads has no entry {maker.keys[name]!r} (its keys: '
+                                   f'{", ".join(map(str, grads)) or "none"}).', cause='gradients at the start')
+            continue
         if not isinstance(grad, np.ndarray) or grad.shape != shape or grad.any():
             met = describe_value(grad) if not isinstance(grad, np.ndarray) or grad.shape != shape else 'not zero'
             context.deviates(PART, f'Before the first backward the gradient of the {name} is {met}; it should be zeros '
@@ -281,8 +285,10 @@ def _start(context, maker):
         after = as_array(linear.get('grads', [maker.keys['bias']]), 'grads is')
         bias = np.asarray(params[maker.keys['bias']])
         if after.size == 4 and after.shape != bias.shape:
-            context.deviates(PART, f'The gradient of the bias has shape {after.shape}, the bias {bias.shape}: an '
-                                   'update in place may fail or spread it.', cause='shape of the bias gradient')
+            fails = np.broadcast_shapes(after.shape, bias.shape) != bias.shape
+            context.deviates(PART, f'The gradient of the bias has shape {after.shape}, the bias {bias.shape}'
+                                   f'{": an update in place fails" if fails else ""}. The shapes should be equal.',
+                             cause='shape of the bias gradient')
     except (SolutionError, Malformed):
         pass  # an error of backward, which another check reports
     _initialization(context, maker)
@@ -306,18 +312,22 @@ def _initialization(context, maker):
     except (SolutionError, Malformed) as error:
         return _deviates_at_start(context, f'A layer of 400 inputs or one with input_layer cannot be built: {error}.')
     near = {key: abs(value / np.sqrt(1 if key else 2) - 1) < 0.03 for key, value in found.items()}
-    named = _named(found[False] / np.sqrt(in_features), in_features, out_features)
+    shown = {key: f'{value:.4g}/√M{_named(value / np.sqrt(in_features), in_features, out_features)}'
+             for key, value in found.items()}
     if not maker.has_input_layer and found[False] < 0.01:
         _deviates_at_start(context, f'The weights start with standard deviation {found[False] / 20:.2g}, as the '
                                     'course asked before it asked for Kaiming. LinearModule takes no input_layer.')
     elif not maker.has_input_layer:
-        _deviates_at_start(context, f'LinearModule takes no input_layer. Its weights start with '
-                                    f'{found[False]:.3f}/√M{named}.')
+        _deviates_at_start(context, f'LinearModule takes no input_layer. Its weights start with standard '
+                                    f'deviation {shown[False]}.')
     elif not all(near.values()):
+        wrong = ' and '.join(f'{shown[key]} instead of {"1/√M with input_layer=True" if key else "1.414/√M"}'
+                             for key in found if not near[key])
         ignored = abs(found[True] / found[False] - 1) < 0.03
-        _deviates_at_start(context, f'The weights start with standard deviation {found[False]:.3f}/√M{named}, with '
-                                    f'input_layer=True {found[True]:.3f}/√M. Kaiming asks for 1.414/√M and 1/√M.'
-                           + (' input_layer is ignored.' if ignored else ''))
+        _deviates_at_start(
+            context, f'input_layer is ignored: the weights start with standard deviation {shown[False]}. Kaiming asks '
+            'for 1.414/√M, and for 1/√M with input_layer=True.' if ignored else
+            f'The weights start with standard deviation {wrong}.')
 
 
 def _deviates_at_start(context, text):
@@ -328,7 +338,7 @@ def _deviates_at_start(context, text):
 def _named(deviation, M, N):
     """The common mistakes in the standard deviation, with their values."""
     known = {2 / M: '2/M: the root is forgotten', 1 / M: '1/M: the root is forgotten',
-             2 / N: '2/N: the root is forgotten',
+             2 / N: '2/N: the root is forgotten', 2 / (M * N): '2/(M · N)', 1 / (M * N): '1/(M · N)',
              np.sqrt(2 / N): '√(2/N): the outputs are counted, not the inputs', np.sqrt(2 / (M + N)): '√(2/(M + N))'}
     return next((f' (that is {words})' for value, words in known.items() if abs(deviation / value - 1) < 0.03), '')
 

@@ -81,7 +81,7 @@ def _judge_more(context):
     """An MLP without a hidden layer, images, the initialization, clear_cache: if the rest is correct."""
     if context.softmax_outside:
         return
-    if not context.findings.of(PART):
+    if not context.findings.of(PART, INCORRECT):
         _no_hidden_layer(context)
     for more in (_images, _initialization, _cache):
         if not context.findings.of(PART, INCORRECT):

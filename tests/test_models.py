@@ -19,14 +19,15 @@ from training import models
 from training.models import ModelError
 
 TRAINING = {'settings': {'lr': 0.1, 'seed': 42}, 'test_accuracy': 0.5}
-NETS = [([], False), ([7], False), ([7], True), ([6, 5], True)]
+NETS = [{'n_hidden': []}, {'n_hidden': [7]}, {'n_hidden': [7], 'use_batch_norm': True},
+        {'n_hidden': [6, 5], 'use_batch_norm': True}]
 FEATURES, CLASSES = 20, 10
 
 
-def trained(hidden_dims, use_batch_norm, dtype=np.float32, n_inputs=FEATURES):
+def trained(dtype=np.float32, n_inputs=FEATURES, **arguments):
     """A NumPy MLP with parameters and running statistics that no initialization has."""
     rng = np.random.default_rng(0)
-    model = mlp_numpy.MLP(n_inputs, hidden_dims, CLASSES, use_batch_norm, dtype=dtype)
+    model = mlp_numpy.MLP(n_inputs, n_classes=CLASSES, dtype=dtype, **arguments)
     for name, layer in models.named_layers(model):
         for param in getattr(layer, 'params', {}).values():
             param += rng.normal(0, 0.3, param.shape).astype(dtype)
@@ -40,16 +41,16 @@ def trained(hidden_dims, use_batch_norm, dtype=np.float32, n_inputs=FEATURES):
 
 @pytest.fixture
 def path(tmp_path):
-    models.save(tmp_path / 'net.npz', trained([7], True), TRAINING)
+    models.save(tmp_path / 'net.npz', trained(**NETS[2]), TRAINING)
     return tmp_path / 'net.npz'
 
 
 @pytest.mark.parametrize('dtype, tolerance', [(np.float32, 1e-5), (np.float64, 1e-12)])
-@pytest.mark.parametrize('hidden_dims, use_batch_norm', NETS)
-def test_numpy_to_pytorch_and_back_is_the_same_file_and_gives_the_same_predictions(tmp_path, hidden_dims,
-                                                                                   use_batch_norm, dtype, tolerance):
+@pytest.mark.parametrize('arguments', NETS)
+def test_numpy_to_pytorch_and_back_is_the_same_file_and_gives_the_same_predictions(tmp_path, arguments, dtype,
+                                                                                   tolerance):
     first, second, third = (tmp_path / f'{name}.npz' for name in ('numpy', 'pytorch', 'numpy again'))
-    model = trained(hidden_dims, use_batch_norm, dtype)
+    model = trained(dtype, **arguments)
     models.save(first, model, TRAINING)
     twin, training = models.load_pytorch(first)
     models.save(second, twin, training)
@@ -177,12 +178,12 @@ def test_other_files_are_refused(path, tmp_path):
 @pytest.mark.parametrize('twin', [mlp_numpy, mlp_pytorch])
 def test_the_content_of_a_file_is_as_approved(twin):
     lines = []
-    for hidden_dims, use_batch_norm in NETS:
-        content = models.model_bytes(twin.MLP(FEATURES, hidden_dims, CLASSES, use_batch_norm), TRAINING)
+    for arguments in NETS:
+        content = models.model_bytes(twin.MLP(FEATURES, n_classes=CLASSES, **arguments), TRAINING)
         with np.load(io.BytesIO(content)) as arrays:
             text = arrays['header'].tobytes().decode()
             header = json.loads(text)
-            lines.append(text if hidden_dims == NETS[-1][0] else ', '.join(header['layers']))  # one is enough to read
+            lines.append(text if arguments is NETS[-1] else ', '.join(header['layers']))  # one is enough to read
             lines += [f'    {name} {array.shape}' for name, array in arrays.items() if name != 'header']
             assert {array.dtype for name, array in arrays.items() if name != 'header'} == {np.dtype(header['dtype'])}
         with pytest.raises(ValueError, match='JSON'):
