@@ -132,6 +132,9 @@ class Source:
     def mentions(self, name):
         return any(name in (getattr(node, 'id', ''), getattr(node, 'attr', '')) for node in ast.walk(self.tree))
 
+    def calls_method(self, name):
+        return any(isinstance(node, ast.Call) and getattr(node.func, 'attr', '') == name for node in ast.walk(self.tree))
+
     def imports(self):
         """The names of all modules that the file imports, also inside functions."""
         names = set()

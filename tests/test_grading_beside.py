@@ -67,6 +67,12 @@ def test_each_mistake_in_a_function_of_a_script_is_told_as_approved(judged, monk
     catalogue.assert_catalogue('grading_training', told_of_function)
 
 
+def test_a_wrong_evaluate_model_is_no_error_of_train_too(judged):
+    text = small_solutions.TRAIN_MLP_NUMPY.replace('from modules', 'from layers')
+    findings = judged({**NETS, 'train_mlp_numpy.py': text.replace('right / count', 'right / (count + 1)')})
+    assert [finding.cause for finding in findings.of('training')] == ['evaluate_model']
+
+
 def test_scripts_that_cannot_be_judged_are_told_as_approved(judged, monkeypatch):
     lines, seen = [], set()
     approved = (APPROVED / 'grading_scripts.txt').read_text(encoding='utf-8')
@@ -91,13 +97,18 @@ def test_scripts_find_a_tiny_data_set_in_place_of_cifar10_utils(monkeypatch, tor
     training.use_data(images, labels, torch_kind)
     tiny = sys.modules['cifar10_utils']
 
-    def of(array):
-        assert isinstance(array, torch.Tensor if torch_kind else np.ndarray)
+    def of(array, kind=torch.Tensor if torch_kind else np.ndarray):
+        assert isinstance(array, kind)
         return array.tolist()
 
     split = tiny.get_cifar10('data/', validation_size=2)['train']
     assert [len(split), split.data.shape, split.targets.tolist()] == [5, (5, 2, 2, 3), [0, 1, 2, 3, 4]]
-    assert [of(split[2][0]), split[2][1]] == [pictures[2], 2]
+    assert [of(split[2][0], torch.Tensor), split[2][1]] == [pictures[2], 2]  # also for a script without PyTorch
+    with monkeypatch.context() as without_torch:
+        without_torch.setattr('importlib.util.find_spec', lambda name: None)
+        assert of(tiny.DataSet(images['train'], [0, 1, 2])[2][0], np.ndarray) == pictures[2]
+    with pytest.raises(ImportError, match='the cifar10_utils of the grader has no get_images'):
+        tiny.get_images()
     loaders = tiny.get_dataloader(tiny.get_cifar10(), 2)
     train, test = loaders['train'], loaders['test']
     assert [of(part) for part in tiny.first_batch(train)] == [pictures[:2], [0, 1]]

@@ -1,6 +1,6 @@
 """The requests to the PyTorch MLP and to the training scripts. PyTorch is imported only if it is needed."""
 
-import importlib
+import importlib.util
 import sys
 import types
 
@@ -86,8 +86,8 @@ def _tensor(array):
 class Split:
     """A data set with the attributes of the course's own that training scripts use."""
 
-    def __init__(self, images, labels, torch_kind):
-        self.images, self.targets, self.torch_kind = images, labels, torch_kind
+    def __init__(self, images, labels):
+        self.images, self.targets = images, labels
         self.data = images.transpose(0, 2, 3, 1) if images.ndim == 4 else images
         self.classes = [str(label) for label in range(10)]
         self.indices, self.dataset = range(len(images)), self
@@ -96,7 +96,8 @@ class Split:
         return len(self.images)
 
     def __getitem__(self, index):
-        return _tensor(self.images[index]) if self.torch_kind else self.images[index], int(self.targets[index])
+        image = self.images[index]  # the course's own gives a tensor (ToTensor), also if its loaders give arrays
+        return _tensor(image) if importlib.util.find_spec('torch') else image, int(self.targets[index])
 
 
 class Loader:
@@ -105,7 +106,7 @@ class Loader:
     def __init__(self, images, passes, batch_size, torch_kind, drop_last=False):
         self.images, self.passes, self.batch_size, self.torch_kind = images, passes, batch_size, torch_kind
         self.drop_last, self.given = drop_last, 0
-        self.dataset = Split(images, passes[0], torch_kind)
+        self.dataset = Split(images, passes[0])
         self.labels = _tensor(passes[0]) if torch_kind else passes[0]  # as in the loaders of this project
 
     def __len__(self):
@@ -155,10 +156,10 @@ def evaluate(module, predictions, labels, batch_size, torch_kind):
     model = Model()
     result = importlib.import_module(module).evaluate_model(
         model, Loader(images, [labels], batch_size, torch_kind))
-    if isinstance(result, dict):
-        result = result.get('accuracy')
     if isinstance(result, tuple):
         result = result[0]
+    if isinstance(result, dict):
+        result = result.get('accuracy')
     return {'result': result, 'training': any(seen['training']), 'grad': any(seen['grad']), 'after': model.training}
 
 
@@ -167,7 +168,7 @@ def use_data(images, labels, torch_kind):
     data = types.ModuleType('cifar10_utils')
 
     def get_cifar10(*args, **kwargs):
-        return {split: Split(images[split], labels[split][0], torch_kind) for split in images}
+        return {split: Split(images[split], labels[split][0]) for split in images}
 
     def get_dataloader(dataset=None, batch_size=20, return_numpy=None, **kwargs):
         tensors = torch_kind if return_numpy is None else not return_numpy
@@ -175,6 +176,12 @@ def use_data(images, labels, torch_kind):
                 for split in images}
 
     data.first_batch = lambda loader: next(iter(loader))  # of this project
+    def missing(name):
+        if name.startswith('_'):  # libraries look for such names in every module
+            raise AttributeError(name)
+        raise ImportError(f'the cifar10_utils of the grader has no {name}')
+
+    data.__getattr__, data.DataSet = missing, Split  # the name in the editions up to 2020
     data.get_cifar10, data.get_dataloader, data.cifar10_loader = get_cifar10, get_dataloader, get_dataloader
     sys.modules['cifar10_utils'] = data
 
