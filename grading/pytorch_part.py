@@ -1,5 +1,7 @@
 """The PyTorch MLP: its layers and their order, observed with forward hooks; logits; a gradient for every parameter."""
 
+import re
+
 import numpy as np
 
 from grading.diagnosis import attempt, hint_for
@@ -55,7 +57,7 @@ def judge(context, source, has_torch):
                                        'in nn.ModuleList or nn.Sequential it does.', cause='layers not registered',
                                  place=_at(context, '__init__', r'self\.\w+\s*=|append'))
     if not _linears(trace):
-        return context.skip(PART, NOT_GRADED, 'the network has no nn.Linear that its forward passes')
+        return context.skip(PART, NOT_GRADED, 'the network has no nn.Linear that its forward uses')
     right_layers, linear = _layers(context, trace), False
     if right_layers:
         linear = _between(context, trace)
@@ -63,9 +65,13 @@ def judge(context, source, has_torch):
     if getattr(trace['out'], 'shape', None) == (len(x), CLASSES):
         _gradients(context, model, x)
     has_norm = any(NORM in kind for kind, *_ in trace['passed'])
+    if facts['no_bias'] and not has_norm:  # before batch normalization a bias has no effect
+        names = ', '.join(facts['no_bias'])
+        context.deviates(PART, f'These linear layers have no bias, and no batch normalization either: {names}.',
+                         cause='no bias', place=_written(source, r'bias *= *False') or _at(context, '__init__', r'Linear'))
     if asks_for_norm:
         if has_norm:
-            context.incorrect(PART, 'Forward passes batch normalization without use_batch_norm=True too.',
+            context.incorrect(PART, 'Forward uses batch normalization without use_batch_norm=True, too.',
                               cause='batch norm always',
                               place=_at(context, '__init__', r'BatchNorm'))
         _batch_norm(context, x, right_layers, linear)
@@ -73,7 +79,7 @@ def judge(context, source, has_torch):
             context.deviates(PART, f'The property device {facts["device"]}.', cause='device',
                              place=_at(context, 'device', r'return'))
     elif has_norm:
-        context.note(PART, 'Forward passes batch normalization, which the assignment does not ask for.',
+        context.note(PART, 'Forward uses batch normalization, which the assignment does not ask for.',
                      cause='batch norm')
     if not context.findings.of(PART, INCORRECT):
         _no_hidden_layer(context, x)
@@ -109,7 +115,7 @@ def _first_trace(context, model, x):
 def _no_hidden_layer(context, x):
     try:
         trace = _trace(context, _build(context, []), x)
-        check_sizes(INPUTS, [], _shapes(trace), 'passes')
+        check_sizes(INPUTS, [], _shapes(trace), 'goes through')
     except (SolutionError, SolutionEnded, Malformed) as error:
         context.deviates(PART, f'An empty n_hidden, for multinomial logistic regression, fails: {error}.',
                          cause='empty n_hidden', place=error.place)
@@ -129,12 +135,14 @@ def _shapes(trace):
     return [(out.shape[-1], into.shape[-1]) for into, out in _linears(trace)]
 
 
-def _layers(context, trace, verb='passes'):
+def _layers(context, trace, verb='goes through'):
     """Check number and shapes of the linear layers. Returns whether the other checks can observe them."""
     try:
         check_sizes(INPUTS, HIDDEN, _shapes(trace), verb)
     except WrongSizes as error:
-        context.incorrect(PART, f'{error}.', cause='layer sizes', place=_at(context, '__init__', r'Linear'))
+        longer = len(_shapes(trace)) > len(HIDDEN) + 1  # often because n_hidden was
+        place = longer and _written(context.sources['mlp_pytorch'], r'hidden\w*(\.append|\.extend|\.insert| *\+=)')
+        context.incorrect(PART, f'{error}.', cause='layer sizes', place=place or _at(context, '__init__', r'Linear'))
         return False
     return True
 
@@ -165,38 +173,42 @@ def _after_the_last(context, source, trace):
     if _close(out, probabilities):
         context.incorrect(PART, 'Forward gives probabilities, not logits: nn.CrossEntropyLoss takes the softmax '
                                 'itself, so '
-                                'it is taken twice.', cause='probabilities instead of logits', place=_softmax(source))
+                                'it is taken twice.', cause='probabilities instead of logits', place=_written(source, '[Ss]oftmax'))
     elif _close(out, np.log(probabilities)):
         context.deviates(PART, 'Forward gives log-probabilities instead of logits; nn.CrossEntropyLoss gives the same '
-                               'for both.', cause='log-probabilities', place=_softmax(source))
+                               'for both.', cause='log-probabilities', place=_written(source, '[Ss]oftmax'))
     else:
         after = [kind for kind, into, _ in trace['passed'] if _close(into, last)]
         names = f' ({", ".join(after)})' if after else ''
-        context.incorrect(PART, f'Something follows the last linear layer{names}: forward should give its output, the '
-                                'logits.', cause='activation after the last layer',
-                          place=_at(context, 'forward', r'return'))
+        context.incorrect(PART, f'Something follows the last linear layer{names}: forward should give the output of '
+                                'the last linear layer, the logits.', cause='activation after the last layer',
+                          place=_written(source, rf'^(?!self\.\w+ *=).*\b({"|".join(after) or "$^"})\b', '__init__')
+                          or _at(context, 'forward', r'return'))
 
 
-def _softmax(source):
-    """The Place of the softmax."""
-    places = [source.place('MLP', method, '[Ss]oftmax') for method in ('forward', '__init__')]
-    return next((place for place in places if 'softmax' in source.line(place.line).lower()), Place())
+def _written(source, pattern, *methods):
+    """The Place of the line that matches a pattern; none if there is no such line."""
+    places = [source.place('MLP', method, pattern) for method in methods or ('forward', '__init__')]
+    return next((place for place in places if re.search(pattern, source.line(place.line))), Place())
 
 
 def _batch_norm(context, x, right_layers, linear):
     """right_layers, linear: earlier results: are the layers correct, is an activation missing?"""
+    fails = 'cannot be built'
     try:
-        trace = _trace(context, _build(context, HIDDEN, use_batch_norm=True), x, training=True)
+        model = _build(context, HIDDEN, use_batch_norm=True)
+        fails = 'fails for a batch of 7'
+        trace = _trace(context, model, x, training=True)
     except (SolutionError, SolutionEnded) as error:
-        return context.incorrect(PART, f'With use_batch_norm=True a batch of 7 fails: {error}.', cause='batch norm',
+        return context.incorrect(PART, f'With use_batch_norm=True {BUILT} {fails}: {error}.', cause='batch norm',
                                  place=error.place)
     norms = [(into, out) for kind, into, out in trace['passed'] if NORM in kind]
     pairs = _linears(trace)
     if not norms:
-        return context.incorrect(PART, 'With use_batch_norm=True forward passes no batch normalization.',
+        return context.incorrect(PART, 'With use_batch_norm=True forward uses no batch normalization.',
                                  cause='batch norm missing',
                                  place=_at(context, '__init__', r'BatchNorm|Linear', first=True))
-    if not right_layers or not _layers(context, trace, 'with use_batch_norm=True passes'):
+    if not right_layers or not _layers(context, trace, 'with use_batch_norm=True goes through'):
         return
     for layer, ((_, out), (into, _)) in enumerate(zip(pairs, pairs[1:]), 1):
         between = next((after for before, after in norms if _close(before, out)), None)
@@ -218,7 +230,7 @@ def _batch_norm(context, x, right_layers, linear):
                                 'it should be one for each hidden layer.', cause='batch norm at the end',
                           place=_at(context, '__init__', r'BatchNorm'))
     elif len(norms) > len(HIDDEN):
-        context.incorrect(PART, f'With use_batch_norm=True forward passes {len(norms)} batch normalizations; it should '
+        context.incorrect(PART, f'With use_batch_norm=True forward uses {len(norms)} batch normalizations; it should '
                                 'be one for each hidden layer.', cause='batch norm too often',
                           place=_at(context, '__init__', r'BatchNorm'))
 

@@ -20,7 +20,7 @@ FIELDS = ['solution', 'folder', 'verdict', 'parts', 'findings', 'reasons', 'inte
 COLUMNS = ['student', 'points', 'max_points', 'to_look_at', 'verdict', *PARTS, *(f'points_{part}' for part in PARTS),
            'same_code', 'errors', 'seconds', 'solution']
 LONGEST = 2000  # characters of a text that may hold a student's own words
-DEPENDS = {'NumPy': r"module 'numpy[\w.]*' has no attribute", 'PyTorch': r"module 'torch[\w.]*' has no attribute",
+DEPENDS = {'NumPy': r"module 'numpy[\w.]*' has no attribute|import name \S+ from 'numpy", 'PyTorch': r"module 'torch[\w.]*' has no attribute",
            'Python': r'Python can ?not read'}  # findings that another version may not have
 PATH = re.compile(r'(?<![\w.\])])(?:[A-Za-z]:[\\/]|/)(?:[^\s/\\\'":,;()<>]+[\\/])+')
 
@@ -182,6 +182,9 @@ def page(entry):
     """The student's page, ready to be sent: nothing in it is about the teacher's machine."""
     parts = '\n'.join(map(part_line, entry['tests']))
     notes = [f'Detected interface: {"; ".join(entry["interface"])}.'] if entry['interface'] else []
+    told = {finding['part'] for finding in entry['findings'] if finding['cause'] == 'not graded'}
+    notes += [f'{test["name"]}, {test["verdict"]}: {test["note"].rstrip(".")}.' for test in entry['tests']
+              if shortened(test['note']) != test['note'] and test['part'] not in told]
     notes.append(f'Graded with {versions(entry)}.')
     notes = '\n'.join(wrapped(note, '* ') for note in notes)
     return f'{headline(entry)}\n\n{parts}\n{details(entry)}\n{notes}\n'

@@ -17,7 +17,9 @@ def torch_facts(thing):
         found.fget(thing) if isinstance(found, property) else thing.device
     except Exception as error:
         device = f'fails: {type(error).__name__}: {error}'.rstrip(': ') if found else 'is missing'
-    return {'module': True, 'device': device, 'parameters': any(True for _ in thing.parameters())}
+    no_bias = [name for name, module in nn.Module.named_modules(thing)
+               if isinstance(module, nn.Linear) and module.bias is None]
+    return {'module': True, 'device': device, 'parameters': any(True for _ in thing.parameters()), 'no_bias': no_bias}
 
 
 def _leaves(thing):
