@@ -370,14 +370,17 @@ def chain_is_right(context, softmax_outside=False):
 
 
 def _initialization(context):
-    """The first linear module starts with gain 1: the MLP has to pass input_layer=True."""
+    """The first linear module starts with gain 1, because the MLP passes input_layer=True, and the others with gain 2."""
     if not context.linear.has_input_layer or not context.kaiming:
         return
-    first = build(context, [300], inputs=400).linears[0].parameter('weight')
-    gain = first.std() * np.sqrt(first.shape[1])
-    if abs(gain - 1) > 0.05:
-        context.deviates(PART, f'The first linear layer starts with standard deviation {gain:.3f}/√M instead of 1/√M: '
-                               'is input_layer=True passed to it?', cause='initialization')
+    first, second, _ = build(context, [300, 300], inputs=400).linears
+    for layer, gain, words, advice in ((first, 1, '1', 'is input_layer=True passed to it?'),
+                                       (second, np.sqrt(2), '1.414', 'input_layer=True is for the first layer only.')):
+        weight = layer.parameter('weight')
+        start = weight.std() * np.sqrt(weight.shape[1])
+        if abs(start / gain - 1) > 0.05:
+            context.deviates(PART, f'The {"first" if layer is first else "second"} linear layer starts with standard '
+                                   f'deviation {start:.3f}/√M instead of {words}/√M: {advice}', cause='initialization')
 
 
 def _images(context):
