@@ -37,6 +37,12 @@ class Deep:
 '''
 TENSORBOARD = 'import tensorboard'
 BACKEND = '''
+class Axes:
+    def boxplot(self, x):
+        pass
+
+Figure = Axes
+
 def switch_backend(name):
     global backend
     backend = name
@@ -91,6 +97,7 @@ OUTCOMES = [  # (what the solution does, what it looks at then, what it sees)
     ("import seaborn; seaborn.set_theme()\nfrom sacred import Experiment\n@Experiment('mine').automain\ndef f():\n    return 3", 'f()', 3),
     ("import matplotlib; matplotlib.use('TkAgg')", '1', 1),
     ("import matplotlib.pyplot as plt; plt.switch_backend('TkAgg')", 'plt.backend', 'agg'),
+    ("import matplotlib.pyplot as plt; box, _ = plt.Axes().boxplot(labels=[])['boxes']; box.set(alpha=1)", '1', 1),
     ('import torch', '[torch.compile(len) is len, torch.compile(mode="default")(len) is len]', [True, True]),
     ("import numpy, warnings; numpy.seterr(all='raise'); warnings.simplefilter('error')", '1', 1),
     ('import numpy, warnings', '[sorted(numpy.geterr().values()), warnings.warn("x")]', [['ignore'] * 4, None]),

@@ -50,6 +50,12 @@ class Nothing:
             raise AttributeError(name)
         return self
 
+    def __getitem__(self, key):
+        return self
+
+    def __iter__(self):
+        return iter([self, self])  # figure, axes = plt.subplots()
+
     def __enter__(self):
         return self
 
