@@ -37,10 +37,7 @@ class Deep:
 '''
 TENSORBOARD = 'import tensorboard'
 BACKEND = '''
-class Axes:
-    def boxplot(self, x):
-        pass
-
+class Axes: boxplot = lambda self, x: None
 Figure = Axes
 
 def switch_backend(name):
