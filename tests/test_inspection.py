@@ -98,7 +98,7 @@ def net_without_hidden_layer():
 def net(hidden_dims, use_batch_norm):
     """A network with random parameters and running statistics."""
     np.random.seed(0)
-    return trained(hidden_dims, use_batch_norm, np.float64, 3072)
+    return trained(np.float64, 3072, n_hidden=hidden_dims, use_batch_norm=use_batch_norm)
 
 
 @pytest.mark.parametrize('hidden_dims, use_batch_norm', [([], False), ([16], False), ([16, 12], True)])
