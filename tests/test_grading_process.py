@@ -207,7 +207,7 @@ def test_where_no_solution_can_run_that_is_no_verdict(server, tmp_path, monkeypa
         raise OSError(28, 'No space left on device')
 
     monkeypatch.setattr(sandbox, 'command', lambda *_: [sys.executable, '-c', program])
-    monkeypatch.setattr(remote, 'START_UP_SECONDS', 1)
+    monkeypatch.setattr(remote, 'START_UP_SECONDS', 1 if program and 'sleep' in program else 60)
     if not program:
         monkeypatch.setattr(remote.Path, 'write_bytes', full)
     with pytest.raises(NoServer, match=words):
