@@ -96,11 +96,10 @@ def judge(context):
     place = source.place
     fine = check(context, part, 'the loss', forward, loss_mistakes(), place(cls, 'forward', r'log|mean|sum|return'),
                  'L = −(1/S) Σ_s log X_s,label: a mean over the samples', ['x', 'labels'])
-    mistake = explain(backward, loss_gradient_mistakes())
-    fused = mistake and mistake.cause == 'fused gradient'  # Y − T
     fine &= check(context, part, '∂L/∂X, the gradient of the probabilities,', backward, loss_gradient_mistakes(),
-                  place(cls, 'backward', '-' if fused else r'dx|/|-=|return'),
-                  '∂L/∂X = −T / X / S, zero except for the class of the label', ['x', 'labels'])
+                  place(cls, 'backward', r'dx|/|-=|return'),
+                  '∂L/∂X = −T / X / S, zero except for the class of the label', ['x', 'labels'],
+                  [('fused gradient', place(cls, 'backward', '-'))])
     wrong = context.findings.of(part, INCORRECT)
     if wrong:
         context.faulty[cls] = wrong[-1].cause

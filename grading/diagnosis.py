@@ -90,8 +90,9 @@ def attempt(function):
         return error
 
 
-def check(context, part, what, cases, mistakes=(), place=Place(), hint='', shown=()):
-    """Add a finding if a case failed. what: the subject of its sentence; shown: the names of the inputs in the example.
+def check(context, part, what, cases, mistakes=(), place=Place(), hint='', shown=(), place_of=()):
+    """Add a finding if a case failed. what: the subject of its sentence; shown: the names of the inputs in the example;
+    place_of: pairs of a cause and its Place, for causes with another place.
 
     The finding's text and its example are about the same case. Returns whether all cases passed.
     """
@@ -117,7 +118,7 @@ def check(context, part, what, cases, mistakes=(), place=Place(), hint='', shown
         special, shown = f', for {failure.inputs["samples"]} samples. For small batches it is correct', None
     example = '' if shown is None or cause in SAY_IT_ALL else example_of(failure, shown)
     finding = context.incorrect(part, f'{text}{special}.', cause=cause, hint=hint, example=example,
-                                place=getattr(failure.actual, 'place', None) or place)
+                                place=getattr(failure.actual, 'place', None) or dict(place_of).get(cause, place))
     if mistake and mistake.fused:
         context.fused.append(finding)
     return False

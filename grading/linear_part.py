@@ -267,13 +267,12 @@ def _start(context, maker):
         return context.deviates(PART, f'There is no dict grads before the first backward: {failed}.',
                                 cause='gradients at the start')
     for name in ('weight', 'bias'):
-        grad = grads.get(maker.keys[name]) if isinstance(grads, dict) else None
-        shape = np.shape(params[maker.keys[name]])
-        if isinstance(grads, dict) and maker.keys[name] not in grads:
-            context.deviates(PART, f'Before the first backward grads has no entry {maker.keys[name]!r} (its keys: '
+        key = maker.keys[name]
+        grad, shape = grads.get(key) if isinstance(grads, dict) else None, np.shape(params[key])
+        if isinstance(grads, dict) and key not in grads:
+            context.deviates(PART, f'Before the first backward grads has no entry {key!r} (its keys: '
                                    f'{", ".join(map(str, grads)) or "none"}).', cause='gradients at the start')
-            continue
-        if not isinstance(grad, np.ndarray) or grad.shape != shape or grad.any():
+        elif not isinstance(grad, np.ndarray) or grad.shape != shape or grad.any():
             met = describe_value(grad) if not isinstance(grad, np.ndarray) or grad.shape != shape else 'not zero'
             context.deviates(PART, f'Before the first backward the gradient of the {name} is {met}; it should be zeros '
                                    f'of shape {shape}.', cause='gradients at the start')

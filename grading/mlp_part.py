@@ -199,13 +199,10 @@ def _inherits_forward(context, net, cases, words):
     if incorrect and _same(_own_modules(context, net, first)[0], first.actual):
         context.inherited[PART] = incorrect
         return True
-    place = context.mlp.place('MLP', 'forward', r'forward\(|return')
-    mistake = explain(cases, FORWARD)
-    if mistake and mistake.cause == 'activation after the last layer' and net.activations:
-        place = context.mlp.place('MLP', '__init__', net.activations[-1][1])
-    check(context, PART, f'{words}, forward', cases, FORWARD, place,
+    check(context, PART, f'{words}, forward', cases, FORWARD, context.mlp.place('MLP', 'forward', r'forward\(|return'),
           'linear layers with an activation between them, a last linear layer, softmax',
-          ['x', *first.inputs['net'].parameters()])
+          ['x', *first.inputs['net'].parameters()],
+          [('activation after the last layer', context.mlp.place('MLP', '__init__', name)) for _, name in net.activations])
     return False
 
 

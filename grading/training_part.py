@@ -209,7 +209,8 @@ def _train(context, script, torch_kind, images, labels):
         raise Malformed(f'gives {accuracies} on data that make the first epoch the best: which model it returns '
                         'cannot be seen')
     # The script's own accuracies are those of its evaluate_model. If that is wrong, only a large difference counts.
-    wrong = any(f'In {script}.py evaluate_model' in finding.text for finding in context.findings.of(PART, INCORRECT))
+    wrong = any(finding.cause in ('mean of batches', 'evaluate_model') and finding.place.file == f'{script}.py'
+                for finding in context.findings.of(PART, INCORRECT))
     tolerance = 0.2 if wrong else 0.011
     if abs(found['validation'] - best) > tolerance:
         is_last = abs(found['validation'] - last) < tolerance
