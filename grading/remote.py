@@ -9,6 +9,7 @@ exception of the solution becomes a SolutionError here, its end or silence a Sol
 """
 
 import contextlib
+import io
 import itertools
 import os
 import queue
@@ -25,13 +26,14 @@ import numpy as np
 
 from grading import sandbox, submissions
 from grading.findings import Place
-from grading.worker.messages import Ref, Unreadable, pack, unpack
+from grading.worker.messages import MAX_BYTES, Ref, Unreadable, pack, unpack
 
 START_UP_SECONDS = 120  # to import NumPy and PyTorch from a slow disk
 LIFE_SECONDS = 3600  # of the process of a solution that has lost its grader
 STOP_SECONDS = 2
 LOOK_SECONDS = 0.5  # how often the clock and the folder are looked at
 KEPT_OUTPUT = 2000
+MOST_REPLIES = 2  # that wait; a request has one
 STOPPED = 'the grading was stopped'
 WORKER = Path(__file__).with_name('worker')
 SIGNALS = {11: ' (a crash)', 24: ' (processor time)', 25: ' (file size)'}
@@ -196,7 +198,7 @@ class Solution:
     def __init__(self, server, room, preload=()):
         self.server, self.room, self.folder, self.timeout = server, room, room / 'solution', server.timeout
         self.output, self.printed, self.ended = b'', 0, None
-        self._requests, self._replies, self._rest = queue.SimpleQueue(), queue.SimpleQueue(), b''
+        self._requests, self._replies = queue.SimpleQueue(), queue.SimpleQueue()
         self._closed = threading.Event()
         options = {'limits': sandbox.LIMITS, 'preload': list(preload), 'seconds': LIFE_SECONDS}
         options['user'] = sandbox.USERS[next(server.users) % len(sandbox.USERS)] if server.users else 0
@@ -238,9 +240,13 @@ class Solution:
         self.close()
 
     def _read_replies(self):
-        pipe = self._process.stdout
-        while part := pipe.read(1 << 20):
-            self._replies.put(part)
+        with io.BufferedReader(self._process.stdout, 1 << 20) as pipe:
+            while (line := pipe.readline(MAX_BYTES)).endswith(b'\n'):
+                self._replies.put(line)
+                if self._replies.qsize() > MOST_REPLIES:
+                    self._end('its process answered what it was not asked')
+        if len(line) == MAX_BYTES:
+            self._end('its process sent an answer that is too long')
         self._replies.put(b'')
 
     def _write_requests(self):
@@ -319,29 +325,19 @@ class Solution:
         deadline = time.monotonic() + timeout
         self._requests.put(pack(request))
         try:
-            return unpack(lambda count: self._read(count, timeout, deadline), lambda ref: ref)
+            return unpack(self._next_reply(timeout, deadline), lambda ref: ref)
         except Unreadable as error:
             raise SolutionEnded(f'its process sent an answer that {error}') from error
 
-    def _read(self, count, timeout, deadline):
-        parts = [self._rest]
-        missing = count - len(self._rest)
-        while missing > 0:
-            left = deadline - time.monotonic()
-            try:
-                part = self._replies.get(timeout=min(max(left, 0), LOOK_SECONDS))  # Windows notices Ctrl-C in between
-            except queue.Empty:
-                if left > LOOK_SECONDS:
-                    continue
-                self._end(f'no answer within {timeout:g} s: an endless loop?')
-                part = b''
-            if not part:
-                raise SolutionEnded(self.ended or self._how_it_ended())
-            parts.append(part)
-            missing -= len(part)
-        data = b''.join(parts)
-        self._rest = data[count:]
-        return data[:count]
+    def _next_reply(self, timeout, deadline):
+        while (left := deadline - time.monotonic()) > 0:
+            with contextlib.suppress(queue.Empty):
+                if reply := self._replies.get(timeout=min(left, LOOK_SECONDS)):  # Windows notices Ctrl-C in between
+                    return reply
+                break
+        else:
+            self._end(f'no answer within {timeout:g} s: an endless loop?')
+        raise SolutionEnded(self.ended or self._how_it_ended())
 
     def _how_it_ended(self):
         try:

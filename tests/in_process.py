@@ -51,7 +51,7 @@ class Solution(remote.Solution):
         self.printed += len(printed.getvalue().encode())
         if self.code is not None:
             raise remote.SolutionEnded(f'it ended its process (exit code {self.code})')
-        return unpack(io.BytesIO(reply.getvalue()).read, lambda ref: ref)
+        return unpack(reply.getvalue(), lambda ref: ref)
 
     def close(self):
         stand_ins = [name for name, module in sys.modules.items() if isinstance(module, imports.StandIn)]

@@ -62,7 +62,7 @@ OUTCOMES = [  # (what the solution does, what it looks at then, what it sees)
     ("parts = importlib.import_module('code_of_mine.parts')", SPELT, True),
     ('import submission', '[submission.__name__, submission.__path__]', ['submission', []]),
     ('import json.parts as parts', SPELT, True),
-    ('import json.nothing', 'None', "ModuleNotFoundError: No module named 'json.nothing'"),
+    ('from numpy.lib import utils', '[utils.__name__, utils.source.__name__]', ['numpy.lib.utils', 'source']),
     ('import parts.deeper', 'None', "ModuleNotFoundError: No module named 'parts.deeper'; 'parts' is not a package"),
     ('import not_there', '[type(not_there).__name__, not_there.__name__, hasattr(not_there, "__all__")]',
      ['StandIn', 'not_there', False]),

@@ -188,15 +188,18 @@ out.flush()
 
 
 @pytest.mark.parametrize('program, words', [
-    ('out.write(b"12345678" + bytes(8))', 'its process sent an answer that is too long'),
-    ('out.write(pack({"value": [1]})[:-2] + b"}}")', 'its process sent an answer that cannot be read'),
+    ('out.write(b"1" * 1001)', 'its process sent an answer that is too long'),
+    ('out.write(b"{}\\n" * 9000); out.flush(); time.sleep(600)', 'its process answered what it was not asked'),
+    ('out.write(pack({"value": [1]})[:-2] + b"}}\\n")', 'its process sent an answer that cannot be read'),
     ('time.sleep(600)', 'no answer within 0.5 s: an endless loop.'), ('', r'it ended its process \(exit code 0\)')])
 def test_nonsense_and_silence_end_the_conversation(server, tmp_path, monkeypatch, program, words):
     monkeypatch.setattr(sandbox, 'command', lambda *_: [sys.executable, '-c', f'{FAKE}{program}\nout.flush()'])
+    monkeypatch.setattr(remote, 'MAX_BYTES', 1000)
     with server.open(tmp_path) as solution:
         for _ in range(2):
             with pytest.raises(SolutionEnded, match=f'^{words}$'):
-                solution.ask('get', timeout=0.5, value=np.zeros(1 << 18))  # more than a pipe holds
+                while True:
+                    solution.ask('get', timeout=0.5, value=np.zeros(1 << 18))  # more than a pipe holds
 
 
 @pytest.mark.parametrize('program, words', [('raise SystemExit("no NumPy")', 'cannot start .*no NumPy'),

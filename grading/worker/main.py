@@ -5,14 +5,12 @@ Linux has all of the limits, macOS has no memory limit, Windows has no limits at
 
 import contextlib
 import ctypes
-import functools
 import importlib
 import os
 import signal
 import sys
 import threading
 import time
-import types
 import warnings
 
 SUBREAPER, DEATH_SIGNAL, DUMPABLE = 36, 1, 4  # of prctl (Linux)
@@ -106,9 +104,7 @@ def end_with_grader(seconds):
 
 
 def serve(folder, options, requests, replies):
-    import numpy as np
-
-    from .imports import prepare_imports
+    from .imports import adapt_libraries, prepare_imports
     from .operations import Operations, answer
 
     preload(options['preload'])
@@ -118,9 +114,7 @@ def serve(folder, options, requests, replies):
     limit(options['limits'])
     sys.argv[:] = ['solution']
     warnings.simplefilter('ignore')
-    restore_old_names(np)
-    draw_no_windows()
-    compile_nothing()
+    adapt_libraries()
     prepare_imports(folder)
     answer(Operations(folder), os.fdopen(requests, 'rb'), os.fdopen(replies, 'wb'))
 
@@ -135,42 +129,6 @@ def preload(names):
     os.dup2(output, 2)
     os.close(output)
     os.close(nowhere)
-
-
-def draw_no_windows():
-    """Let matplotlib draw into memory, whatever backend a solution asks for. A call that fails draws nothing."""
-    from .imports import Nothing
-
-    def drawing(function):
-        @functools.wraps(function)
-        def draw(*args, **kwargs):
-            try:
-                return function(*args, **kwargs)
-            except Exception:  # this version has other arguments: train is judged, not its plots
-                return Nothing()
-        return draw
-
-    matplotlib, pyplot = sys.modules.get('matplotlib'), sys.modules.get('matplotlib.pyplot')
-    if matplotlib:
-        matplotlib.use = lambda *args, **kwargs: None
-    if pyplot:
-        for owner in dict.fromkeys([pyplot, *pyplot.Axes.__mro__, *pyplot.Figure.__mro__]):
-            for name, function in list(vars(owner).items()):
-                if isinstance(function, types.FunctionType) and not name.startswith('_'):
-                    setattr(owner, name, drawing(function))
-        switch = pyplot.switch_backend
-        pyplot.switch_backend = lambda *args, **kwargs: switch('agg')
-
-
-def compile_nothing():
-    """Keep torch.optim from importing PyTorch's compiler, which takes a second; torch.compile returns its argument."""
-    def unchanged(function=None, *_, **__):
-        return function or unchanged
-
-    if torch := sys.modules.get('torch'):
-        compiler = torch._dynamo = sys.modules['torch._dynamo'] = types.ModuleType('torch._dynamo')
-        compiler.disable = torch.compile = unchanged
-        compiler.graph_break = lambda *_, **__: None
 
 
 def become(user, folder):
@@ -211,21 +169,3 @@ def tasks_of_user():
         except OSError:  # it has ended meanwhile
             pass
     return tasks
-
-
-def restore_old_names(np):
-    """Give NumPy the functions and the parameter that only older versions have, for older solutions."""
-    names = {
-        'float': float, 'int': int, 'bool': bool, 'object': object, 'float_': np.float64, 'Inf': np.inf, 'NaN': np.nan,
-        'product': np.prod, 'cumproduct': np.cumprod, 'alltrue': np.all, 'sometrue': np.any, 'row_stack': np.vstack,
-        'asscalar': lambda array: np.asarray(array).item(), 'in1d': np.isin,
-    }
-    for name, value in names.items():
-        if not hasattr(np, name):
-            setattr(np, name, value)
-    reshape = np.reshape
-
-    def reshape_with_newshape(a, *args, newshape=None, **more):
-        return reshape(a, *(args if newshape is None else [newshape]), **more)
-
-    np.reshape = reshape_with_newshape

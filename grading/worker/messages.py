@@ -1,19 +1,16 @@
 """Messages between the grader and the process of a solution; both sides use this file.
 
-A message is an eight-byte length, that many bytes of JSON, and the bytes of its arrays in the order in which the JSON
-names them: {"array": [dtype, shape]}. {"object": n, "type": name} is an object that stays in the solution's process,
-{"dict": [[key, value], …]} a dict. Every other value is a JSON value.
+A message is a line of JSON. {"array": [dtype, shape, bytes in base64]} is an array, {"object": n, "type": name} an object
+that stays in the solution's process, {"dict": [[key, value], …]} a dict. Every other value is a JSON value.
 """
 
+import base64
 import json
-import math
-import struct
 from dataclasses import dataclass
 
 import numpy as np
 
-MAX_HEADER = 4 << 20  # bytes of JSON
-MAX_ARRAYS = 256 << 20  # bytes of all arrays of a message
+MAX_BYTES = 256 << 20  # of a message
 DTYPES = {'|b1', '|i1', '|u1', '<i2', '<u2', '<i4', '<u4', '<i8', '<u8', '<f2', '<f4', '<f8'}
 LONGEST = 10_000  # of a text or a list from a solution
 DEEPEST = 4  # levels of lists and dicts from a solution
@@ -36,13 +33,10 @@ def pack(values, keep=None):
 
     keep: called with an object of the solution that a message cannot hold; returns its Ref.
     """
-    arrays = []
-    header = {key: _encode(value, arrays, keep, 0) for key, value in values.items()}
-    text = json.dumps(header).encode()
-    return b''.join([struct.pack('>Q', len(text)), text, *(array.tobytes() for array in arrays)])
+    return json.dumps({key: _encode(value, keep, 0) for key, value in values.items()}).encode() + b'\n'
 
 
-def _encode(value, arrays, keep, depth):
+def _encode(value, keep, depth):
     if isinstance(value, Ref):
         return {'object': value.number, 'type': value.type}
     if isinstance(value, (bool, int, float, str, type(None))):
@@ -53,47 +47,36 @@ def _encode(value, arrays, keep, depth):
     if isinstance(value, np.generic) and not keep:  # the grader's own numbers
         return value.item()
     if isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind in 'biuf':
-        value = np.asarray(value)
-        arrays.append(value.astype(value.dtype.newbyteorder('<')))
-        return {'array': [arrays[-1].dtype.str, list(value.shape)]}
+        array = np.asarray(value, value.dtype.newbyteorder('<'))
+        return {'array': [array.dtype.str, list(array.shape), base64.b64encode(array.tobytes()).decode()]}
     if depth < DEEPEST or not keep:
         if isinstance(value, (list, tuple)):
-            return [_encode(item, arrays, keep, depth + 1) for item in value[:LONGEST]]
+            return [_encode(item, keep, depth + 1) for item in value[:LONGEST]]
         if isinstance(value, dict):
-            return {'dict': [[str(key), _encode(item, arrays, keep, depth + 1)] for key, item in value.items()]}
-    return _encode(keep(kept), arrays, keep, depth)
+            return {'dict': [[str(key), _encode(item, keep, depth + 1)] for key, item in value.items()]}
+    return _encode(keep(kept), keep, depth)
 
 
-def unpack(read, resolve):
+def unpack(message, resolve):
     """A message → its dict of values, every part of it checked. Raises Unreadable.
 
-    read: called with a number of bytes, returns them; resolve: called with a Ref, returns the value in its place.
+    resolve: called with a Ref, returns the value in its place.
     """
-    length, = struct.unpack('>Q', read(8))
-    if length > MAX_HEADER:
-        raise Unreadable('is too long')
-    text, left = read(length), MAX_ARRAYS
-
     def decode(value):
-        nonlocal left
         if isinstance(value, list):
             return [decode(item) for item in value]
         if not isinstance(value, dict):
             return value
         if 'array' in value:
-            dtype, shape = value['array']
-            if dtype not in DTYPES or len(shape) > 8 or not all(type(n) is int and 0 <= n < 1 << 31 for n in shape):
+            dtype, shape, data = value['array']
+            if dtype not in DTYPES or not all(type(size) is int and size >= 0 for size in shape):
                 raise ValueError
-            count = math.prod(shape) * np.dtype(dtype).itemsize
-            left -= count
-            if left < 0:
-                raise ValueError
-            return np.frombuffer(read(count), dtype).reshape(shape).copy()
+            return np.frombuffer(base64.b64decode(data, validate=True), dtype).reshape(shape).copy()
         if 'object' in value:
             return resolve(Ref(int(value['object']), str(value.get('type', ''))))
         return {str(key): decode(item) for key, item in value['dict']}
 
     try:
-        return {key: decode(value) for key, value in json.loads(text).items()}
+        return {key: decode(value) for key, value in json.loads(message).items()}
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise Unreadable('cannot be read') from error
