@@ -8,9 +8,9 @@ from grading.remote import SolutionError
 
 
 def cache(context, part, cls, make, x, dout):
-    """clear_cache is there, runs, and forgets: deviations if not, in the editions that ask for it. Returns whether."""
+    """clear_cache is there, runs, and forgets: deviations if not, in the editions that ask for it."""
     if not context.asks_for_clear_cache:
-        return False
+        return
     try:
         thing = make()
         if not thing.has('clear_cache'):
@@ -29,10 +29,11 @@ def cache(context, part, cls, make, x, dout):
                                            'more than the cache.', cause='clear_cache', place=again.place)
         thing.call('clear_cache')
         result = attempt(lambda: thing.array('backward', dout))
-        if not isinstance(result, Exception) and _needs_forward(make, x, dout):
-            return context.deviates(part, f'clear_cache of {cls} does not forget the forward pass: backward still '
-                                          'works.', cause='clear_cache')
-        return True
+        if isinstance(result, Exception):
+            context.forgets.add(cls)
+        elif _needs_forward(make, x, dout):
+            context.deviates(part, f'clear_cache of {cls} does not forget the forward pass: backward still works.',
+                             cause='clear_cache')
     except (SolutionError, Malformed):
         pass  # reported with forward
 

@@ -238,8 +238,12 @@ def _labels_of_few_classes(context, part, cls, forward, backward):
 
 
 def _cross_entropy_notes(context, part, cls, where):
-    if context.epsilon:
-        context.note(part, f'An epsilon of about {context.epsilon:.0e} is in the {where}.', cause='epsilon')
+    if epsilon := context.epsilon:
+        loss, gradient = _run(context, cls, np.array([[epsilon, 1 - epsilon]]), np.array([0]), context.targets)
+        seen = np.exp(-loss) if where == 'logarithm' else -1 / gradient[0, 0]  # 2 ε if ε is added
+        words = (f'The probabilities are clipped to at least about {epsilon:.0e}' if seen < 1.5 * epsilon else
+                 f'An epsilon of about {epsilon:.0e} is')
+        context.note(part, f'{words} in the {where}.', cause='epsilon')
     certain = [_run(context, cls, np.array([[p, 1 - p]]), np.array([0]), context.targets)[0] for p in (0.0, 1.0)]
     fails = [isinstance(loss, Exception) or not np.isfinite(loss).all() for loss in certain]
     got = [loss if isinstance(loss, Exception) else float(np.asarray(loss).ravel()[0]) for loss in certain]

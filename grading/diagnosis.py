@@ -36,7 +36,7 @@ class Context:
     softmax_outside: bool = False  # of the MLP, in the training script
     gradients_add_up: bool = False
     kaiming: bool = True  # are the linear module's initial weights correct?
-    linear_forgets: bool = True  # does its clear_cache work?
+    forgets: set = field(default_factory=set)  # the classes whose clear_cache works
     images: bool = False  # does the MLP take images only?
     updates_itself: bool = False  # does backward of the linear module change its parameters?
     faulty: dict = field(default_factory=dict)

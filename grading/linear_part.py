@@ -110,7 +110,7 @@ def judge(context):
     _report(context, cls, maker, cases)
     _second_step(context, maker)
     _start(context, maker)
-    context.linear_forgets = cache(context, PART, cls, lambda: maker.make(3, 2), np.ones((4, 3)), np.ones((4, 2)))
+    cache(context, PART, cls, lambda: maker.make(3, 2), np.ones((4, 3)), np.ones((4, 2)))
     loops(context, PART, cls, ('forward', 'backward'))
     faults = context.findings.of(PART, INCORRECT)
     if faults:
@@ -314,8 +314,9 @@ def _initialization(context, maker):
     shown = {key: f'{value:.4g}/√M{_named(value / np.sqrt(in_features), in_features, out_features)}'
              for key, value in found.items()}
     if not maker.has_input_layer and found[False] < 0.01:
-        _deviates_at_start(context, f'The weights start with standard deviation {found[False] / 20:.2g}, as the '
-                                    'course asked before it asked for Kaiming. LinearModule takes no input_layer.')
+        context.kaiming = False
+        context.note(PART, f'The weights start with standard deviation {found[False] / 20:.2g}, as the course asked '
+                           'before it asked for Kaiming. LinearModule takes no input_layer.', cause='initialization')
     elif not maker.has_input_layer:
         _deviates_at_start(context, f'LinearModule takes no input_layer. Its weights start with standard '
                                     f'deviation {shown[False]}.')

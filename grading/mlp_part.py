@@ -399,7 +399,7 @@ def _images(context):
 def _cache(context):
     if not context.asks_for_clear_cache:
         return
-    net = build(context, [4])
+    net = build(context, [CLASSES])  # so that all results of its modules have one shape
     if not net.thing.has('clear_cache'):
         return context.deviates(PART, 'MLP has no clear_cache.', cause='clear_cache')
     if context.mlp.is_empty('MLP', 'clear_cache'):
@@ -409,7 +409,12 @@ def _cache(context):
         net.thing.call('clear_cache')
     except SolutionError as failed:
         return context.deviates(PART, f'clear_cache of MLP raises {failed}.', cause='clear_cache', place=failed.place)
-    if context.linear_forgets:
-        left = attempt(lambda: net.linears[0].array('backward', np.ones((2, 4))))
-        if not isinstance(left, Exception):
-            context.deviates(PART, 'clear_cache of MLP does not reach its linear layers.', cause='clear_cache')
+    words = {'LinearModule': 'linear layers', **dict.fromkeys(context.activations, 'activations'),
+             'SoftMaxModule': 'softmax'}
+    kinds = [cls for cls in words if cls in context.forgets]
+    found = context.session.ask('find', target=net.thing.ref, classes=[['modules', cls] for cls in kinds])
+    left = [words[kinds[index]] for ref, index in found if not isinstance(attempt(
+        lambda ref=ref: context.session.ask('call', target=ref, method='backward', args=[np.ones((2, CLASSES))])), Exception)]
+    if left:
+        context.deviates(PART, f'clear_cache of MLP does not reach its {" and ".join(dict.fromkeys(left))}.',
+                         cause='clear_cache')

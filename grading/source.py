@@ -100,10 +100,19 @@ class Source:
     def loop(self, cls, method):
         """The first loop over something other than names or settings in a method: (its Place, its line)."""
         source, node = self.method(cls, method)
-        for inner in ast.walk(node) if node else ():
+        for inner in (inner for reached in source._reached(node) for inner in ast.walk(reached)):
             if isinstance(inner, LOOPS) and not _is_loop_over_names(inner):
                 return Place(source.name, inner.lineno), source.line(inner.lineno)
         return Place(), ''
+
+    def _reached(self, node):
+        """A function, and the functions of the file that it calls, directly or not."""
+        nodes = [node] if node else []
+        for each in nodes:  # the list grows in the loop
+            called = map(self.function, (inner.func.id for inner in ast.walk(each)
+                                         if isinstance(inner, ast.Call) and isinstance(inner.func, ast.Name)))
+            nodes += [function for function in dict.fromkeys(called) if function and function not in nodes]
+        return nodes
 
     def place(self, cls, method, pattern, first=False):
         """The Place of the line of a method that matches a pattern: the last that does, or the first."""
@@ -118,16 +127,23 @@ class Source:
         return Place(self.name, self.classes[cls].lineno) if cls in self.classes else Place()
 
     def _place_in(self, node, pattern, first=False):
-        """A line that computes is taken before one that only returns a name; text in quotes and `def` never are."""
+        """A line that computes is taken before one that only returns a name; text in quotes and `def` never are.
+
+        Functions that this one calls are searched if it has no such line.
+        """
         if node is None:
             return Place()
+        for reached in self._reached(node):
+            if numbers := self._matching(reached, pattern):
+                computing = [number for number in numbers if not re.fullmatch(r'return [\w.]+\s*(#.*)?', self.line(number))]
+                return Place(self.name, (computing or numbers)[0 if first else -1])
+        return Place(self.name, node.body[-1].lineno)
+
+    def _matching(self, node, pattern):
         quoted = {number for inner in ast.walk(node) if isinstance(inner, ast.Constant) and isinstance(inner.value, str)
                   and inner.end_lineno > inner.lineno for number in range(inner.lineno, inner.end_lineno + 1)}
-        numbers = [number for number in range(node.body[0].lineno, node.end_lineno + 1) if number not in quoted
-                   and re.search(pattern, self.line(number)) and not self.line(number).startswith('#')]
-        computing = [number for number in numbers if not re.fullmatch(r'return [\w.]+\s*(#.*)?', self.line(number))]
-        last = node.body[-1].lineno
-        return Place(self.name, (computing or numbers or [last])[0 if first else -1])
+        return [number for number in range(node.body[0].lineno, node.end_lineno + 1) if number not in quoted
+                and re.search(pattern, self.line(number)) and not self.line(number).startswith('#')]
 
     def mentions(self, name):
         return any(name in (getattr(node, 'id', ''), getattr(node, 'attr', '')) for node in ast.walk(self.tree))

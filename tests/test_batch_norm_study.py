@@ -199,7 +199,7 @@ def test_the_figures_of_a_study_are_as_approved():
     assert first.get_ylabel() == 'validation accuracy (after the epoch)'
     reached = [known_runs.known_run([4], False, seed)['val_accuracy'][0] for seed in known_runs.MEASURED]
     assert first.get_lines()[0].get_ydata()[0] == pytest.approx(sum(reached) / 4)
-    texts = [f'# {ending}\n\n{described(figure)}' for ending, figure in figures.items()]
+    texts = [f'# {ending}\n{described(figure)}' for ending, figure in figures.items()]
     assert_approved('batch_norm_figures', '\n'.join(texts))
 
 

@@ -23,6 +23,7 @@ LEAKY = [('self, alpha', 'self, neg_slope'), ('self.alpha = alpha', 'self.alpha 
 def _linear_is_right(context):
     context.session.ask('seed', number=3)
     context.linear = LinearMaker(context.session)
+    context.forgets.add('LinearModule')
 
 
 @pytest.fixture
