@@ -39,7 +39,7 @@ def download(url, part, minimum_speed):
         headers['Range'] = f'bytes={arrived}-'
     try:
         with _http().open(Request(url, headers=headers), timeout=TIMEOUT_SECONDS) as response:
-            range_served = response.headers.get('Content-Range', '').startswith(f'bytes {arrived}-')
+            range_served = str(response.headers['Content-Range']).startswith(f'bytes {arrived}-')
             arrived = arrived if response.status == 206 and range_served else 0
             announced = response.headers.get('Content-Length')
             if announced and arrived + int(announced) != description.CIFAR10.archive_bytes:

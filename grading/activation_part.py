@@ -7,7 +7,7 @@ import numpy as np
 from grading.causes import Comparison, Mistake, close
 from grading.common_checks import cache, loops
 from grading.diagnosis import attempt, check
-from grading.findings import INCORRECT, MISSING, NOT_IMPLEMENTED
+from grading.findings import MISSING, NOT_IMPLEMENTED
 from grading.formulas import kind_of
 from grading.interface import Malformed, RemoteObject
 from grading.remote import SolutionError
@@ -28,7 +28,6 @@ class Activation:
     keywords: dict
     value: float = 1.0
     parameter: str = ''  # the keyword that takes the value
-    wrong: str = ''
 
     def make(self, session, value=None):
         keywords = dict(self.keywords)
@@ -61,7 +60,7 @@ def judge(context):
         _judge_one(context, name)
     if context.activations:
         session.met('activation ' + ', '.join(context.activations))
-    elif not context.findings.of(PART, INCORRECT):
+    elif not context.errors(PART):
         context.skip(PART, MISSING)
 
 
@@ -84,13 +83,10 @@ def _keywords(context, name, kind):
 def _judge_one(context, name):
     kind = kind_of(name)
     activation = Activation(name, kind, *_keywords(context, name, kind))
-    before = len(context.findings.of(PART, INCORRECT))
+    before = len(context.errors(PART))
     probe = attempt(lambda: activation.make(context.session).array('forward', np.array([[-1.0, 2.0], [0.5, -0.3]])))
-    other_needs = ('TypeError', 'NotImplementedError', 'AttributeError')
-    if isinstance(probe, SolutionError) and probe.kind in other_needs and not kind:
-        return  # a base or a container with other needs
-    if not isinstance(probe, Exception) and not kind and not _is_elementwise(context, activation):
-        return
+    if not kind and not _is_elementwise(context, activation):
+        return  # a base, a container or a layer of another kind
     if kind and kind.name == 'leaky' and not activation.parameter and np.shape(probe) == (2, 2):
         activation.value = abs(float(probe[0, 0])) or kind.parameter  # a slope of its own choice
     context.activations[name] = activation
@@ -104,12 +100,12 @@ def _judge_one(context, name):
         check(context, PART, f'{what}∂L/∂X, the gradient of the input,', backward, _backward_mistakes(activation),
               place(name, 'backward', r'where|dx|exp|\[.*\]\s*=|return'),
               '∂L/∂X = ∂L/∂Y ∘ h′(X): the slope at the input of forward, element-wise', [*shown, 'x', 'D'])
-    wrong = context.findings.of(PART, INCORRECT)[before:]
+    wrong = context.errors(PART)[before:]
     if wrong and 'changed' in context.session.facts.get((name, 'forward'), ()):
         wrong[-1].cause = 'input changed in place'
         wrong[-1].text += ' forward changes its input in place, so that backward reads other numbers there.'
     if wrong:
-        activation.wrong = context.faulty[name] = wrong[0].cause
+        context.blame(name)
     else:
         _far_out(context, activation)
     cache(context, PART, name, lambda: activation.make(context.session), np.ones((4, 3)), np.ones((4, 3)))

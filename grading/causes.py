@@ -108,8 +108,8 @@ def penalty(cases, name):
 
 def only_batch_of_one(cases):
     """Do the cases with a single sample fail, and no other cases?"""
-    ones = [case for case in cases if case.inputs.get('samples') == 1]
-    return bool(ones) and all(case.failed == (case.inputs.get('samples') == 1) for case in cases)
+    single = [case.inputs.get('samples') == 1 for case in cases]
+    return any(single) and single == [case.failed for case in cases]
 
 
 def show(name, value):

@@ -6,12 +6,12 @@ import signal
 import sys
 from pathlib import Path
 
-from console.arguments import COUNT, POSITIVE
+from console.arguments import COUNT
 from console.process import exit_code, say, signals_as_ctrl_c
 from grading import class_run, report, submissions
 from grading.findings import DEVIATES, INCORRECT, OK, PARTS
 from grading.judge import Judgement, judge, not_found
-from grading.points import award, read_overrides, read_points
+from grading.points import add_settings, award, read_overrides, read_points
 from grading.remote import NoServer, Server
 
 
@@ -24,12 +24,7 @@ def add_arguments(parser):
                         help='folder for the report on a class: index.html, summary.csv, a page and a JSON file for '
                              'each solution')
     parser.add_argument('--jobs', type=COUNT, default=1, metavar='N', help='number of solutions graded in parallel')
-    parser.add_argument('--strict', action='store_true', help='deviations from the assignment count as errors')
-    parser.add_argument('--points', metavar='FILE',
-                        help=f'JSON file that maps parts to points (1 for a part that it does not name): '
-                             f'{", ".join(PARTS)}')
-    parser.add_argument('--timeout', type=POSITIVE, default=20, metavar='SECONDS',
-                        help='time limit for each call to a solution')
+    add_settings(parser)
 
 
 def main(arguments, parser):

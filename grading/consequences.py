@@ -1,6 +1,6 @@
 """Findings that depend on several parts; they are added after all NumPy parts have been graded."""
 
-from grading.findings import BLOCKED, INCORRECT, INHERITED
+from grading.findings import BLOCKED, INHERITED
 from grading.mlp_part import chain_is_right
 
 TWICE = ' Softmax is differentiated twice.'
@@ -24,7 +24,7 @@ def decide(context):
             'with the softmax of the script, which is correct.', cause='softmax outside the MLP')
     for part, sources in context.inherited.items():
         names = f'{" and ".join(sources)} {"is" if len(sources) == 1 else "are"}'
-        text = (f'Besides, {names} incorrect (see there).' if context.findings.of(part, INCORRECT) else
+        text = (f'Besides, {names} incorrect (see there).' if context.errors(part) else
                 f'Incorrect only because {names} (see there).')
         if part == 'softmax_cross_entropy' and any(finding.part == 'cross_entropy' for finding in context.fused):
             text += TWICE

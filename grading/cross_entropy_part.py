@@ -5,7 +5,7 @@ import numpy as np
 from grading.causes import Comparison, Mistake, explain
 from grading.common_checks import loops
 from grading.diagnosis import attempt, check, example_of
-from grading.findings import INCORRECT, NOT_IMPLEMENTED
+from grading.findings import NOT_IMPLEMENTED
 from grading.formulas import MAX_EPSILON, softmax
 from grading.remote import SolutionError
 
@@ -87,7 +87,7 @@ def judge(context):
         return context.skip(part, NOT_IMPLEMENTED)
     made = attempt(lambda: context.session.new('modules', cls, []))
     if isinstance(made, Exception):
-        context.faulty[cls] = 'cannot be built'
+        context.blame(cls)
         return context.incorrect(part, f'{cls}() cannot be built: {made}.', cause='cannot be built',
                                  place=made.place)
     context.targets, forward, backward = _choose_targets(context, cls)
@@ -100,10 +100,9 @@ def judge(context):
                   place(cls, 'backward', r'dx|/|-=|return'),
                   '∂L/∂X = −T / X / S, zero except for the class of the label', ['x', 'labels'],
                   [('fused gradient', place(cls, 'backward', '-'))])
-    wrong = context.findings.of(part, INCORRECT)
-    if wrong:
-        context.faulty[cls] = wrong[-1].cause
     _labels_of_few_classes(context, part, cls, forward, backward)
+    if context.errors(part):
+        context.blame(cls)
     if fine:
         _cross_entropy_notes(context, part, cls, 'logarithm' if of_loss else 'gradient only, not in the loss')
     loops(context, part, cls, ('forward', 'backward'))
@@ -233,7 +232,6 @@ def _labels_of_few_classes(context, part, cls, forward, backward):
                                                       r'max|eye|zeros'),
                           example=example_of(failing[0][1][0], ['x', 'labels']),
                           hint='the rows must be as wide as X: X.shape[1]')
-        context.faulty.setdefault(cls, 'one-hot width')
         context.one_hot_width = True
 
 

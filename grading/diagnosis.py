@@ -17,7 +17,7 @@ class Context:
     """The state that the parts share: the session, the findings, the files as text, and results for later parts.
 
     linear: the LinearMaker; activations: name → what activation_part found; targets: 'labels' or 'rows'; epsilon: the
-    one in the logarithm; faulty: class → its fault in a few words; fused: findings that are not errors if softmax and
+    one in the logarithm; faulty: the classes with errors; fused: findings that are not errors if softmax and
     cross-entropy are one step; inherited: part → the classes or parts that alone make it incorrect.
     """
 
@@ -39,7 +39,7 @@ class Context:
     forgets: set = field(default_factory=set)  # the classes whose clear_cache works
     images: bool = False  # does the MLP take images only?
     updates_itself: bool = False  # does backward of the linear module change its parameters?
-    faulty: dict = field(default_factory=dict)
+    faulty: list = field(default_factory=list)
     names: set = field(default_factory=set)  # of the classes in modules.py
     asks_for_clear_cache: bool = True  # does this edition of the assignment?
     inherited: dict = field(default_factory=dict)
@@ -48,6 +48,13 @@ class Context:
     def begin(self, part):
         """Use a random stream for each part, so that a change in one part does not change the numbers of another."""
         self.rng = np.random.default_rng(zlib.crc32(part.encode()))
+
+    def blame(self, cls):
+        if cls not in self.faulty:
+            self.faulty.append(cls)
+
+    def errors(self, part):
+        return self.findings.of(part, INCORRECT)
 
     def incorrect(self, part, text, **more):
         return self.findings.add(part, INCORRECT, text, **more)

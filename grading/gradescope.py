@@ -7,17 +7,20 @@ examples:
 The package has this grader and its imports, but nothing of the project's own solution.
 """
 
-import argparse
+if __name__ == '__main__':
+    import console.start  # noqa: F401 (an error in an import below becomes one line)
+
 import ast
 import json
 import sys
 import zipfile
 from pathlib import Path
 
+from console.arguments import ArgumentParser
 from grading import report, submissions
-from grading.findings import CORRECT, DEVIATES, PARTS
+from grading.findings import CORRECT, DEVIATES
 from grading.judge import judge, not_found
-from grading.points import award, read_points
+from grading.points import add_settings, award, read_points
 from grading.remote import Server
 from storage.files import atomic_write
 
@@ -123,27 +126,23 @@ def write_package(path, settings):
 
 
 def main(arguments=None):
-    description, _, epilog = (__doc__ or '').partition('\n')  # None without docstrings (python -OO)
-    parser = argparse.ArgumentParser('python -m grading.gradescope', description=description, epilog=epilog,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = ArgumentParser(__doc__, 'grading.gradescope')
     parser.add_argument('package', nargs='?', help='the zip file to write')
-    parser.add_argument('--points', metavar='FILE', help=f'JSON file that maps parts to points: {", ".join(PARTS)}')
-    parser.add_argument('--strict', action='store_true', help='deviations from the assignment earn no points')
-    parser.add_argument('--timeout', type=float, default=20, metavar='SECONDS', help='time limit for each call')
+    add_settings(parser)
     parser.add_argument('--grade', nargs=2, metavar=('SUBMISSION', 'RESULTS'),
                         help='grade a submission (in the container)')
     arguments = parser.parse_args(arguments)
     if arguments.grade:
         return grade(*arguments.grade)
     if not arguments.package or Path(arguments.package).suffix != '.zip':
-        parser.error(f'the package must be a file that ends in .zip, not {arguments.package!r}')
+        parser.refuse(f'the package must be a file that ends in .zip, not {arguments.package!r}')
     try:
         settings = {'points': read_points(arguments.points), 'strict': arguments.strict, 'timeout': arguments.timeout}
         write_package(Path(arguments.package), settings)
     except ValueError as error:
-        parser.error(f'argument --points: {error}')
+        parser.refuse(f'argument --points: {error}')
     except OSError as error:
-        parser.error(f'cannot write {arguments.package!r}: {error.strerror}')
+        parser.refuse(f'cannot write {arguments.package!r}: {error.strerror}')
     print(f'written: {arguments.package}; upload it on Gradescope under Configure Autograder')
 
 

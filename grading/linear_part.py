@@ -5,7 +5,7 @@ import numpy as np
 from grading.causes import Comparison, Mistake, close, explain, penalty, show
 from grading.common_checks import cache, loops
 from grading.diagnosis import attempt, check, hint_for
-from grading.findings import INCORRECT, NOT_IMPLEMENTED
+from grading.findings import NOT_IMPLEMENTED
 from grading.interface import LinearMaker, Malformed, as_array, describe_value
 from grading.remote import SolutionError
 
@@ -96,7 +96,7 @@ def judge(context):
         maker = LinearMaker(context.session)
         maker.make(3, 2)
     except (SolutionError, Malformed) as error:
-        context.faulty[cls] = 'cannot be built'
+        context.blame(cls)
         return context.incorrect(PART, f'{cls}(3, 2) cannot be built: {error}.', cause='cannot be built',
                                  place=error.place, hint=hint_for(error))
     cases = {name: [] for name in ('y', 'weight', 'bias', 'x')}
@@ -112,9 +112,8 @@ def judge(context):
     _start(context, maker)
     cache(context, PART, cls, lambda: maker.make(3, 2), np.ones((4, 3)), np.ones((4, 2)))
     loops(context, PART, cls, ('forward', 'backward'))
-    faults = context.findings.of(PART, INCORRECT)
-    if faults:
-        context.faulty[cls] = faults[0].cause
+    if context.errors(PART):
+        context.blame(cls)
 
 
 def _numbers(rng, shape, small):
@@ -163,7 +162,6 @@ def _report(context, cls, maker, cases):
         if isinstance(cases['y'][-1].actual, SolutionError):
             return  # forward failed before it stored the input for backward, and must be fixed first
         error = cases['x'][-1].actual
-        context.faulty[cls] = 'backward raises'
         square, cause = _square(context, maker)
         return context.incorrect(PART, f'backward cannot be computed: {error}.{square and f" {square}"}',
                                  cause=cause or f'raises {error.kind}', place=error.place,
@@ -212,7 +210,7 @@ def _example(cases):
 
 def _second_step(context, maker):
     """Check that forward and backward use the new parameters after an update, and the new batch after another size."""
-    if context.findings.of(PART, INCORRECT):
+    if context.errors(PART):
         return
     rng = context.rng
     try:

@@ -5,7 +5,7 @@ import numpy as np
 from grading.activation_part import LARGE as HIDDEN
 from grading.causes import close
 from grading.diagnosis import attempt
-from grading.findings import INCORRECT, INHERITED
+from grading.findings import INHERITED
 from grading.formulas import softmax
 from grading.interface import Malformed
 from grading.linear_part import LARGE
@@ -40,7 +40,7 @@ def _linear(context):
 
 
 def _is_open(context, part):
-    return part not in context.findings.status and not context.findings.of(part, INCORRECT)
+    return part not in context.findings.status and not context.errors(part)
 
 
 def _ask_again(context, part, make, forward, backward):
@@ -60,7 +60,7 @@ def _ask_again(context, part, make, forward, backward):
             context.incorrect(part, f'After {CALLS} calls {thing.cls}.{method} gives something else for the same input '
                                     'than at first.', cause='changes after many calls',
                               place=context.modules.place(thing.cls, method, 'if|return'))
-            context.faulty[thing.cls] = 'changes after many calls'
+            context.blame(thing.cls)
 
 
 def _ask_mlp(context, samples, in_features, out_features):

@@ -8,7 +8,7 @@ import numpy as np
 
 from grading.causes import Comparison, Mistake, close, explain
 from grading.diagnosis import attempt, check, hint_for
-from grading.findings import BLOCKED, DEVIATES, INCORRECT, MISSING, NOT_IMPLEMENTED
+from grading.findings import BLOCKED, DEVIATES, MISSING, NOT_IMPLEMENTED
 from grading.formulas import MAX_EPSILON, softmax
 from grading.interface import Linear, Malformed, RemoteObject
 from grading.nets import CLASSES, INPUTS, WrongSizes, build, check_sizes, reference_for
@@ -81,10 +81,10 @@ def _judge_more(context):
     """An MLP without a hidden layer, images, the initialization, clear_cache: if the rest is correct."""
     if context.softmax_outside:
         return
-    if not context.findings.of(PART, INCORRECT):
+    if not context.errors(PART):
         _no_hidden_layer(context)
     for more in (_images, _initialization, _cache):
-        if not context.findings.of(PART, INCORRECT):
+        if not context.errors(PART):
             try:
                 more(context)
             except (SolutionError, Malformed):

@@ -150,7 +150,7 @@ def _activation_of(context, net):
         if kind is None:
             return ask, lambda x: (ask(x + 1e-6) - ask(x - 1e-6)) / 2e-6, None
         value = kind.parameter
-        if kind.words and not context.activations[name].wrong:
+        if kind.words and name not in context.faulty:
             probed = attempt(lambda: ask(np.array([[-30.0, -1.0]])))  # an object may take other shapes only
             if np.shape(probed) == (1, 2) and np.isfinite(probed).all():
                 value = -float(probed[0, 0 if kind.name == 'elu' else 1])

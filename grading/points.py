@@ -5,6 +5,7 @@ import io
 import json
 from pathlib import Path
 
+from console.arguments import POSITIVE
 from grading.findings import (BLOCKED, CORE, CORRECT, DEVIATES, INCORRECT, INHERITED, MISSING, NOT_GRADED, PARTS,
                               TITLES)
 
@@ -60,6 +61,16 @@ def read_overrides(folder):
     return decided
 
 
+def add_settings(parser):
+    """The flags that decide about points, and the time limit."""
+    parser.add_argument('--strict', action='store_true', help='deviations from the assignment count as errors')
+    parser.add_argument('--points', metavar='FILE',
+                        help=f'JSON file that maps parts to points (1 for a part that it does not name): '
+                             f'{", ".join(PARTS)}')
+    parser.add_argument('--timeout', type=POSITIVE, default=20, metavar='SECONDS',
+                        help='time limit for each call to a solution')
+
+
 def award(record, points, strict=False, decided=None):
     """The points of each part of a solution: a dict for each, with Gradescope's field names.
 
@@ -68,7 +79,7 @@ def award(record, points, strict=False, decided=None):
     """
     tests, nothing = [], all(record['parts'][part] == MISSING for part in CORE)
     for part in PARTS:
-        verdict, notes = record['parts'][part], [record['reasons'].get(part, '')]
+        verdict, notes = record['parts'][part], [record['reasons'].get(part)]
         causes = {finding['cause'] for finding in errors(record) if finding['part'] == part}
         if verdict == INCORRECT and causes <= {INHERITED, BLOCKED}:
             score = points[part] if causes == {INHERITED} else None

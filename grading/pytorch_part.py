@@ -5,7 +5,7 @@ import re
 import numpy as np
 
 from grading.diagnosis import attempt, hint_for
-from grading.findings import INCORRECT, MISSING, NOT_GRADED, NOT_IMPLEMENTED, Place
+from grading.findings import MISSING, NOT_GRADED, NOT_IMPLEMENTED, Place
 from grading.interface import Malformed, describe_value
 from grading.nets import CLASSES, INPUTS, WrongSizes, check_sizes
 from grading.remote import SolutionEnded, SolutionError
@@ -81,7 +81,7 @@ def judge(context, source, has_torch):
     elif has_norm:
         context.note(PART, 'Forward uses batch normalization, which the assignment does not ask for.',
                      cause='batch norm')
-    if not context.findings.of(PART, INCORRECT):
+    if not context.errors(PART):
         _no_hidden_layer(context, x)
 
 

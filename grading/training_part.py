@@ -9,7 +9,7 @@ import ast
 import numpy as np
 
 from grading.diagnosis import attempt
-from grading.findings import INCORRECT, MISSING, NOT_GRADED, NOT_IMPLEMENTED
+from grading.findings import MISSING, NOT_GRADED, NOT_IMPLEMENTED
 from grading.interface import Malformed, describe_value
 from grading.remote import NotGradable, SolutionEnded, SolutionError
 from grading.source import is_stub
@@ -50,7 +50,7 @@ def judge(context, sources, has_torch):
         return context.skip(PART, NOT_GRADED, '; '.join(reasons))
     for reason in reasons:
         context.note(PART, f'Not graded: {reason}.', cause='not graded')
-    if reasons and not context.findings.of(PART, INCORRECT):  # correct only if all functions were graded
+    if reasons and not context.errors(PART):  # correct only if all functions were graded
         context.skip(PART, NOT_GRADED, '; '.join(reasons))
 
 
@@ -210,7 +210,7 @@ def _train(context, script, torch_kind, images, labels):
                         'cannot be seen')
     # The script's own accuracies are those of its evaluate_model. If that is wrong, only a large difference counts.
     wrong = any(finding.cause in ('mean of batches', 'evaluate_model') and finding.place.file == f'{script}.py'
-                for finding in context.findings.of(PART, INCORRECT))
+                for finding in context.errors(PART))
     tolerance = 0.2 if wrong else 0.011
     if abs(found['validation'] - best) > tolerance:
         is_last = abs(found['validation'] - last) < tolerance

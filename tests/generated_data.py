@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import pickle
+import struct
 import tarfile
 
 import numpy as np
@@ -60,14 +61,14 @@ class GeneratedData:
             yield name, images, labels
         yield 'test_batch', self.test_images, self.test_labels
 
-    def pickled_batches(self, protocol=2):
-        """name → the bytes of an official batch file."""
-        return {name: pickle.dumps({b'data': images.reshape(len(images), -1), b'labels': labels.tolist(),
+    def pickled_batches(self, protocol=None):
+        """name → the bytes of an official batch file, as Python 2 wrote it, or as Python 3 does."""
+        return {name: (pickle.dumps if protocol else dumps_python_2)({b'data': images.reshape(len(images), -1), b'labels': labels.tolist(),
                                     b'batch_label': name.encode(), b'filenames': [b'image.png'] * len(labels)},
                                    protocol=protocol)
                 for name, images, labels in self.batches()}
 
-    def write_folder(self, data_dir, protocol=2):
+    def write_folder(self, data_dir, protocol=None):
         folder = data_dir / 'cifar-10-batches-py'
         folder.mkdir(parents=True)
         for name, data in self.pickled_batches(protocol).items():
@@ -90,6 +91,22 @@ class GeneratedData:
         members['package/train_lables.json'] = json.dumps(self.train_labels.tolist()).encode()
         members['package/test_lables.json'] = json.dumps(self.test_labels.tolist()).encode()
         return tar_gz(members)
+
+
+class Python2Pickler(pickle._Pickler):
+    """Writes bytes and text as Python 2 wrote its strings."""
+
+    def _save_string(self, value):
+        value = value.encode() if isinstance(value, str) else value
+        self.write(pickle.BINSTRING + struct.pack('<i', len(value)) + value)
+
+    dispatch = {**pickle._Pickler.dispatch, bytes: _save_string, str: _save_string}
+
+
+def dumps_python_2(value, protocol=None):
+    file = io.BytesIO()
+    Python2Pickler(file, protocol=2).dump(value)
+    return file.getvalue().replace(b'numpy._core.', b'numpy.core.')
 
 
 def take_for_cifar10(content, patch):

@@ -35,7 +35,7 @@ def assert_is(arrays, data):
         np.testing.assert_array_equal(actual, wanted)
 
 
-@pytest.mark.parametrize('protocol', [2, 4, 5])
+@pytest.mark.parametrize('protocol', [None, 2, 4, 5])
 def test_an_unpacked_folder_is_read(expect_tiny, tmp_path, protocol):
     expect_tiny.write_folder(tmp_path / 'data', protocol)
     assert_is(load(tmp_path / 'data'), expect_tiny)

@@ -181,9 +181,12 @@ def test_a_download_is_announced_where_no_terminal_shows_a_bar(expect_tiny, tmp_
 
 
 @pytest.mark.parametrize('problem, remedy', [
-    (URLError(ssl.SSLCertVerificationError(1, '[SSL: CERTIFICATE_VERIFY_FAILED] unable')), 'Install Certificates.command'),
-    (URLError(OSError('Tunnel connection failed: 407 Proxy Authentication Required')), 'HTTPS_PROXY=http://USER'),
-    (HTTPError('https://somewhere', 407, 'Denied', {}, None), 'HTTPS_PROXY=http://USER')])
+    (URLError(ssl.SSLCertVerificationError(1, '[SSL: CERTIFICATE_VERIFY_FAILED] unable')),
+     '; Python finds no certificates: on a Mac, run "Install Certificates.command" in the Python folder of Applications; '
+     'elsewhere, set SSL_CERT_FILE to a file of certificates\n'),
+    (URLError(OSError('Tunnel connection failed: 407 Proxy Authentication Required')),
+     '; the proxy needs a password: set HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT\n'),
+    (HTTPError('https://somewhere', 407, 'Denied', {}, None), ' Denied; the proxy needs a password: set ')])
 def test_a_connection_that_the_user_can_mend_has_a_remedy(expect_tiny, tmp_path, monkeypatch, problem, remedy):
     monkeypatch.setattr(sources, 'ADDRESSES', ['https://somewhere/archive'])
     monkeypatch.setattr(fetching, 'download', mock.Mock(side_effect=problem))

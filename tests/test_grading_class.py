@@ -151,6 +151,8 @@ def test_the_exit_code_says_whether_something_is_wrong(run, judge, says, codes):
     judge.says['anna'] = says
     for solutions in (['anna'], ['anna', 'ben'], ['ben', 'anna']):
         assert (run('--solution', *solutions)[0], run('--solution', *solutions, '--strict')[0]) == codes
+    points = [re.search(r'anna.* ([\d.]+) of', run('--solution', 'anna', *strict)[1])[1] for strict in ([], ['--strict'])]
+    assert float(points[0]) - float(points[1]) == (DEVIATES in says.values())
 
 
 def test_sigterm_and_sighup_end_the_judging_as_ctrl_c_does(run, judge):
@@ -287,9 +289,10 @@ def test_code_that_is_the_same_is_seen_and_is_no_verdict(graded_by):
     renamed = '\nclass '.join([f'{first}# mine', *reversed(others)]).replace('self.x', 'self.kept').replace('dout', 'd')
     stubs = re.sub(r'(    def .*\n)(        .*\n|\n(?=   ))+', r'\1        pass\n', small_solutions.MODULES)
     for name, text in {'anna': small_solutions.MODULES, 'ben': renamed, 'dora': stubs, 'emil': stubs,
-                       'cleo': small_solutions.MODULES.replace('axis=0', 'axis=-2')}.items():
+                       'cleo': small_solutions.MODULES.replace('axis=0', 'axis=-2'),
+                       'fay': small_solutions.MODULES.replace('dout - (dout * self.y)', 'self.y - (dout * dout)')}.items():
         small_solutions.write(name, {'modules.py': text})
-    graded_by('anna', 'ben', 'cleo', 'dora', 'emil')
+    graded_by('anna', 'ben', 'cleo', 'dora', 'emil', 'fay')
     same = {student: row['same_code'] for student, row in rows().items() if row['same_code']}
     assert same == {'anna': 'ben', 'ben': 'anna'} and set(verdicts().values()) == {CORRECT}
 

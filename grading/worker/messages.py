@@ -38,7 +38,7 @@ def pack(values, keep=None):
 
 def _encode(value, keep, depth):
     if isinstance(value, Ref):
-        return {'object': value.number, 'type': value.type}
+        return _reference(value)
     if isinstance(value, (bool, int, float, str, type(None))):
         return value[:LONGEST] if isinstance(value, str) else value
     kept = value
@@ -54,7 +54,11 @@ def _encode(value, keep, depth):
             return [_encode(item, keep, depth + 1) for item in value[:LONGEST]]
         if isinstance(value, dict):
             return {'dict': [[str(key), _encode(item, keep, depth + 1)] for key, item in value.items()]}
-    return _encode(keep(kept), keep, depth)
+    return _reference(keep(kept))
+
+
+def _reference(ref):
+    return {'object': ref.number, 'type': ref.type}
 
 
 def unpack(message, resolve):
@@ -73,7 +77,7 @@ def unpack(message, resolve):
                 raise ValueError
             return np.frombuffer(base64.b64decode(data, validate=True), dtype).reshape(shape).copy()
         if 'object' in value:
-            return resolve(Ref(int(value['object']), str(value.get('type', ''))))
+            return resolve(Ref(int(value['object']), str(value['type'])))
         return {str(key): decode(item) for key, item in value['dict']}
 
     try:

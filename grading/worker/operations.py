@@ -208,7 +208,7 @@ def answer(operations, requests, replies):
                 value = getattr(operations, name)(**request)
             reply = pack({'value': value}, operations.keep)
         except BaseException as error:  # any exception of the solution, even SystemExit, is its answer
-            reply = pack({'error': describe(error, operations.folder)}, operations.keep)
+            reply = pack({'error': describe(error, operations.folder)})
         try:
             sys.stdout.flush()
         except Exception:  # the solution has put something else there
