@@ -51,9 +51,9 @@ def _needs_forward(make, x, dout):
 
 
 def loops(context, part, cls, methods):
-    """A Python loop in forward or backward costs points in the assignment."""
+    """A Python loop in forward or backward, or in a function of the file that they call, costs points in the assignment."""
     for method in methods:
         place, line = context.modules.loop(cls, method)
         if line:
-            context.deviates(part, f'{cls}.{method} has a Python loop, over samples or units apparently: {line}',
+            context.deviates(part, f'{cls}.{method} runs a Python loop, over samples or units apparently: {line}',
                              cause='loop', place=place)

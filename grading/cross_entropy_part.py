@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from grading.causes import Comparison, Mistake, explain
+from grading.causes import Comparison, Mistake, close, explain
 from grading.common_checks import loops
 from grading.diagnosis import attempt, check, example_of
 from grading.findings import NOT_IMPLEMENTED
@@ -92,7 +92,7 @@ def judge(context):
                                  place=made.place)
     context.targets, forward, backward = _choose_targets(context, cls)
     of_loss, of_gradient = _allow_epsilon(context, cls, context.targets, forward, backward)
-    context.epsilon = max(of_loss, of_gradient)
+    context.epsilon = max(of_loss, of_gradient)  # the effect that later parts must allow for
     place = source.place
     fine = check(context, part, 'the loss', forward, loss_mistakes(), place(cls, 'forward', r'log|mean|sum|return'),
                  'L = −(1/S) Σ_s log X_s,label: a mean over the samples', ['x', 'labels'])
@@ -104,7 +104,7 @@ def judge(context):
     if context.errors(part):
         context.blame(cls)
     if fine:
-        _cross_entropy_notes(context, part, cls, 'logarithm' if of_loss else 'gradient only, not in the loss')
+        _cross_entropy_notes(context, part, cls, of_loss, of_gradient)
     loops(context, part, cls, ('forward', 'backward'))
 
 
@@ -235,13 +235,14 @@ def _labels_of_few_classes(context, part, cls, forward, backward):
         context.one_hot_width = True
 
 
-def _cross_entropy_notes(context, part, cls, where):
-    if epsilon := context.epsilon:
+def _cross_entropy_notes(context, part, cls, of_loss, of_gradient):
+    if epsilon := of_loss or of_gradient:
         loss, gradient = _run(context, cls, np.array([[epsilon, 1 - epsilon]]), np.array([0]), context.targets)
-        seen = np.exp(-loss) if where == 'logarithm' else -1 / gradient[0, 0]  # 2 ε if ε is added
-        words = (f'The probabilities are clipped to at least about {epsilon:.0e}' if seen < 1.5 * epsilon else
+        got, expected = (loss, -np.log(epsilon)) if of_loss else (gradient, [[-1 / epsilon, 0]])
+        words = (f'The probabilities are clipped to at least about {epsilon:.0e}'
+                 if not isinstance(got, Exception) and close(got, expected, tolerance=1e-3) else  # otherwise it is as for 2 ε
                  f'An epsilon of about {epsilon:.0e} is')
-        context.note(part, f'{words} in the {where}.', cause='epsilon')
+        context.note(part, f'{words} in the {"logarithm" if of_loss else "gradient only, not in the loss"}.', cause='epsilon')
     certain = [_run(context, cls, np.array([[p, 1 - p]]), np.array([0]), context.targets)[0] for p in (0.0, 1.0)]
     fails = [isinstance(loss, Exception) or not np.isfinite(loss).all() for loss in certain]
     got = [loss if isinstance(loss, Exception) else float(np.asarray(loss).ravel()[0]) for loss in certain]

@@ -17,6 +17,7 @@ import zipfile
 from pathlib import Path
 
 from console.arguments import ArgumentParser
+from console.errors import user_errors
 from grading import report, submissions
 from grading.findings import CORRECT, DEVIATES
 from grading.judge import judge, not_found
@@ -132,17 +133,20 @@ def main(arguments=None):
     parser.add_argument('--grade', nargs=2, metavar=('SUBMISSION', 'RESULTS'),
                         help='grade a submission (in the container)')
     arguments = parser.parse_args(arguments)
-    if arguments.grade:
-        return grade(*arguments.grade)
-    if not arguments.package or Path(arguments.package).suffix != '.zip':
-        parser.refuse(f'the package must be a file that ends in .zip, not {arguments.package!r}')
-    try:
-        settings = {'points': read_points(arguments.points), 'strict': arguments.strict, 'timeout': arguments.timeout}
-        write_package(Path(arguments.package), settings)
-    except ValueError as error:
-        parser.refuse(f'argument --points: {error}')
-    except OSError as error:
-        parser.refuse(f'cannot write {arguments.package!r}: {error.strerror}')
+    with user_errors(parser, 'nothing was written'):
+        if arguments.grade:
+            return grade(*arguments.grade)
+        if not arguments.package:
+            parser.refuse('no package is given: name a file that ends in .zip')
+        if Path(arguments.package).suffix != '.zip':
+            parser.refuse(f'the package must be a file that ends in .zip, not {arguments.package!r}')
+        try:
+            settings = {'points': read_points(arguments.points), 'strict': arguments.strict, 'timeout': arguments.timeout}
+            write_package(Path(arguments.package), settings)
+        except ValueError as error:
+            parser.refuse(f'argument --points: {error}')
+        except OSError as error:
+            parser.refuse(f'cannot write {arguments.package!r}: {error.strerror}')
     print(f'written: {arguments.package}; upload it on Gradescope under Configure Autograder')
 
 

@@ -311,10 +311,10 @@ def _initialization(context, maker):
     near = {key: abs(value / np.sqrt(1 if key else 2) - 1) < 0.03 for key, value in found.items()}
     shown = {key: f'{value:.4g}/√M{_named(value / np.sqrt(in_features), in_features, out_features)}'
              for key, value in found.items()}
-    if not maker.has_input_layer and found[False] < 0.01:
+    if not maker.has_input_layer and abs(found[False] / np.sqrt(in_features) / 1e-4 - 1) < 0.03:
         context.kaiming = False
-        context.note(PART, f'The weights start with standard deviation {found[False] / 20:.2g}, as the course asked '
-                           'before it asked for Kaiming. LinearModule takes no input_layer.', cause='initialization')
+        context.note(PART, 'The weights start with standard deviation 0.0001, as the course asked before it asked for '
+                           'Kaiming. LinearModule takes no input_layer.', cause='initialization')
     elif not maker.has_input_layer:
         _deviates_at_start(context, f'LinearModule takes no input_layer. Its weights start with standard '
                                     f'deviation {shown[False]}.')

@@ -8,7 +8,7 @@ import numpy as np
 
 from grading.causes import Comparison, Mistake, close, explain
 from grading.diagnosis import attempt, check, hint_for
-from grading.findings import BLOCKED, DEVIATES, MISSING, NOT_IMPLEMENTED
+from grading.findings import BLOCKED, MISSING, NOT_IMPLEMENTED
 from grading.formulas import MAX_EPSILON, softmax
 from grading.interface import Linear, Malformed, RemoteObject
 from grading.nets import CLASSES, INPUTS, WrongSizes, build, check_sizes, reference_for
@@ -404,17 +404,24 @@ def _cache(context):
         return context.deviates(PART, 'MLP has no clear_cache.', cause='clear_cache')
     if context.mlp.is_empty('MLP', 'clear_cache'):
         return context.deviates(PART, 'clear_cache of MLP is not implemented.', cause='clear_cache')
+    before = _ready_for_backward(context, net)  # objects that the network may not use
     net.forward(np.ones((2, INPUTS)))
     try:
         net.thing.call('clear_cache')
     except SolutionError as failed:
         return context.deviates(PART, f'clear_cache of MLP raises {failed}.', cause='clear_cache', place=failed.place)
+    left = [words for ref, words in _ready_for_backward(context, net).items() if ref not in before]
+    if left:
+        context.deviates(PART, f'clear_cache of MLP does not reach its {" and ".join(dict.fromkeys(left))}.',
+                         cause='clear_cache')
+
+
+def _ready_for_backward(context, net):
+    """{reference: words} for the modules of a network whose clear_cache works and whose backward can be called now."""
     words = {'LinearModule': 'linear layers', **dict.fromkeys(context.activations, 'activations'),
              'SoftMaxModule': 'softmax'}
     kinds = [cls for cls in words if cls in context.forgets]
     found = context.session.ask('find', target=net.thing.ref, classes=[['modules', cls] for cls in kinds])
-    left = [words[kinds[index]] for ref, index in found if not isinstance(attempt(
-        lambda ref=ref: context.session.ask('call', target=ref, method='backward', args=[np.ones((2, CLASSES))])), Exception)]
-    if left:
-        context.deviates(PART, f'clear_cache of MLP does not reach its {" and ".join(dict.fromkeys(left))}.',
-                         cause='clear_cache')
+    D = np.ones((2, CLASSES))
+    return {ref: words[kinds[index]] for ref, index in found if not isinstance(attempt(
+        lambda ref=ref: context.session.ask('call', target=ref, method='backward', args=[D])), Exception)}

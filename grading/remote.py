@@ -4,7 +4,7 @@
         with server.open(folder) as solution:
             solution.ask('import_module', name='modules')
 
-Each solution has its own process and folder. Threads read its pipes, and one ends the process after the time limit. An
+Each solution has its own process and folder. Threads read its pipes, and the process is ended after the time limit. An
 exception of the solution becomes a SolutionError here, its end or silence a SolutionEnded.
 """
 
@@ -33,7 +33,7 @@ LIFE_SECONDS = 3600  # of the process of a solution that has lost its grader
 STOP_SECONDS = 2
 LOOK_SECONDS = 0.5  # how often the clock and the folder are looked at
 KEPT_OUTPUT = 2000
-MOST_REPLIES = 2  # that wait; a request has one
+MOST_REPLIES = 2  # that may wait to be read: a request has one reply
 STOPPED = 'the grading was stopped'
 WORKER = Path(__file__).with_name('worker')
 SIGNALS = {11: ' (a crash)', 24: ' (processor time)', 25: ' (file size)'}
@@ -244,7 +244,8 @@ class Solution:
             while (line := pipe.readline(MAX_BYTES)).endswith(b'\n'):
                 self._replies.put(line)
                 if self._replies.qsize() > MOST_REPLIES:
-                    self._end('its process answered what it was not asked')
+                    self._end('its process sent more answers than it was asked for')
+                    break
         if len(line) == MAX_BYTES:
             self._end('its process sent an answer that is too long')
         self._replies.put(b'')
@@ -264,7 +265,7 @@ class Solution:
                 return self._end(f'it printed more than {sandbox.MAX_OUTPUT_BYTES // sandbox.MEBIBYTE} MB')
 
     def _watch(self):
-        """End the process when its time is over or its files are too large."""
+        """End the process when its files are too large."""
         most = sandbox.bytes_in(self.room, 1 << 40) + sandbox.MAX_FOLDER_BYTES
         while not self._closed.wait(LOOK_SECONDS):
             if sandbox.bytes_in(self.room, most) > most:
@@ -330,14 +331,17 @@ class Solution:
             raise SolutionEnded(f'its process sent an answer that {error}') from error
 
     def _next_reply(self, timeout, deadline):
-        while (left := deadline - time.monotonic()) > 0:
+        reply = None
+        while reply is None:
+            left = deadline - time.monotonic()
             with contextlib.suppress(queue.Empty):
-                if reply := self._replies.get(timeout=min(left, LOOK_SECONDS)):  # Windows notices Ctrl-C in between
-                    return reply
-                break
-        else:
-            self._end(f'no answer within {timeout:g} s: an endless loop?')
-        raise SolutionEnded(self.ended or self._how_it_ended())
+                reply = self._replies.get(timeout=min(max(left, 0), LOOK_SECONDS))  # Windows notices Ctrl-C in between
+            if reply is None and left <= 0:
+                self._end(f'no answer within {timeout:g} s: an endless loop?')
+                reply = b''
+        if not reply:
+            raise SolutionEnded(self.ended or self._how_it_ended())
+        return reply
 
     def _how_it_ended(self):
         try:
@@ -356,7 +360,7 @@ def _failure(error):
     try:
         places = [(_plain(name)[:100], int(line)) for name, line in error['places']]
         return SolutionError(_plain(error['type'])[:60], _plain(error['message'])[:300], places)
-    except (TypeError, KeyError, ValueError):
+    except (TypeError, LookupError, ValueError, OverflowError):
         return SolutionError('Exception', '', [])
 
 

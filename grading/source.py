@@ -83,8 +83,12 @@ class Source:
             isinstance(node, ast.Global) and name in node.names
             or isinstance(node, ast.ImportFrom) and node.names[0].name == '*' for node in ast.walk(self.tree))
 
+    @functools.cached_property
+    def functions(self):
+        return {node.name: node for node in self.tree.body if isinstance(node, ast.FunctionDef)}
+
     def function(self, name):
-        return next((node for node in self.tree.body if isinstance(node, ast.FunctionDef) and node.name == name), None)
+        return self.functions.get(name)
 
     def is_stub(self, cls, *methods):
         """Are all of these methods unchanged from the starter code?"""
@@ -107,11 +111,12 @@ class Source:
 
     def _reached(self, node):
         """A function, and the functions of the file that it calls, directly or not."""
-        nodes = [node] if node else []
+        nodes, seen = [node] if node else [], set()
         for each in nodes:  # the list grows in the loop
-            called = map(self.function, (inner.func.id for inner in ast.walk(each)
-                                         if isinstance(inner, ast.Call) and isinstance(inner.func, ast.Name)))
-            nodes += [function for function in dict.fromkeys(called) if function and function not in nodes]
+            called = dict.fromkeys(inner.func.id for inner in ast.walk(each)
+                                   if isinstance(inner, ast.Call) and isinstance(inner.func, ast.Name))
+            nodes += [self.functions[name] for name in called if name in self.functions and name not in seen]
+            seen.update(called)
         return nodes
 
     def place(self, cls, method, pattern, first=False):

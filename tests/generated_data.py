@@ -63,9 +63,9 @@ class GeneratedData:
 
     def pickled_batches(self, protocol=None):
         """name → the bytes of an official batch file, as Python 2 wrote it, or as Python 3 does."""
-        return {name: (pickle.dumps if protocol else dumps_python_2)({b'data': images.reshape(len(images), -1), b'labels': labels.tolist(),
-                                    b'batch_label': name.encode(), b'filenames': [b'image.png'] * len(labels)},
-                                   protocol=protocol)
+        dump = functools.partial(pickle.dumps, protocol=protocol) if protocol else dumps_python_2
+        return {name: dump({b'data': images.reshape(len(images), -1), b'labels': labels.tolist(),
+                            b'batch_label': name.encode(), b'filenames': [b'image.png'] * len(labels)})
                 for name, images, labels in self.batches()}
 
     def write_folder(self, data_dir, protocol=None):
@@ -103,7 +103,7 @@ class Python2Pickler(pickle._Pickler):
     dispatch = {**pickle._Pickler.dispatch, bytes: _save_string, str: _save_string}
 
 
-def dumps_python_2(value, protocol=None):
+def dumps_python_2(value):
     file = io.BytesIO()
     Python2Pickler(file, protocol=2).dump(value)
     return file.getvalue().replace(b'numpy._core.', b'numpy.core.')

@@ -62,6 +62,7 @@ OUTCOMES = [  # (what the solution does, what it looks at then, what it sees)
     ("parts = importlib.import_module('code_of_mine.parts')", SPELT, True),
     ('import submission', '[submission.__name__, submission.__path__]', ['submission', []]),
     ('import json.parts as parts', SPELT, True),
+    ('import json.nothing', 'None', "ModuleNotFoundError: No module named 'json.nothing'"),
     ('from numpy.lib import utils', '[utils.__name__, utils.source.__name__]', ['numpy.lib.utils', 'source']),
     ('import parts.deeper', 'None', "ModuleNotFoundError: No module named 'parts.deeper'; 'parts' is not a package"),
     ('import not_there', '[type(not_there).__name__, not_there.__name__, hasattr(not_there, "__all__")]',
@@ -96,9 +97,6 @@ OUTCOMES = [  # (what the solution does, what it looks at then, what it sees)
     ("import matplotlib.pyplot as plt; plt.switch_backend('TkAgg')", 'plt.backend', 'agg'),
     ("import matplotlib.pyplot as plt; box, _ = plt.Axes().boxplot(labels=[])['boxes']; box.set(alpha=1)", '1', 1),
     ('import torch', '[torch.compile(len) is len, torch.compile(mode="default")(len) is len]', [True, True]),
-    ('from numpy import (product, cumproduct, alltrue, sometrue, row_stack, asscalar, in1d, float_, Inf, NaN)',
-     '[f([3]).tolist() for f in (product, cumproduct, alltrue, sometrue, row_stack)] + [asscalar([3]), in1d(3, [3]).tolist(), '
-     'float_(Inf).item(), NaN != NaN]', [3, [3], True, True, [[3]], 3, True, float('inf'), True]),
     ("import numpy, warnings; numpy.seterr(all='raise'); warnings.simplefilter('error')", '1', 1),
     ('import numpy, warnings', '[sorted(numpy.geterr().values()), warnings.warn("x")]', [['ignore'] * 4, None]),
     ("import os; os.chdir('/')\nfrom assignment_3 import parts", SPELT, True),

@@ -1,6 +1,5 @@
 """Messages to and from the process of a solution, and what it answers to each question: whole values compared."""
 
-
 import numpy as np
 import pytest
 
@@ -308,6 +307,7 @@ def test_a_message_is_a_line_of_json_and_the_grader_sends_plain_numbers():
         b'{"array": ["<f8", [2], "AAAAAAAAAAA="]}', b'{"array": ["<f8", 1, "AAAAAAAAAAA="]}',
         b'{"array": ["<f8", [1], "AAAA!AAAAAAA="]}', b'{"array": ["<f8", [1], 8]}', b'{"array": ["<f8", [1]]}',
         b'{"array": [["<f8"], [1], "AAAAAAAAAAA="]}', b'{"array": null}', b'{"object": null}', b'{"object": "x"}',
+        b'{"object": Infinity, "type": ""}',
         b'{"dict": [1]}', b'{"dict": [[1, 2, 3]]}', b'{"dict": 1}', b'{"other": 1}'))])
 def test_nonsense_is_refused(answer):
     with pytest.raises(Unreadable, match='^cannot be read$'):

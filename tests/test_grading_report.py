@@ -205,7 +205,7 @@ def test_a_part_to_look_at_has_no_points_and_one_that_deviates_fails_only_if_the
 
 
 @pytest.mark.parametrize('arguments, error', [
-    ([], 'the package must be a file that ends in .zip, not None'),
+    ([], 'no package is given: name a file that ends in .zip'),
     (['autograder'], "the package must be a file that ends in .zip, not 'autograder'"),
     (['a.zip', '--points', 'nowhere.json'], "argument --points: cannot read 'nowhere.json': No such file or directory"),
     (['no/where/a.zip'], "cannot write 'no/where/a.zip': No such file or directory"),
@@ -214,4 +214,5 @@ def test_a_mistaken_argument_is_one_line(arguments, error, capsys, monkeypatch, 
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as ended:
         gradescope.main(arguments)
-    assert ended.value.code == 2 and capsys.readouterr().err == f'grading.gradescope: error: {error}\n' and not os.listdir()
+    assert ended.value.code == 2 and not os.listdir()
+    assert capsys.readouterr().err == f'grading.gradescope: error: {error}\n'

@@ -15,6 +15,7 @@ import numpy as np
 NOT_HERE = 'was not handed in and is not installed here'
 PLOTS_AND_LOGS = {'comet_ml', 'matplotlib', 'mlflow', 'plotly', 'sacred', 'seaborn', 'tensorboard', 'tensorboardX', 'torchsummary',
                   'torchviz', 'visdom', 'wandb'}  # the verdicts do not depend on these
+REMOVED = {'numpy.lib.utils', 'torch._six'}  # that older versions have, and older solutions import without using them
 PACKAGE = 'submission'  # the package of the solution's files, for relative imports
 
 
@@ -91,7 +92,7 @@ class Finder(importlib.abc.MetaPathFinder):
     """Before all other finders (first=True): the solution's own files. After them: modules that none of them found.
 
     If there is no package assignment_1, the name assignment_1.code.modules means the solution's modules.py. Any other
-    name gets a placeholder, for example numpy.lib.utils, which only older versions of NumPy have.
+    name of a package that is not installed gets a placeholder.
     """
 
     def __init__(self, folder, first):
@@ -110,6 +111,9 @@ class Finder(importlib.abc.MetaPathFinder):
             return None
         if '.' in fullname and os.path.isfile(own):
             return importlib.machinery.ModuleSpec(fullname, Alias(lambda: importlib.import_module(last)))
+        root = fullname.partition('.')[0]
+        if fullname not in (root, *REMOVED) and not isinstance(sys.modules.get(root), StandIn):
+            return None
         return self._stand_in(fullname)
 
     def _stand_in(self, fullname):
@@ -155,7 +159,7 @@ def prepare_imports(folder):
 
 
 def adapt_libraries():
-    """Change the libraries that are imported, so that older solutions run, and quickly, and open no windows."""
+    """Change the libraries that are imported, so that older solutions run, PyTorch starts quickly, and no window opens."""
     restore_old_names()
     draw_no_windows()
     compile_nothing()

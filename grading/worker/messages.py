@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-MAX_BYTES = 256 << 20  # of a message
+MAX_BYTES = 16 << 20  # of a message; the weights of 3072 inputs and 500 outputs fit
 DTYPES = {'|b1', '|i1', '|u1', '<i2', '<u2', '<i4', '<u4', '<i8', '<u8', '<f2', '<f4', '<f8'}
 LONGEST = 10_000  # of a text or a list from a solution
 DEEPEST = 4  # levels of lists and dicts from a solution
@@ -82,5 +82,5 @@ def unpack(message, resolve):
 
     try:
         return {key: decode(value) for key, value in json.loads(message).items()}
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
         raise Unreadable('cannot be read') from error

@@ -2,7 +2,6 @@
 
 import importlib
 import inspect
-import os
 import random
 import sys
 import traceback
@@ -208,7 +207,7 @@ def answer(operations, requests, replies):
                 value = getattr(operations, name)(**request)
             reply = pack({'value': value}, operations.keep)
         except BaseException as error:  # any exception of the solution, even SystemExit, is its answer
-            reply = pack({'error': describe(error, operations.folder)})
+            reply = pack({'error': describe(error, operations.folder)}, operations.keep)
         try:
             sys.stdout.flush()
         except Exception:  # the solution has put something else there
