@@ -173,10 +173,13 @@ def test_a_submission_is_graded_in_the_container_without_a_solution_of_ours(tmp_
         assert not [name for name in package.namelist() if name.startswith(('checks', 'tests')) or
                     '/' not in name and name.endswith('.py')]
 
+    errors = []
+
     def results(python=sys.executable):
         (tmp_path / 'results' / 'results.json').unlink(missing_ok=True)
-        subprocess.run(['bash', str(source / 'run_autograder')], capture_output=True, cwd='/',
-                       env={**os.environ, 'AUTOGRADER': str(tmp_path), 'PYTHON': python})
+        ended = subprocess.run(['bash', str(source / 'run_autograder')], capture_output=True, cwd='/',
+                               env={**os.environ, 'AUTOGRADER': str(tmp_path), 'PYTHON': python})
+        errors.append(ended.stderr.decode())
         text = (tmp_path / 'results' / 'results.json').read_text(encoding='utf-8')
         found = json.loads(text, parse_constant=pytest.fail)
         assert_documented(found)
@@ -191,6 +194,7 @@ def test_a_submission_is_graded_in_the_container_without_a_solution_of_ours(tmp_
     for python in (sys.executable, 'false', 'no-such-python'):  # the grader fails, ends, is not there
         found = results(python)
         assert found['output'] == gradescope.FAILED and found['tests'] == []
+    assert 'grading.gradescope: FileNotFoundError: ' in errors[-3], 'for the teacher'
 
 
 def test_a_part_to_look_at_has_no_points_and_one_that_deviates_fails_only_if_the_teacher_is_strict():
