@@ -26,7 +26,7 @@ import numpy as np
 
 from grading import sandbox, submissions
 from grading.findings import Place
-from grading.worker.messages import MAX_BYTES, Ref, Unreadable, pack, unpack
+from grading.worker.messages import Ref, Unreadable, pack, read, unpack
 
 START_UP_SECONDS = 120  # to import NumPy and PyTorch from a slow disk
 LIFE_SECONDS = 3600  # of the process of a solution that has lost its grader
@@ -241,14 +241,15 @@ class Solution:
 
     def _read_replies(self):
         with io.BufferedReader(self._process.stdout, 1 << 20) as pipe:
-            while (line := pipe.readline(MAX_BYTES)).endswith(b'\n'):
-                self._replies.put(line)
-                if self._replies.qsize() > MOST_REPLIES:
-                    self._end('its process sent more answers than it was asked for')
-                    break
-        if len(line) == MAX_BYTES:
-            self._end('its process sent an answer that is too long')
-        self._replies.put(b'')
+            try:
+                while message := read(pipe):
+                    self._replies.put(message)
+                    if self._replies.qsize() > MOST_REPLIES:
+                        self._end('its process sent more answers than it was asked for')
+                        break
+            except Unreadable as error:
+                self._end(f'its process sent an answer that {error}')
+        self._replies.put(())
 
     def _write_requests(self):
         with contextlib.suppress(OSError, ValueError):  # the process has ended, and its pipe with it
@@ -338,7 +339,7 @@ class Solution:
                 reply = self._replies.get(timeout=min(max(left, 0), LOOK_SECONDS))  # Windows notices Ctrl-C in between
             if reply is None and left <= 0:
                 self._end(f'no answer within {timeout:g} s: an endless loop?')
-                reply = b''
+                reply = ()
         if not reply:
             raise SolutionEnded(self.ended or self._how_it_ended())
         return reply

@@ -1,10 +1,12 @@
 """Messages to and from the process of a solution, and what it answers to each question: whole values compared."""
 
+import io
+
 import numpy as np
 import pytest
 
 from grading.remote import SolutionError
-from grading.worker.messages import Ref, Unreadable, pack, unpack
+from grading.worker.messages import Ref, Unreadable, pack, read, unpack
 from in_process import Server
 
 PARTS = '''
@@ -273,7 +275,7 @@ def sent(value):
         kept.append(kept_value)
         return Ref(6 + len(kept), type(kept_value).__name__)
 
-    return unpack(pack({'value': value}, keep), lambda ref: ref)['value']
+    return unpack(read(io.BytesIO(pack({'value': value}, keep))), lambda ref: ref)['value']
 
 
 @pytest.mark.parametrize('value, expected', [
@@ -290,25 +292,25 @@ def test_every_kind_of_value_comes_back(value, expected):
     assert same(sent(value), expected)
 
 
-def test_a_message_is_a_line_of_json_and_the_grader_sends_plain_numbers():
+def test_a_message_is_a_size_json_and_arrays_and_the_grader_sends_plain_numbers():
     array = np.array([[1, 2], [3, 4]], np.int16)
-    message = pack({'op': 'a\nb', 'of': [array.T, np.float32(0.5)], 'to': Ref(3)})
-    assert message == (b'{"op": "a\\nb", "of": [{"array": ["<i2", [2, 2], "AQADAAIABAA="]}, 0.5], '
-                       b'"to": {"object": 3, "type": ""}}\n')
-    objects = ['zero', 'one', 'two', 'three']
-    assert unpack(message, lambda ref: objects[ref.number])['to'] == 'three'
+    message = pack({'op': 'a\nb', 'of': [array.T, np.float32(0.5), array[0]], 'to': Ref(3)})
+    assert message == (b'12 {"op": "a\\nb", "of": [{"array": ["<i2", [2, 2], 0]}, 0.5, {"array": ["<i2", [2], 8]}], '
+                       b'"to": {"object": 3, "type": ""}}\n' + bytes([1, 0, 3, 0, 2, 0, 4, 0, 1, 0, 2, 0]))
+    objects, pipe = ['zero', 'one', 'two', 'three'], io.BytesIO(message * 2 + message[:-1])
+    for _ in range(2):
+        assert unpack(read(pipe), lambda ref: objects[ref.number])['to'] == 'three'
+    assert read(pipe) is None, 'not whole'
 
 
 @pytest.mark.parametrize('answer', [
     b'{,}', b'[]', b'"value"', b'\xff', b'[', b'[' * 30_000, b'', *(b'{"value": %s}' % value for value in (
-        b'{"array": ["|O", [1], "AAAAAAAAAAA="]}', b'{"array": ["<c8", [1], "AAAAAAAAAAA="]}',
-        b'{"array": ["<f8", [-1], "AAAAAAAAAAA="]}', b'{"array": ["<f8", [1.0], "AAAAAAAAAAA="]}',
-        b'{"array": ["<f8", [2000000000, 2000000], "AAAAAAAAAAA="]}', b'{"array": ["<f8", [true], "AAAAAAAAAAA="]}',
-        b'{"array": ["<f8", [2], "AAAAAAAAAAA="]}', b'{"array": ["<f8", 1, "AAAAAAAAAAA="]}',
-        b'{"array": ["<f8", [1], "AAAA!AAAAAAA="]}', b'{"array": ["<f8", [1], 8]}', b'{"array": ["<f8", [1]]}',
-        b'{"array": [["<f8"], [1], "AAAAAAAAAAA="]}', b'{"array": null}', b'{"object": null}', b'{"object": "x"}',
-        b'{"object": Infinity, "type": ""}',
-        b'{"dict": [1]}', b'{"dict": [[1, 2, 3]]}', b'{"dict": 1}', b'{"other": 1}'))])
+        b'{"array": ["|O", [1], 0]}', b'{"array": ["<c8", [1], 0]}', b'{"array": ["<f8", [-1], 0]}',
+        b'{"array": ["<f8", [1.0], 0]}', b'{"array": ["<f8", [2000000000, 2000000], 0]}', b'{"array": ["<f8", [true], 0]}',
+        b'{"array": ["<f8", [2], 0]}', b'{"array": ["<f8", 1, 0]}', b'{"array": ["<f8", [1], 1]}',
+        b'{"array": ["<f8", [1], -1]}', b'{"array": ["<f8", [1], "0"]}', b'{"array": ["<f8", [1]]}',
+        b'{"array": [["<f8"], [1], 0]}', b'{"array": null}', b'{"object": null}', b'{"object": "x"}',
+        b'{"object": Infinity, "type": ""}', b'{"dict": [1]}', b'{"dict": [[1, 2, 3]]}', b'{"dict": 1}', b'{"other": 1}'))])
 def test_nonsense_is_refused(answer):
     with pytest.raises(Unreadable, match='^cannot be read$'):
-        unpack(answer, lambda ref: ref)
+        unpack((answer, bytes(8)), lambda ref: ref)

@@ -15,6 +15,7 @@ from conftest import LINUX
 from grading import remote, sandbox, submissions
 from grading.findings import Place
 from grading.remote import NoServer, NotGradable, Server, SolutionEnded, SolutionError
+from grading.worker import messages
 from grading.worker.messages import Ref
 
 ENVIRONMENT = {
@@ -188,13 +189,15 @@ out.flush()
 
 
 @pytest.mark.parametrize('program, words', [
-    ('out.write(b"1" * 1001)', 'its process sent an answer that is too long'),
-    ('out.write(b"{}\\n" * 9000); out.flush(); time.sleep(600)', 'its process sent more answers than it was asked for'),
+    ('out.write(b"1 " + b"1" * 1001)', 'its process sent an answer that is too long'),
+    ('out.write(b"123456789 {}\\n")', 'its process sent an answer that is too long'),
+    ('out.write(b"{} \\n")', 'its process sent an answer that cannot be read'),
+    ('out.write(b"0 {}\\n" * 9000); out.flush(); time.sleep(600)', 'its process sent more answers than it was asked for'),
     ('out.write(pack({"value": [1]})[:-2] + b"}}\\n")', 'its process sent an answer that cannot be read'),
     ('time.sleep(600)', 'no answer within 0.5 s: an endless loop.'), ('', r'it ended its process \(exit code 0\)')])
 def test_nonsense_and_silence_end_the_conversation(server, tmp_path, monkeypatch, program, words):
     monkeypatch.setattr(sandbox, 'command', lambda *_: [sys.executable, '-c', f'{FAKE}{program}\nout.flush()'])
-    monkeypatch.setattr(remote, 'MAX_BYTES', 1000)
+    monkeypatch.setattr(messages, 'MAX_BYTES', 1000)
     with server.open(tmp_path) as solution:
         for _ in range(2):
             with pytest.raises(SolutionEnded, match=f'^{words}$'):

@@ -1,16 +1,18 @@
 """Messages between the grader and the process of a solution; both sides use this file.
 
-A message is a line of JSON. {"array": [dtype, shape, bytes in base64]} is an array, {"object": n, "type": name} an object
-that stays in the solution's process, {"dict": [[key, value], …]} a dict. Every other value is a JSON value.
+A message is a line of JSON after the number of the bytes that follow the line, the bytes of its arrays. {"array": [dtype,
+shape, first byte]} is an array, {"object": n, "type": name} an object that stays in the solution's process, {"dict": [[key,
+value], …]} a dict. Every other value is a JSON value.
 """
 
-import base64
 import json
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
-MAX_BYTES = 16 << 20  # of a message; the weights of 3072 inputs and 500 outputs fit
+MAX_BYTES = 4 << 20  # of the line
+MAX_DIGITS = 8  # of the number of bytes
 DTYPES = {'|b1', '|i1', '|u1', '<i2', '<u2', '<i4', '<u4', '<i8', '<u8', '<f2', '<f4', '<f8'}
 LONGEST = 10_000  # of a text or a list from a solution
 DEEPEST = 4  # levels of lists and dicts from a solution
@@ -33,10 +35,12 @@ def pack(values, keep=None):
 
     keep: called with an object of the solution that a message cannot hold; returns its Ref.
     """
-    return json.dumps({key: _encode(value, keep, 0) for key, value in values.items()}).encode() + b'\n'
+    data = bytearray()
+    text = json.dumps({key: _encode(value, data, keep, 0) for key, value in values.items()})
+    return b'%d %s\n%s' % (len(data), text.encode(), data)
 
 
-def _encode(value, keep, depth):
+def _encode(value, data, keep, depth):
     if isinstance(value, Ref):
         return _reference(value)
     if isinstance(value, (bool, int, float, str, type(None))):
@@ -48,12 +52,14 @@ def _encode(value, keep, depth):
         return value.item()
     if isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind in 'biuf':
         array = np.asarray(value, value.dtype.newbyteorder('<'))
-        return {'array': [array.dtype.str, list(array.shape), base64.b64encode(array.tobytes()).decode()]}
+        first = len(data)
+        data += array.tobytes()
+        return {'array': [array.dtype.str, list(array.shape), first]}
     if depth < DEEPEST or not keep:
         if isinstance(value, (list, tuple)):
-            return [_encode(item, keep, depth + 1) for item in value[:LONGEST]]
+            return [_encode(item, data, keep, depth + 1) for item in value[:LONGEST]]
         if isinstance(value, dict):
-            return {'dict': [[str(key), _encode(item, keep, depth + 1)] for key, item in value.items()]}
+            return {'dict': [[str(key), _encode(item, data, keep, depth + 1)] for key, item in value.items()]}
     return _reference(keep(kept))
 
 
@@ -61,10 +67,24 @@ def _reference(ref):
     return {'object': ref.number, 'type': ref.type}
 
 
+def read(pipe):
+    """The next message of a buffered pipe: its JSON and its bytes. None at the end. Raises Unreadable."""
+    line = pipe.readline(MAX_BYTES)
+    size, _, text = line.partition(b' ')
+    if len(line) == MAX_BYTES or len(size) > MAX_DIGITS:
+        raise Unreadable('is too long')
+    if not line.endswith(b'\n'):
+        return None
+    if not size.isdigit():
+        raise Unreadable('cannot be read')
+    data = pipe.read(int(size))
+    return (text, data) if len(data) == int(size) else None
+
+
 def unpack(message, resolve):
     """A message → its dict of values, every part of it checked. Raises Unreadable.
 
-    resolve: called with a Ref, returns the value in its place.
+    message: from `read`; resolve: called with a Ref, returns the value in its place.
     """
     def decode(value):
         if isinstance(value, list):
@@ -72,15 +92,16 @@ def unpack(message, resolve):
         if not isinstance(value, dict):
             return value
         if 'array' in value:
-            dtype, shape, data = value['array']
+            dtype, shape, first = value['array']
             if dtype not in DTYPES or not all(type(size) is int and size >= 0 for size in shape):
                 raise ValueError
-            return np.frombuffer(base64.b64decode(data, validate=True), dtype).reshape(shape).copy()
+            return np.frombuffer(data, dtype, math.prod(shape), first).reshape(shape).copy()
         if 'object' in value:
             return resolve(Ref(int(value['object']), str(value['type'])))
         return {str(key): decode(item) for key, item in value['dict']}
 
+    text, data = message
     try:
-        return {key: decode(value) for key, value in json.loads(message).items()}
+        return {key: decode(value) for key, value in json.loads(text).items()}
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
         raise Unreadable('cannot be read') from error
