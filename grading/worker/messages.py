@@ -1,8 +1,8 @@
 """Messages between the grader and the process of a solution; both sides use this file.
 
-A message is a line of JSON after the number of the bytes that follow the line, the bytes of its arrays. {"array": [dtype,
-shape, first byte]} is an array, {"object": n, "type": name} an object that stays in the solution's process, {"dict": [[key,
-value], …]} a dict. Every other value is a JSON value.
+A message is a line and the bytes of its arrays. The line has the number of these bytes, a space, and JSON. In the JSON,
+{"array": [dtype, shape, first byte]} is an array, {"object": n, "type": name} an object that stays in the solution's
+process, and {"dict": [[key, value], …]} a dict. Every other value is a JSON value.
 """
 
 import json
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 MAX_BYTES = 4 << 20  # of the line
-MAX_DIGITS = 8  # of the number of bytes
+MAX_DIGITS = 8  # of the number of bytes: at most 100 MB of arrays
 DTYPES = {'|b1', '|i1', '|u1', '<i2', '<u2', '<i4', '<u4', '<i8', '<u8', '<f2', '<f4', '<f8'}
 LONGEST = 10_000  # of a text or a list from a solution
 DEEPEST = 4  # levels of lists and dicts from a solution
@@ -68,7 +68,7 @@ def _reference(ref):
 
 
 def read(pipe):
-    """The next message of a buffered pipe: its JSON and its bytes. None at the end. Raises Unreadable."""
+    """The next message of a buffered pipe: its JSON and its bytes; None if no whole one is left. Raises Unreadable."""
     line = pipe.readline(MAX_BYTES)
     size, _, text = line.partition(b' ')
     if len(line) == MAX_BYTES or len(size) > MAX_DIGITS:
