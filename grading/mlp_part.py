@@ -420,8 +420,8 @@ def _ready_for_backward(context, net):
     """{reference: words} for the modules of a network whose clear_cache works and whose backward can be called now."""
     words = {'LinearModule': 'linear layers', **dict.fromkeys(context.activations, 'activations'),
              'SoftMaxModule': 'softmax'}
-    kinds = [cls for cls in words if cls in context.forgets]
-    found = context.session.ask('find', target=net.thing.ref, classes=[['modules', cls] for cls in kinds])
+    found = context.session.ask('find', target=net.thing.ref, module='modules',
+                                classes=[cls for cls in words if cls in context.forgets])
     D = np.ones((2, CLASSES))
-    return {ref: words[kinds[index]] for ref, index in found if not isinstance(attempt(
+    return {ref: words[cls] for ref, cls in found if cls in words and not isinstance(attempt(
         lambda ref=ref: context.session.ask('call', target=ref, method='backward', args=[D])), Exception)}

@@ -76,14 +76,16 @@ def build(context, hidden, inputs=INPUTS):
     """An MLP and its layers. Raises SolutionError or Malformed if it cannot be used."""
     session = context.session
     thing = session.new('mlp_numpy', 'MLP', [inputs, hidden, CLASSES])
-    wanted = ['LinearModule', *context.activations]
-    kinds = [['modules', name] for name in wanted]
-    found = session.ask('find', target=thing.ref, classes=kinds)
-    if not any(wanted[index] == 'LinearModule' for _, index in found):  # it may make its layers at the first forward
+
+    def find():
+        return session.ask('find', target=thing.ref, module='modules', classes=['LinearModule', *context.activations])
+
+    found = find()
+    if 'LinearModule' not in [name for _, name in found]:  # it may make its layers at the first forward
         attempt(lambda: thing.call('forward', np.ones((2, 1, 1, inputs) if context.images else (2, inputs))))
-        found = session.ask('find', target=thing.ref, classes=kinds)
-    linears = [context.linear.around(ref) for ref, index in found if wanted[index] == 'LinearModule']
-    activations = [(ref, wanted[index]) for ref, index in found if wanted[index] in context.activations]
+        found = find()
+    linears = [context.linear.around(ref) for ref, name in found if name == 'LinearModule']
+    activations = [(ref, name) for ref, name in found if name in context.activations]
     linears = _in_order(linears, _sizes(inputs, hidden))
     check_sizes(inputs, hidden, [linear.shape for linear in linears])
     return Net(thing, linears, activations, context.images)

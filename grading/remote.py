@@ -95,7 +95,7 @@ ANSWERS = {  # operation → does its value have the form of worker/operations.p
     'classes': _list_of(_is(str), _names, _names, _is(str)),
     'new': lambda value: isinstance(value, dict) and isinstance(value.get('made'), Ref) and 'changed' in value,
     'call': lambda value: isinstance(value, dict) and {'value', 'changed', 'shares'} <= set(value),
-    'find': _list_of(_is(Ref), _is(int)),
+    'find': _list_of(_is(Ref), _is(str)),
     'sizes': lambda value: isinstance(value, list) and all(
         isinstance(pair, list) and len(pair) == 2 and all(isinstance(size, int) for size in pair) for pair in value),
     'torch_facts': lambda value: isinstance(value, dict) and 'module' in value,

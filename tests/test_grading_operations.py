@@ -237,13 +237,13 @@ def test_an_array_that_can_not_be_written_is_replaced(opened):
 
 def test_layers_are_found_wherever_a_net_keeps_them(opened):
     net = opened.ask('new', module='nets', name='Net', args=[])['made']
-    found = opened.ask('find', target=net, classes=[['parts', 'Linear'], ['parts', 'Special']])
+    found = opened.ask('find', target=net, module='parts', classes=['Linear', 'Special'])
     sizes = [opened.ask('function', module='nets', name='inputs_of', args=[ref]) for ref, _ in found]
-    assert list(zip(sizes, [kind for _, kind in found])) == [(4, 0), (9, 0), (5, 1), (6, 0), (7, 0),
-                                                              (1, 0), (2, 0), (3, 0)]
-    assert opened.ask('find', target=net, classes=[['nets', 'Builds']]) == []
-    found = opened.ask('find', target=net, classes=[['parts', 'Linear']])
-    assert [kind for _, kind in found] == [0] * 8, 'a class below the wanted one is one too'
+    assert sizes == [4, 9, 5, 6, 7, 1, 2, 3]
+    assert [name for _, name in found] == ['Linear', 'Linear', 'Special', *['Linear'] * 5]
+    assert opened.ask('find', target=net, module='nets', classes=['Builds']) == []
+    found = opened.ask('find', target=net, module='parts', classes=['Linear'])
+    assert [name for _, name in found] == ['Linear'] * 8, 'a class below the wanted one is one too'
 
 
 def test_sizes_are_what_the_linear_modules_are_asked_for(opened):

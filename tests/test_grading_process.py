@@ -151,7 +151,7 @@ MALFORMED = {  # operation → answers that do not have its form; test_grading_o
     'signature': [[['a', 'KIND']], [['a', 'KIND', 1]], [['a', 1, True]], [[1, 'KIND', True]], ['abc']],
     'classes': [[['A', [1], [], 'a']], [['A', [], [1], 'a']], [['A', None, [], 'a']], [['A', [], [], 1]]],
     'new': [dict(made=1, changed=[]), dict(made=Ref(1))], 'call': [dict(value=1, changed=[])],
-    'find': [[[1, 0]], [[Ref(1), 'a']]], 'sizes': [[[1]], [[1, 'a']]], 'torch_facts': [{}],
+    'find': [[[1, 'a']], [[Ref(1), 0]]], 'sizes': [[[1]], [[1, 'a']]], 'torch_facts': [{}],
     'torch_trace': [{}, dict(passed=[['ReLU', np.ones(1), 1]]), dict(passed=[[1, np.ones(1), np.ones(1)]])],
     'torch_gradients': [dict(none=[]), dict(none=[1], not_finite=[]), dict(not_finite=[])],
     'evaluate': [dict(result=1)],

@@ -113,18 +113,18 @@ class Operations:
     def has(self, target, name):
         return callable(getattr(target, name, None))
 
-    def find(self, target, classes):
-        """The instances of classes [module, name] that can be reached from target, each once, in order.
+    def find(self, target, module, classes):
+        """The instances of a module's classes that can be reached from target, each once, in order.
 
-        → [number, index of the class] each.
+        → [reference, name of the class] each.
         """
-        wanted = tuple(getattr(importlib.import_module(module), name) for module, name in classes)
+        wanted = {name: getattr(importlib.import_module(module), name) for name in classes}
         found = []
-        _reach(target, wanted, set(), found)
+        _reach(target, tuple(wanted.values()), set(), found)
         answer = []
         for instance in found:
-            fits = [index for index, cls in enumerate(wanted) if isinstance(instance, cls)]
-            exact = [index for index in fits if type(instance) is wanted[index]]
+            fits = [name for name, cls in wanted.items() if isinstance(instance, cls)]
+            exact = [name for name in fits if type(instance) is wanted[name]]
             answer.append([self.keep(instance), (exact or fits)[0]])
         return answer
 
