@@ -11,17 +11,16 @@ import pytest
 
 import mlp_numpy
 import modules
+import unittests
 from approval import APPROVED, assert_approved
 from checks import mlp_checks, module_checks
 from conftest import ROOT
-from unittests import Report
 
-CASES = {
-    'linear': module_checks.LinearModuleChecks, 'relu': module_checks.ReLUModuleChecks,
-    'batch_norm': module_checks.BatchNormModuleChecks, 'softmax': module_checks.SoftMaxModuleChecks,
-    'cross_entropy': module_checks.CrossEntropyModuleChecks,
-    'softmax_with_cross_entropy': module_checks.SoftMaxWithCrossEntropyChecks, 'mlp': mlp_checks.MLPChecks,
-}
+# The snapshot checks_batch_norm.txt belongs to BatchNormModuleChecks.
+CLASSES = {name.removesuffix('Checks').removesuffix('Module').lower(): checks
+           for name, checks in vars(unittests).items() if name.endswith('Checks')}
+CASES = {path.stem.removeprefix('checks_'): CLASSES[path.stem.removeprefix('checks_').replace('_', '')]
+         for path in sorted(APPROVED.glob('checks_*.txt'))}
 
 
 def planted(name, changes):
@@ -44,7 +43,7 @@ def failures(case, changes, patch):
     for checks, name, module in ((module_checks, 'modules', faulty), (mlp_checks, 'modules', faulty),
                                  (mlp_checks, 'mlp_numpy', mlp)):
         patch.setattr(checks, name, module)
-    runner = unittest.TextTestRunner(io.StringIO(), resultclass=Report, warnings='ignore')
+    runner = unittest.TextTestRunner(io.StringIO(), resultclass=unittests.Report, warnings='ignore')
     result = runner.run(unittest.defaultTestLoader.loadTestsFromTestCase(case))
     return {re.search(r'test_(\w+)', test.id())[1]: message.strip().splitlines()[-1]
             for test, message in result.failures + result.errors}
@@ -69,6 +68,10 @@ def test_each_bug_fails_its_checks_with_their_messages(part, monkeypatch):
     assert_approved(f'checks_{part}', '\n'.join([*lines, '', *messages.values()]) + '\n')
 
 
+def test_each_class_of_checks_has_a_snapshot():
+    assert set(CLASSES.values()) - set(CASES.values()) == {unittests.ModuleChecks, unittests.ActivationChecks}  # bases
+
+
 def test_a_failure_in_a_subtest_is_reported_with_its_parameters_and_the_message_alone():
     class Checks(unittest.TestCase):
         def test_several(self):
@@ -76,7 +79,7 @@ def test_a_failure_in_a_subtest_is_reported_with_its_parameters_and_the_message_
             with self.subTest(number=2):
                 self.fail('2 is even')
 
-    runner = unittest.TextTestRunner(io.StringIO(), resultclass=Report)
+    runner = unittest.TextTestRunner(io.StringIO(), resultclass=unittests.Report)
     result = runner.run(unittest.defaultTestLoader.loadTestsFromTestCase(Checks))
     ((test, message),) = result.failures
     assert (result.getDescription(test), message) == ('numbers are odd (number=2)', '2 is even\n')
