@@ -6,6 +6,7 @@ differs, it is also compared with its own modules, assembled correctly: if it eq
 
 import numpy as np
 
+from grading import mlp_deviations
 from grading.causes import Comparison, Mistake, close, explain
 from grading.diagnosis import attempt, check, hint_for
 from grading.findings import BLOCKED, MISSING, NOT_IMPLEMENTED
@@ -83,10 +84,10 @@ def _judge_more(context):
         return
     if not context.errors(PART):
         _no_hidden_layer(context)
-    for more in (_images, _initialization, _cache):
+    for check_more in (mlp_deviations.images, mlp_deviations.initialization, mlp_deviations.cache):
         if not context.errors(PART):
             try:
-                more(context)
+                check_more(context)
             except (SolutionError, Malformed):
                 pass  # networks of other sizes cannot be built
 
@@ -368,60 +369,3 @@ def chain_is_right(context, softmax_outside=False):
                    for linear, grads in zip(net.linears, expected) for which, name in enumerate(('weight', 'bias')))
     except (SolutionError, Malformed):
         return False
-
-
-def _initialization(context):
-    """The first linear module starts with gain 1, because the MLP passes input_layer=True, and the others with gain 2."""
-    if not context.linear.has_input_layer or not context.kaiming:
-        return
-    first, second, _ = build(context, [300, 300], inputs=400).linears
-    for layer, gain, words, advice in ((first, 1, '1', 'is input_layer=True passed to it?'),
-                                       (second, np.sqrt(2), '1.414', 'input_layer=True is for the first layer only.')):
-        weight = layer.parameter('weight')
-        start = weight.std() * np.sqrt(weight.shape[1])
-        if abs(start / gain - 1) > 0.05:
-            context.deviates(PART, f'The {"first" if layer is first else "second"} linear layer starts with standard '
-                                   f'deviation {start:.3f}/√M instead of {words}/√M: {advice}', cause='initialization')
-
-
-def _images(context):
-    """Images (S, C, H, W) are beyond the assignment's text: a note."""
-    if context.images:
-        return
-    net = build(context, [4], inputs=12)
-    x = context.rng.normal(size=(2, 3, 2, 2))
-    flat = net.thing.array('forward', x.reshape(2, 12))
-    images = attempt(lambda: net.thing.array('forward', x))
-    if isinstance(images, Exception) or not close(images, flat):
-        context.note(PART, 'Images (S, channels, height, width) are not flattened.', cause='images')
-
-
-def _cache(context):
-    if not context.asks_for_clear_cache:
-        return
-    net = build(context, [CLASSES])  # so that all results of its modules have one shape
-    if not net.thing.has('clear_cache'):
-        return context.deviates(PART, 'MLP has no clear_cache.', cause='clear_cache')
-    if context.mlp.is_empty('MLP', 'clear_cache'):
-        return context.deviates(PART, 'clear_cache of MLP is not implemented.', cause='clear_cache')
-    before = _ready_for_backward(context, net)  # objects that the network may not use
-    net.forward(np.ones((2, INPUTS)))
-    try:
-        net.thing.call('clear_cache')
-    except SolutionError as failed:
-        return context.deviates(PART, f'clear_cache of MLP raises {failed}.', cause='clear_cache', place=failed.place)
-    left = [words for ref, words in _ready_for_backward(context, net).items() if ref not in before]
-    if left:
-        context.deviates(PART, f'clear_cache of MLP does not reach its {" and ".join(dict.fromkeys(left))}.',
-                         cause='clear_cache')
-
-
-def _ready_for_backward(context, net):
-    """{reference: words} for the modules of a network whose clear_cache works and whose backward can be called now."""
-    words = {'LinearModule': 'linear layers', **dict.fromkeys(context.activations, 'activations'),
-             'SoftMaxModule': 'softmax'}
-    found = context.session.ask('find', target=net.thing.ref, module='modules',
-                                classes=[cls for cls in words if cls in context.forgets])
-    D = np.ones((2, CLASSES))
-    return {ref: words[cls] for ref, cls in found if cls in words and not isinstance(attempt(
-        lambda ref=ref: context.session.ask('call', target=ref, method='backward', args=[D])), Exception)}
