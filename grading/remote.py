@@ -26,14 +26,13 @@ import numpy as np
 
 from grading import sandbox, submissions
 from grading.findings import Place
-from grading.worker.messages import Ref, Unreadable, pack, read, unpack
+from grading.worker.messages import Ref, Unreadable, pack, read
 
 START_UP_SECONDS = 120  # to import NumPy and PyTorch from a slow disk
 LIFE_SECONDS = 3600  # of the process of a solution that has lost its grader
 STOP_SECONDS = 2
 LOOK_SECONDS = 0.5  # how often the clock and the folder are looked at
 KEPT_OUTPUT = 2000
-MOST_REPLIES = 2  # that may wait to be read: a request has one reply
 STOPPED = 'the grading was stopped'
 WORKER = Path(__file__).with_name('worker')
 SIGNALS = {11: ' (a crash)', 24: ' (processor time)', 25: ' (file size)'}
@@ -75,41 +74,33 @@ class SolutionEnded(Exception):
     place = Place()
 
 
-def _list_of(*tests):
-    """Is a value a list of lists whose items pass these tests?"""
-    return lambda value: isinstance(value, list) and all(
-        isinstance(item, list) and len(item) == len(tests) and all(test(part) for test, part in zip(tests, item))
-        for item in value)
-
-
-def _is(kind):
-    return lambda value: isinstance(value, kind)
-
-
-def _names(value):
-    return isinstance(value, list) and all(isinstance(name, str) for name in value)
-
-
-ANSWERS = {  # operation → does its value have the form of worker/operations.py?
-    'signature': _list_of(_is(str), _is(str), _is(bool)),
-    'classes': _list_of(_is(str), _names, _names, _is(str)),
-    'new': lambda value: isinstance(value, dict) and isinstance(value.get('made'), Ref) and 'changed' in value,
-    'call': lambda value: isinstance(value, dict) and {'value', 'changed', 'shares'} <= set(value),
-    'find': _list_of(_is(Ref), _is(str)),
-    'sizes': lambda value: isinstance(value, list) and all(
-        isinstance(pair, list) and len(pair) == 2 and all(isinstance(size, int) for size in pair) for pair in value),
-    'torch_facts': lambda value: isinstance(value, dict) and 'module' in value,
-    'torch_trace': lambda value: isinstance(value, dict) and _list_of(
-        _is(str), _is(np.ndarray), _is(np.ndarray))(value.get('passed')),
-    'torch_gradients': lambda value: isinstance(value, dict) and _names(value.get('none')) and _names(
-        value.get('not_finite')),
-    'evaluate': lambda value: isinstance(value, dict) and {'result', 'training', 'grad', 'after'} <= set(value),
-    'train': lambda value: isinstance(value, dict) and isinstance(value.get('outputs'), dict)
-    and isinstance(value.get('validation'), list) and isinstance(value.get('test'), float),
+ANSWERS = {  # operation → the form of its value in worker/operations.py, see has_form
+    'signature': [(str, str, bool)],
+    'classes': [(str, [str], [str], str)],
+    'new': {'made': Ref, 'changed': object},
+    'call': {'value': object, 'changed': object, 'shares': object},
+    'find': [(Ref, str)],
+    'sizes': [(int, int)],
+    'torch_facts': {'module': object},
+    'torch_trace': {'passed': [(str, np.ndarray, np.ndarray)]},
+    'torch_gradients': {'none': [str], 'not_finite': [str]},
+    'evaluate': {'result': object, 'training': object, 'grad': object, 'after': object},
+    'train': {'outputs': dict, 'validation': list, 'test': float},
 }
 
 
-class Server:
+def has_form(value, form):
+    """Is a value of a type; or a list of values of one form, [form]; of several, a tuple; or a dict with some keys?"""
+    if isinstance(form, dict):
+        return isinstance(value, dict) and all(key in value and has_form(value[key], form[key]) for key in form)
+    if isinstance(form, list):
+        return isinstance(value, list) and all(has_form(item, form[0]) for item in value)
+    if isinstance(form, tuple):
+        return isinstance(value, list) and len(value) == len(form) and all(map(has_form, value, form))
+    return isinstance(value, form)
+
+
+class Server(contextlib.AbstractContextManager):
     """A temporary folder in which solutions run, each in its own folder and process. Threads may share it."""
 
     def __init__(self, bubblewrap=None, timeout=20):
@@ -120,9 +111,6 @@ class Server:
         with _not_a_verdict():
             self.work = Path(tempfile.mkdtemp(prefix=f'grading-{os.getpid()}-')).resolve()
             self.work.chmod(0o711)  # other users pass through it, but see no names
-
-    def __enter__(self):
-        return self
 
     def __exit__(self, *exc_info):
         self.stop()
@@ -142,14 +130,12 @@ class Server:
         with _not_a_verdict():
             room = Path(tempfile.mkdtemp(prefix='solution-', dir=self.work))
             room.chmod(0o711)
-            (room / 'grading_worker').mkdir()
-            for path in WORKER.glob('*.py'):
-                (room / 'grading_worker' / path.name).write_bytes(path.read_bytes())
-            copy_solution(Path(folder), room / 'solution')
+            _copy(WORKER, room / 'grading_worker')
+            _copy(Path(folder), room / 'solution')
         return Solution(self, room, preload)
 
 
-def copy_solution(folder, target):
+def _copy(folder, target):
     """Copy the files that an import may need. Unreadable files are skipped; a failed write is an OSError."""
     target.mkdir()
     for name in submissions.files(folder):
@@ -174,9 +160,8 @@ def _not_a_verdict():
 def _remove_leftovers():
     """Remove the folders of graders that were killed."""
     for folder in Path(tempfile.gettempdir()).glob('grading-*-*'):
-        pid = folder.name.split('-')[1]
-        with contextlib.suppress(OSError):
-            if pid.isdecimal() and not _is_running(int(pid), folder):
+        with contextlib.suppress(OSError, ValueError):  # ValueError: a folder of another program
+            if not _is_running(int(folder.name.split('-')[1]), folder):
                 shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -192,7 +177,7 @@ def _is_running(pid, folder):
     return True
 
 
-class Solution:
+class Solution(contextlib.AbstractContextManager):
     """One solution in its process. ask() is the only way to it."""
 
     def __init__(self, server, room, preload=()):
@@ -213,49 +198,37 @@ class Solution:
             raise NoServer(f'{sys.executable} cannot be started: {error}') from error
         server.running.add(self)
         self._threads = [threading.Thread(target=target, daemon=True)
-                         for target in (self._read_replies, self._read_output, self._write_requests, self._watch)]
+                         for target in (self._talk, self._read_output, self._watch)]
         for thread in self._threads:
             thread.start()
         try:
             if server.stopped:  # after its stop() looked at those that run
                 raise NoServer(STOPPED)
-            self._first_answer()
-        except BaseException:
+            self._exchange({'op': 'has', 'target': None, 'name': ''}, START_UP_SECONDS)  # when its libraries are imported
+        except BaseException as error:
             self.close()
-            raise
-
-    def _first_answer(self):
-        """Wait until the process has imported its libraries."""
-        try:
-            self._exchange({'op': 'has', 'target': None, 'name': ''}, START_UP_SECONDS)
-        except SolutionEnded as ended:
+            if not isinstance(error, SolutionEnded):
+                raise
             said = self.output.decode(errors='replace').strip().rpartition('\n')[2]
-            raise NoServer(f'the process of a solution cannot start ({ended}{said and ": "}{said}): can {sys.executable} '
-                           '-I import NumPy?') from ended
-
-    def __enter__(self):
-        return self
+            raise NoServer(f'the process of a solution cannot start ({error}{said and ": "}{said}): can {sys.executable} '
+                           '-I import NumPy?') from error
 
     def __exit__(self, *exc_info):
         self.close()
 
-    def _read_replies(self):
+    def _talk(self):
+        """Send each request and read its reply, until the process has closed its pipes."""
         with io.BufferedReader(self._process.stdout, 1 << 20) as pipe:
             try:
-                while message := read(pipe):
-                    self._replies.put(message)
-                    if self._replies.qsize() > MOST_REPLIES:
-                        self._end('its process sent more answers than it was asked for')
-                        break
+                while request := memoryview(self._requests.get()):
+                    while request:  # blocks until the solution reads
+                        request = request[self._process.stdin.write(request):]
+                    self._replies.put(read(pipe, lambda ref: ref) or {})
             except Unreadable as error:
                 self._end(f'its process sent an answer that {error}')
-        self._replies.put(())
-
-    def _write_requests(self):
-        with contextlib.suppress(OSError, ValueError):  # the process has ended, and its pipe with it
-            while message := memoryview(self._requests.get()):
-                while message:  # blocks until the solution reads
-                    message = message[self._process.stdin.write(message):]
+            except (OSError, ValueError):  # a pipe is closed
+                pass
+        self._replies.put({})
 
     def _read_output(self):
         pipe = self._process.stderr
@@ -279,14 +252,10 @@ class Solution:
             subprocess.run(['taskkill', '/T', '/F', '/PID', str(self._process.pid)], capture_output=True)
             return
         self._process.terminate()  # on Linux, a supervisor then ends all that the solution has started
-        try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            pass
-        if hasattr(os, 'killpg'):
-            with contextlib.suppress(OSError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.kill()
+        with contextlib.suppress(OSError):
+            getattr(os, 'killpg', os.kill)(self._process.pid, signal.SIGKILL)
 
     def close(self):
         """End the process, with all that it has started."""
@@ -294,13 +263,10 @@ class Solution:
             self._closed.set()
             self._requests.put(b'')
             self._end()
-            self._process.wait()
-            deadline = time.monotonic() + STOP_SECONDS
-            for thread in self._threads[:2]:  # a pipe is at its end when no process is left that has it
-                thread.join(max(deadline - time.monotonic(), 0))
-            for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
-                with contextlib.suppress(OSError):
-                    pipe.close()
+            with self._process:  # which closes the pipes
+                deadline = time.monotonic() + STOP_SECONDS
+                for thread in self._threads[:2]:  # a pipe is at its end when no process is left that has it
+                    thread.join(max(deadline - time.monotonic(), 0))
             shutil.rmtree(self.room, ignore_errors=True)
             self.server.running.discard(self)
 
@@ -318,28 +284,21 @@ class Solution:
         if 'error' in reply:
             error = _failure(reply['error'])
             raise NotGradable(str(error)) if error.is_of_the_machine else error
-        if not ANSWERS.get(op, lambda value: True)(reply.get('value')):
+        if not has_form(reply.get('value'), ANSWERS.get(op, object)):
             self.ended = 'its process answered what it was not asked'
             raise SolutionEnded(self.ended)
         return reply.get('value')
 
     def _exchange(self, request, timeout):
-        deadline = time.monotonic() + timeout
+        deadline, reply = time.monotonic() + timeout, None
         self._requests.put(pack(request))
-        try:
-            return unpack(self._next_reply(timeout, deadline), lambda ref: ref)
-        except Unreadable as error:
-            raise SolutionEnded(f'its process sent an answer that {error}') from error
-
-    def _next_reply(self, timeout, deadline):
-        reply = None
         while reply is None:
             left = deadline - time.monotonic()
             with contextlib.suppress(queue.Empty):
                 reply = self._replies.get(timeout=min(max(left, 0), LOOK_SECONDS))  # Windows notices Ctrl-C in between
             if reply is None and left <= 0:
                 self._end(f'no answer within {timeout:g} s: an endless loop?')
-                reply = ()
+                reply = {}
         if not reply:
             raise SolutionEnded(self.ended or self._how_it_ended())
         return reply

@@ -1,5 +1,6 @@
 """The sandbox of a solution: an environment without the user's variables, limits, and bubblewrap if it is installed."""
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -34,14 +35,12 @@ def environment(home):
 
 def has_bubblewrap():
     """Is bwrap installed, and allowed to make namespaces?"""
-    bwrap = shutil.which('bwrap')
-    if not bwrap:
+    if not (bwrap := shutil.which('bwrap')):
         return False
     probe = [bwrap, '--unshare-all', '--ro-bind', '/', '/', '--dev', '/dev', '--proc', '/proc', 'true']
-    try:
+    with contextlib.suppress(OSError, subprocess.TimeoutExpired):
         return subprocess.run(probe, capture_output=True, timeout=20).returncode == 0
-    except (OSError, subprocess.TimeoutExpired):
-        return False
+    return False
 
 
 def command(work, arguments, bubblewrap):
@@ -77,9 +76,8 @@ def can_change_user():
 
 def protection(bubblewrap):
     """The protection on this system, in words for the report."""
-    limits = {'linux': 'time, memory, processes, files and output', 'win32': 'time, files and output'}.get(
-        sys.platform, 'time, files and output')
-    always = f'a process and a copy of the folder for each solution; limits on {limits}'
+    limits = 'time, memory, processes, files' if sys.platform == 'linux' else 'time, files'
+    always = f'a process and a copy of the folder for each solution; limits on {limits} and output'
     if bubblewrap:
         return f'{always}; bubblewrap: no network, no view of other files'
     if can_change_user():
@@ -93,11 +91,9 @@ def bytes_in(folder, enough):
     total = 0
     for path, _, names in os.walk(folder):
         for name in names:
-            try:
+            with contextlib.suppress(OSError):  # removed meanwhile
                 entry = os.lstat(os.path.join(path, name))
                 total += entry.st_blocks * 512 if hasattr(entry, 'st_blocks') else entry.st_size
-            except OSError:  # removed meanwhile
-                pass
         if total > enough:
             break
     return total

@@ -16,7 +16,7 @@ import pytest
 from conftest import ROOT
 from grading import remote
 from grading.worker import imports, operations
-from grading.worker.messages import pack, read, unpack
+from grading.worker.messages import pack, read
 
 
 class Server:
@@ -51,7 +51,7 @@ class Solution(remote.Solution):
         self.printed += len(printed.getvalue().encode())
         if self.code is not None:
             raise remote.SolutionEnded(f'it ended its process (exit code {self.code})')
-        return unpack(read(io.BytesIO(reply.getvalue())), lambda ref: ref)
+        return read(io.BytesIO(reply.getvalue()), lambda ref: ref)
 
     def close(self):
         stand_ins = [name for name, module in sys.modules.items() if isinstance(module, imports.StandIn)]

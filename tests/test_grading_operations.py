@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from grading.remote import SolutionError
-from grading.worker.messages import Ref, Unreadable, pack, read, unpack
+from grading.worker.messages import Ref, Unreadable, pack, read
 from in_process import Server
 
 PARTS = '''
@@ -275,18 +275,18 @@ def sent(value):
         kept.append(kept_value)
         return Ref(6 + len(kept), type(kept_value).__name__)
 
-    return unpack(read(io.BytesIO(pack({'value': value}, keep))), lambda ref: ref)['value']
+    return read(io.BytesIO(pack({'value': value}, keep)), lambda ref: ref)['value']
 
 
 @pytest.mark.parametrize('value, expected', [
     *((value, value) for value in (True, 3, -2.5, float('inf'), None, 'é')),
-    ('é' * 10_001, 'é' * 10_000), (np.float32(0.5), np.array(0.5, np.float32)), (np.str_('text'), 'text'),
+    (np.float32(0.5), np.array(0.5, np.float32)), (np.str_('text'), 'text'),
     (np.arange(6, dtype='>i4').reshape(2, 3), np.arange(6, dtype='<i4').reshape(2, 3)),
     (np.arange(6.0).reshape(2, 3).T, np.array([[0.0, 3], [1, 4], [2, 5]])), (np.zeros((0, 4)), np.zeros((0, 4))),
     (np.zeros((2,) * 8, np.uint8), np.zeros((2,) * 8, np.uint8)), (Tensor(), np.array([1.5])),
     (np.array([1j]), Ref(7, 'ndarray')), (np.complex64(1), Ref(7, 'complex64')), (object(), Ref(7, 'object')),
-    (Ref(1, 'Mine'), Ref(1, 'Mine')), ([1, (2, [])], [1, [2, []]]), ([[[[[1]]]]], [[[[Ref(7, 'list')]]]]),
-    (list(range(10_001)), list(range(10_000))), ({1: 2, 'b': {'c': [None]}}, {'1': 2, 'b': {'c': [None]}}),
+    (Ref(1, 'Mine'), Ref(1, 'Mine')), ([1, (2, [])], [1, [2, []]]),
+    ({1: 2, 'b': {'c': [None]}, (3,): 4}, {'1': 2, 'b': {'c': [None]}}),
     ({'array': [np.ones(1)], 'object': 5}, {'array': [np.ones(1)], 'object': 5})])
 def test_every_kind_of_value_comes_back(value, expected):
     assert same(sent(value), expected)
@@ -295,22 +295,22 @@ def test_every_kind_of_value_comes_back(value, expected):
 def test_a_message_is_a_size_json_and_arrays_and_the_grader_sends_plain_numbers():
     array = np.array([[1, 2], [3, 4]], np.int16)
     message = pack({'op': 'a\nb', 'of': [array.T, np.float32(0.5), array[0]], 'to': Ref(3)})
-    assert message == (b'12 {"op": "a\\nb", "of": [{"array": ["<i2", [2, 2], 0]}, 0.5, {"array": ["<i2", [2], 8]}], '
-                       b'"to": {"object": 3, "type": ""}}\n' + bytes([1, 0, 3, 0, 2, 0, 4, 0, 1, 0, 2, 0]))
+    assert message == (b'12 {"op": "a\\nb", "of": [{"@array": ["<i2", [2, 2], 0]}, 0.5, {"@array": ["<i2", [2], 8]}], '
+                       b'"to": {"@object": [3, ""]}}\n' + bytes([1, 0, 3, 0, 2, 0, 4, 0, 1, 0, 2, 0]))
     objects, pipe = ['zero', 'one', 'two', 'three'], io.BytesIO(message * 2 + message[:-1])
     for _ in range(2):
-        assert unpack(read(pipe), lambda ref: objects[ref.number])['to'] == 'three'
-    assert read(pipe) is None, 'not whole'
+        assert read(pipe, lambda ref: objects[ref.number])['to'] == 'three'
+    assert read(pipe, None) is None, 'not whole'
 
 
 @pytest.mark.parametrize('answer', [
     b'{,}', b'[]', b'"value"', b'\xff', b'[', b'[' * 30_000, b'', *(b'{"value": %s}' % value for value in (
-        b'{"array": ["|O", [1], 0]}', b'{"array": ["<c8", [1], 0]}', b'{"array": ["<f8", [-1], 0]}',
-        b'{"array": ["<f8", [1.0], 0]}', b'{"array": ["<f8", [2000000000, 2000000], 0]}', b'{"array": ["<f8", [true], 0]}',
-        b'{"array": ["<f8", [2], 0]}', b'{"array": ["<f8", 1, 0]}', b'{"array": ["<f8", [1], 1]}',
-        b'{"array": ["<f8", [1], -1]}', b'{"array": ["<f8", [1], "0"]}', b'{"array": ["<f8", [1]]}',
-        b'{"array": [["<f8"], [1], 0]}', b'{"array": null}', b'{"object": null}', b'{"object": "x"}',
-        b'{"object": Infinity, "type": ""}', b'{"dict": [1]}', b'{"dict": [[1, 2, 3]]}', b'{"dict": 1}', b'{"other": 1}'))])
+        b'{"@array": ["|O", [1], 0]}', b'{"@array": ["<c8", [1], 0]}', b'{"@array": ["<f8", [-1], 0]}',
+        b'{"@array": ["<f8", [1.0], 0]}', b'{"@array": ["<f8", [2000000000, 2000000], 0]}', b'{"@array": ["<f8", [true], 0]}',
+        b'{"@array": ["<f8", [2], 0]}', b'{"@array": ["<f8", 1, 0]}', b'{"@array": ["<f8", [1], 1]}',
+        b'{"@array": ["<f8", [1], -1]}', b'{"@array": ["<f8", [1], "0"]}', b'{"@array": ["<f8", [1]]}',
+        b'{"@array": [["<f8"], [1], 0]}', b'{"@array": null}', b'{"@object": null}',
+        b'{"@object": ["x", ""]}', b'{"@object": [Infinity, ""]}'))])
 def test_nonsense_is_refused(answer):
     with pytest.raises(Unreadable, match='^cannot be read$'):
-        unpack((answer, bytes(8)), lambda ref: ref)
+        read(io.BytesIO(b'8 %s\n%s' % (answer, bytes(8))), lambda ref: ref)

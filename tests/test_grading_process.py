@@ -180,23 +180,29 @@ def test_an_error_that_the_process_made_up_is_short_and_on_one_line(opened, monk
 
 
 FAKE = '''
-import sys, time
+import sys, threading, time
 from grading_worker.messages import pack
 out = sys.stdout.buffer
+
+def say(nonsense):
+    threading.Thread(target=sys.stdin.buffer.read, daemon=True).start()
+    out.write(nonsense)
+    out.flush()
+    time.sleep(600)
+
 out.write(pack({'value': True}))
 out.flush()
 '''
 
 
 @pytest.mark.parametrize('program, words', [
-    ('out.write(b"1 " + b"1" * 1001)', 'its process sent an answer that is too long'),
-    ('out.write(b"123456789 {}\\n")', 'its process sent an answer that is too long'),
-    ('out.write(b"{} \\n")', 'its process sent an answer that cannot be read'),
-    ('out.write(b"0 {}\\n" * 9000); out.flush(); time.sleep(600)', 'its process sent more answers than it was asked for'),
-    ('out.write(pack({"value": [1]})[:-2] + b"}}\\n")', 'its process sent an answer that cannot be read'),
+    ('say(b"1 " + b"1" * 1001)', 'its process sent an answer that is too long'),
+    ('say(b"123456789 {}\\n")', 'its process sent an answer that is too long'),
+    ('say(b"-1 {}\\n")', 'its process sent an answer that cannot be read'),
+    ('say(pack({"value": [1]})[:-2] + b"}}\\n")', 'its process sent an answer that cannot be read'),
     ('time.sleep(600)', 'no answer within 0.5 s: an endless loop.'), ('', r'it ended its process \(exit code 0\)')])
 def test_nonsense_and_silence_end_the_conversation(server, tmp_path, monkeypatch, program, words):
-    monkeypatch.setattr(sandbox, 'command', lambda *_: [sys.executable, '-c', f'{FAKE}{program}\nout.flush()'])
+    monkeypatch.setattr(sandbox, 'command', lambda *_: [sys.executable, '-c', f'{FAKE}{program}'])
     monkeypatch.setattr(messages, 'MAX_BYTES', 1000)
     with server.open(tmp_path) as solution:
         for _ in range(2):
@@ -222,13 +228,13 @@ def test_where_no_solution_can_run_that_is_no_verdict(server, tmp_path, monkeypa
 
 
 def test_a_solution_runs_on_a_copy_without_data_large_files_and_links_that_lead_outside(server, tmp_path, monkeypatch):
-    monkeypatch.setattr(submissions, 'LARGEST', 10)
+    monkeypatch.setattr(submissions, 'LARGEST', 20_000)
     folder = tmp_path / 'student'
     for name in ('code.py', 'deep/m.py', 'data/a.py', 'data/b.npy', '.git/config', 'deep/__pycache__/x.pyc'):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(name[:10])
     (tmp_path / 'secret').write_text('secret')
-    (folder / 'weights.bin').write_bytes(bytes(11))
+    (folder / 'weights.bin').write_bytes(bytes(20_001))
     for name, target in {'link.py': 'code.py', 'none.py': 'none', 'secret.py': '../secret', 'o': 'o'}.items():
         (folder / name).symlink_to(target)
     if hasattr(os, 'mkfifo'):

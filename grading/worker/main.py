@@ -28,7 +28,7 @@ def main(folder, options):
 
         for descriptor in (requests, replies):
             msvcrt.setmode(descriptor, os.O_BINARY)
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(os.open(os.devnull, os.O_RDWR), 0)
     os.dup2(2, 1)
     try:
         supervise(requests, replies)
@@ -62,33 +62,28 @@ def supervise(*descriptors):
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     deadline = time.monotonic() + 10
-    while (left := children()) and time.monotonic() < deadline:  # the children of a killed process become ours
-        for process in left:
+    # The children of a killed process become ours.
+    while (left := [number for number, parent, *_ in processes() if parent == os.getpid()]) and time.monotonic() < deadline:
+        for number in left:
             for kill in (os.killpg, os.kill):
-                try:
-                    kill(process, signal.SIGKILL)
-                except OSError:  # no such group, or it has ended meanwhile
-                    pass
-        for process in left:
-            os.waitpid(process, 0)
-    if status < 0 and -status != signal.SIGKILL:
-        signal.signal(-status, signal.SIG_DFL)
+                with contextlib.suppress(OSError):  # no such group, or it has ended meanwhile
+                    kill(number, signal.SIGKILL)
+        for number in left:
+            os.waitpid(number, 0)
     if status < 0:
+        with contextlib.suppress(OSError):  # SIGKILL cannot be handled
+            signal.signal(-status, signal.SIG_DFL)
         os.kill(os.getpid(), -status)
     os._exit(status)
 
 
-def children():
-    """The processes whose parent is this one."""
-    found = []
+def processes():
+    """(number, parent, user, threads) of each process (Linux)."""
     for entry in os.listdir('/proc'):
-        try:
-            with open(f'/proc/{entry}/stat', 'rb') as file:
-                if entry.isdigit() and int(file.read().rpartition(b')')[2].split()[1]) == os.getpid():
-                    found.append(int(entry))
-        except (OSError, ValueError, IndexError):
-            pass
-    return found
+        with contextlib.suppress(OSError, ValueError, KeyError):  # another kind of entry, or it has ended meanwhile
+            with open(f'/proc/{int(entry)}/status', encoding='utf-8', errors='replace') as file:
+                facts = dict(line.split(':', 1) for line in file)
+            yield int(entry), int(facts['PPid']), int(facts['Uid'].split()[0]), int(facts['Threads'])
 
 
 def end_with_grader(seconds):
@@ -121,14 +116,13 @@ def serve(folder, options, requests, replies):
 
 def preload(names):
     """Import libraries. The messages of their programs, such as fontconfig's, are not the solution's output."""
-    output, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
+    output = os.dup(2)
+    os.dup2(0, 2)  # to nowhere
     for name in names:
         with contextlib.suppress(Exception):  # not installed, or broken: the solution will see for itself
             importlib.import_module(name)
     os.dup2(output, 2)
     os.close(output)
-    os.close(nowhere)
 
 
 def become(user, folder):
@@ -150,7 +144,8 @@ def limit(limits):
         return
     try:
         with open('/proc/self/statm') as file:
-            in_use = {'RLIMIT_AS': int(file.read().split()[0]) * resource.getpagesize(), 'RLIMIT_NPROC': tasks_of_user()}
+            in_use = {'RLIMIT_AS': int(file.read().split()[0]) * resource.getpagesize(),
+                      'RLIMIT_NPROC': sum(threads for *_, user, threads in processes() if user == os.getuid())}
     except OSError:  # without /proc the present use is not known
         in_use, limits = {}, {name: value for name, value in limits.items() if name not in ('RLIMIT_AS', 'RLIMIT_NPROC')}
     for name, value in limits.items():
@@ -158,14 +153,3 @@ def limit(limits):
         hard = resource.getrlimit(kind)[1]
         value = value if hard == resource.RLIM_INFINITY else min(value, hard)
         resource.setrlimit(kind, (value, value))
-
-
-def tasks_of_user():
-    tasks = 0
-    for entry in os.listdir('/proc'):
-        try:
-            if entry.isdigit() and os.stat(f'/proc/{entry}').st_uid == os.getuid():
-                tasks += len(os.listdir(f'/proc/{entry}/task'))
-        except OSError:  # it has ended meanwhile
-            pass
-    return tasks

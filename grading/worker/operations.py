@@ -12,7 +12,7 @@ import numpy as np
 
 from . import training
 from .imports import Absent, own_file
-from .messages import Ref, pack, read, unpack
+from .messages import Ref, pack, read
 
 
 class Operations:
@@ -195,8 +195,7 @@ def describe(error, folder):
 
 def answer(operations, requests, replies):
     """Answer until the grader closes the pipe."""
-    while message := read(requests):
-        request = unpack(message, lambda ref: operations.objects[ref.number])
+    while request := read(requests, lambda ref: operations.objects[ref.number]):
         try:
             np.seterr(all='ignore')  # whatever an import of the solution has set
             warnings.simplefilter('ignore')
