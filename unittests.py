@@ -19,10 +19,8 @@ if __name__ == '__main__':
 import types
 import unittest
 
-from checks.mlp_checks import MLPChecks  # noqa: F401 (unittest finds the checks here)
-from checks.module_checks import (ActivationChecks, BatchNormModuleChecks, CrossEntropyModuleChecks,  # noqa: F401
-                                  LinearModuleChecks, ModuleChecks, ReLUModuleChecks, SoftMaxModuleChecks,
-                                  SoftMaxWithCrossEntropyChecks)
+from checks.mlp_checks import *  # noqa: F403 (unittest finds all classes of checks here)
+from checks.module_checks import *  # noqa: F403
 from console.arguments import ArgumentParser
 from console.process import warn
 from grading import command_line as grading

@@ -72,8 +72,8 @@ class ModuleChecks(unittest.TestCase):
         self.assert_gradient('∂L/∂X', dx, central_differences(loss, x), results['x'], CENTRAL_TOLERANCE)
 
 
-class ForwardChecks(ModuleChecks):
-    """The checks of every module with a forward pass of one argument; a subclass has `part`, self.module and self.x."""
+class ForwardChecks:
+    """The checks of every module with a forward pass of one argument; its class has `part`, self.module and self.x."""
 
     def shortDescription(self):
         return super().shortDescription().format(part=self.part)

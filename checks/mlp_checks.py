@@ -6,11 +6,11 @@ import numpy as np
 
 import mlp_numpy
 import modules
-from checks.case import C, ForwardChecks, M, S, leaves, needs_torch, torch
+from checks.case import C, ForwardChecks, M, ModuleChecks, S, leaves, needs_torch, torch
 from checks.gradients import CENTRAL_TOLERANCE, TOLERANCE, central_differences
 
 
-class MLPChecks(ForwardChecks):
+class MLPChecks(ForwardChecks, ModuleChecks):
     part = 'mlp'
     HIDDEN = ([], [6], [6, 5, 4])
     RESULT = ('the order of the layers in backward, and each module by its own checks', '1.3')

@@ -7,7 +7,7 @@ from checks.case import C, ForwardChecks, M, ModuleChecks, N, S, leaves, needs_t
 from checks.gradients import CENTRAL_TOLERANCE, TOLERANCE, central_differences
 
 
-class LinearModuleChecks(ForwardChecks):
+class LinearModuleChecks(ForwardChecks, ModuleChecks):
     part = 'linear'
     RESULTS = {
         'weight': ('∂L/∂W = (∂L/∂Y)ᵀ X', '2.1'),
@@ -114,7 +114,7 @@ class ActivationChecks:
         self.assert_matches_central_differences(self.module, self.x, self.RESULTS)
 
 
-class ReLUModuleChecks(ActivationChecks, ForwardChecks):
+class ReLUModuleChecks(ActivationChecks, ForwardChecks, ModuleChecks):
     part = 'relu'
     RESULTS = {'x': ('∂L/∂X = ∂L/∂Y ∘ [X > 0]', '3.2')}
 
@@ -145,7 +145,7 @@ class ReLUModuleChecks(ActivationChecks, ForwardChecks):
         self.assert_gradient('∂L/∂X', self.module.backward(dout), x.grad, self.RESULTS['x'])
 
 
-class BatchNormModuleChecks(ForwardChecks):
+class BatchNormModuleChecks(ForwardChecks, ModuleChecks):
     part = 'batch norm'
     RESULTS = {
         'weight': ('∂L/∂γ = Σ_s ∂L/∂Y_s ∘ X̂_s', '8.1'),
@@ -239,7 +239,7 @@ class BatchNormModuleChecks(ForwardChecks):
         self.module.forward(self.x[:1])
 
 
-class SoftMaxModuleChecks(ForwardChecks):
+class SoftMaxModuleChecks(ForwardChecks, ModuleChecks):
     part = 'softmax'
     RESULTS = {'x': ('∂L/∂X_ij = Y_ij (∂L/∂Y_ij − Σ_k ∂L/∂Y_ik Y_ik), a sum over the classes', '4.2')}
 

@@ -29,8 +29,8 @@ def train_one(run, data_dir):
     sample, spread_images, batches = _measuring_data(str(data_dir), run['batch_size'])
     accuracies, spreads, gradients, lengths = [], [], [], []
 
-    def make_model(*arguments):
-        model = MLP(*arguments)
+    def make_model(*args, **kwargs):
+        model = MLP(*args, **kwargs)
         if 'group_size' in run:
             normalize_in_groups(model, run['group_size'])
         if run.get('start') == 'normalized':

@@ -1,4 +1,4 @@
-"""Texts that the project writes, as somebody has read and approved them: they lie in tests/approved/.
+"""Texts that the project writes, as somebody has read and approved them, in tests/approved/ or on a page.
 
     APPROVE=1 python -m pytest -n0 tests/…    writes them anew, for the next commit to show what has changed
 """
@@ -10,8 +10,8 @@ APPROVED = Path(__file__).parent / 'approved'
 
 
 def assert_approved(name, text):
-    """The text is the one in approved/NAME.txt."""
-    path = APPROVED / f'{name}.txt'
+    """The text is the one in approved/NAME.txt, or in the file at the path `name`."""
+    path = name if isinstance(name, Path) else APPROVED / f'{name}.txt'
     if os.environ.get('APPROVE'):
         path.parent.mkdir(exist_ok=True)
         path.write_text(text, encoding='utf-8', newline='\n')

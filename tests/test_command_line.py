@@ -3,6 +3,7 @@
 import argparse
 import errno
 import io
+import os
 import re
 import signal
 import sys
@@ -47,30 +48,35 @@ BAD_INVOCATIONS = [
 ]
 
 
+def row(option):
+    """An option of --help as a row of the table in docs/usage.md."""
+    flag, text, default = re.fullmatch(r'(--\w+(?: \[N ...])?)(?: [A-Z_]+)? (.*?)(?: \(default: (.*)\))?', option).groups()
+    return f'| `{flag}` | {default or "off"} | {text} |'
+
+
 def test_help_is_as_approved_and_the_page_on_usage_agrees(run_in_process, monkeypatch):
     monkeypatch.setenv('COLUMNS', '1000')
     monkeypatch.setenv('PYTHON_COLORS', '0')  # newer Pythons color the help if FORCE_COLOR is set
     monkeypatch.setattr('training.threads.processors', lambda: 3)
     page = (ROOT / 'docs' / 'usage.md').read_text(encoding='utf-8')
-    table = {line.split()[1].strip('`'): line.split(' | ')[1].replace('`', '') for line in page.splitlines()
-             if line.startswith('| `--')}
     descriptions, told = [], {}  # option → the scripts that have it
     for script in ALL_SCRIPTS:
         code, out, err = run_in_process(script, ['--help'])
         assert (code, err) == (0, '') and 'xample' in out.split('options:')[1]
         descriptions.append(f'{script}: {out.split(chr(10) * 2)[1]}')
         options = [text.split('\n\n')[0] for text in re.split(r'\n  (?=--)', out.split('options:')[1])[1:]]
-        options = [' '.join(text.replace(str(ROOT), 'ROOT').split()) for text in options]
+        options = [' '.join(text.replace(f'{ROOT}{os.sep}data', 'data/ of the project').split()) for text in options]
         for option in options:
             told.setdefault(option, []).append(script)
-        found = dict(re.match(r'(--\w+)(?:.*\(default: (.*)\))?', option).groups(default='off') for option in options)
-        if script in TRAINING_SCRIPTS:
-            assert found['--data_dir'] == 'ROOT/data'
-            assert {'--device': 'auto', **found, '--data_dir': 'data/ next to the scripts'} == table
+        found = {option.split()[0] for option in options}
         for paragraph in re.split('\n\n|\n- ', page):
             if re.search(f'python (-m )?{re.escape(script)}', paragraph):
-                assert found.keys() >= set(re.findall(r'(?<!-)--\w+', paragraph)), paragraph
-    options = [f'{", ".join(scripts)}: {option}' for option, scripts in told.items()]
+                assert found >= set(re.findall(r'(?<!-)--\w+', paragraph)), paragraph
+    in_table = {option: scripts for option, scripts in told.items() if TRAINING_SCRIPTS[1] in scripts}
+    assert [option.split()[0] for option, scripts in in_table.items() if TRAINING_SCRIPTS[0] not in scripts] == ['--device']
+    assert_approved(ROOT / 'docs' / 'usage.md', re.sub(r'(?<=\| --- \|\n)(\| `--.*\n)+', ''.join(
+        f'{row(option)}\n' for option in in_table).replace('\\', r'\\'), page))
+    options = [f'{", ".join(scripts)}: {option}' for option, scripts in told.items() if option not in in_table]
     assert_approved('options', '\n'.join([*descriptions, '', *options]) + '\n')
 
 

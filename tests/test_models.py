@@ -183,6 +183,8 @@ def test_the_content_of_a_file_is_as_approved(twin):
         with np.load(io.BytesIO(content)) as arrays:
             text = arrays['header'].tobytes().decode()
             header = json.loads(text)
+            assert {'n_inputs': FEATURES, 'n_classes': CLASSES, **arguments}.items() <= header['arguments'].items()
+            text = text.replace(json.dumps(header['arguments']), '…')
             lines.append(text if arguments is NETS[-1] else ', '.join(header['layers']))  # one is enough to read
             lines += [f'    {name} {array.shape}' for name, array in arrays.items() if name != 'header']
             assert {array.dtype for name, array in arrays.items() if name != 'header'} == {np.dtype(header['dtype'])}
