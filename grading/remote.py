@@ -249,13 +249,15 @@ class Solution(contextlib.AbstractContextManager):
         """End the process and its child processes. reason: for the report."""
         self.ended = self.ended or reason or None
         if os.name == 'nt':
-            subprocess.run(['taskkill', '/T', '/F', '/PID', str(self._process.pid)], capture_output=True)
-            return
-        self._process.terminate()  # on Linux, a supervisor then ends all that the solution has started
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(STOP_SECONDS)
-        with contextlib.suppress(OSError):
-            getattr(os, 'killpg', os.kill)(self._process.pid, signal.SIGKILL)
+            with contextlib.suppress(OSError):
+                subprocess.run(['taskkill', '/T', '/F', '/PID', str(self._process.pid)], capture_output=True)
+        else:
+            self._process.terminate()  # on Linux, a supervisor then ends all that the solution has started
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(STOP_SECONDS)
+            with contextlib.suppress(OSError, AttributeError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.kill()
 
     def close(self):
         """End the process, with all that it has started."""

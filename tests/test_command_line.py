@@ -63,7 +63,8 @@ def test_help_is_as_approved_and_the_page_on_usage_agrees(run_in_process, monkey
     for script in ALL_SCRIPTS:
         code, out, err = run_in_process(script, ['--help'])
         assert (code, err) == (0, '') and 'xample' in out.split('options:')[1]
-        descriptions.append(f'{script}: {out.split(chr(10) * 2)[1]}')
+        description = out.partition('\n\n')[2].partition('options:')[0].replace('\npositional arguments:\n', '')
+        descriptions.append(f'{script}: {description.strip()}')
         options = [text.split('\n\n')[0] for text in re.split(r'\n  (?=--)', out.split('options:')[1])[1:]]
         options = [' '.join(text.replace(f'{ROOT}{os.sep}data', 'data/ of the project').split()) for text in options]
         for option in options:

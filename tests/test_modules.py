@@ -5,6 +5,7 @@ import pytest
 
 import mlp_numpy
 import modules
+from approval import assert_catalogue
 
 S, C = 4, 3
 PROBABILITIES = np.full((S, C), 1 / C, np.float32)
@@ -19,11 +20,13 @@ def test_the_smallest_valid_inputs_are_accepted():
     assert CROSS_ENTROPY.backward(PROBABILITIES[:0], np.zeros(0, int)).shape == (0, C)
 
 
-def test_backward_without_forward_is_refused():
-    for module in (modules.LinearModule(C, C), modules.ReLUModule(), modules.BatchNormModule(C),
-                   modules.SoftMaxModule()):
-        with pytest.raises(RuntimeError, match='call forward before backward'):
-            module.backward(PROBABILITIES)
+def test_what_a_module_refuses_is_told_as_approved():
+    def outcome(call):
+        with pytest.raises((ValueError, RuntimeError)) as caught:
+            eval(call, {**vars(modules), 'X': PROBABILITIES})
+        return caught.value
+
+    assert_catalogue('module_errors', outcome)
 
 
 def test_the_gradient_of_cross_entropy_has_the_type_of_the_probabilities():

@@ -84,6 +84,8 @@ def test_an_evaluation_is_in_evaluation_mode_and_leaves_no_trace(twin, training)
     assert (model.modes, model.training) == ([False, False], training)
     assert model.cleared == (twin is train_mlp_numpy)
     assert twin.accuracy(*batches[0]) == pytest.approx(1 / 3) and type(twin.accuracy(*batches[0])) is float
+    with pytest.raises(ValueError, match=r'^targets have shape \(3, 1\): it must be \(3,\)$'):
+        twin.accuracy(batches[0][0], batches[0][1][:, None])
     batches[1][0][0, 0] = math.inf
     assert math.isnan(twin.evaluate_model(model, batches))
 
