@@ -43,14 +43,14 @@ def draw_units(values, scale, title, names):
 
 
 def _mosaic(axes, pictures, columns, gap=2):
-    size = pictures.shape[1] + gap
+    height, width = pictures.shape[1] + gap, pictures.shape[2] + gap
     rows = math.ceil(len(pictures) / columns)
-    mosaic = np.ones((rows * size - gap, columns * size - gap, 3))
+    mosaic = np.ones((rows * height - gap, columns * width - gap, 3))
     for number, picture in enumerate(pictures):
         row, column = divmod(number, columns)
-        mosaic[row * size:row * size + size - gap, column * size:column * size + size - gap] = picture
+        mosaic[row * height:(row + 1) * height - gap, column * width:(column + 1) * width - gap] = picture
     axes.imshow(mosaic, interpolation='nearest')
-    axes.set_yticks([row * size + (size - gap) / 2 for row in range(rows)],
+    axes.set_yticks([row * height + (height - gap) / 2 for row in range(rows)],
                     [f'{row * columns + 1}–{min((row + 1) * columns, len(pictures))}' for row in range(rows)])
     axes.set_xticks([])
     axes.spines[:].set_visible(False)

@@ -9,7 +9,7 @@ from cifar10 import description
 from console.errors import UserError
 
 BACKGROUND = 'white'
-_, HEIGHT, WIDTH = description.CIFAR10.image_shape
+CHANNELS, HEIGHT, WIDTH = description.CIFAR10.image_shape
 
 
 class ImageError(UserError):
@@ -47,13 +47,14 @@ def read_image(path):
             formats = [name for name in Image.ID if name != 'EPS']  # EPS runs Ghostscript
             with Image.open(path, formats=formats) as image:
                 image = _eight_bits(ImageOps.exif_transpose(image)).convert('RGBA')
-            flat = Image.alpha_composite(Image.new('RGBA', image.size, BACKGROUND), image).convert('RGB')
+            flat = Image.alpha_composite(Image.new('RGBA', image.size, BACKGROUND), image)
+            flat = flat.convert('L' if CHANNELS == 1 else 'RGB')
             small = ImageOps.fit(flat, (WIDTH, HEIGHT), method=Image.Resampling.BOX)
         except Exception as error:  # whatever unverified bytes can cause in a parser
             reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
             reason = ' '.join(reason.split()) or type(error).__name__
             raise ImageError(f'cannot read {path} as an image: {reason}') from error
-    return np.asarray(small).transpose(2, 0, 1)
+    return np.asarray(small).reshape(HEIGHT, WIDTH, CHANNELS).transpose(2, 0, 1)
 
 
 def _eight_bits(image):

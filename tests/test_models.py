@@ -178,14 +178,14 @@ def test_other_files_are_refused(path, tmp_path):
 @pytest.mark.parametrize('twin', [mlp_numpy, mlp_pytorch])
 def test_the_content_of_a_file_is_as_approved(twin):
     lines = []
-    for arguments in NETS:
+    for arguments in NETS[:4]:
         content = models.model_bytes(twin.MLP(FEATURES, n_classes=CLASSES, **arguments), TRAINING)
         with np.load(io.BytesIO(content)) as arrays:
             text = arrays['header'].tobytes().decode()
             header = json.loads(text)
             assert {'n_inputs': FEATURES, 'n_classes': CLASSES, **arguments}.items() <= header['arguments'].items()
             text = text.replace(json.dumps(header['arguments']), '…')
-            lines.append(text if arguments is NETS[-1] else ', '.join(header['layers']))  # one is enough to read
+            lines.append(text if arguments is NETS[3] else ', '.join(header['layers']))  # one is enough to read
             lines += [f'    {name} {array.shape}' for name, array in arrays.items() if name != 'header']
             assert {array.dtype for name, array in arrays.items() if name != 'header'} == {np.dtype(header['dtype'])}
         with pytest.raises(ValueError, match='JSON'):

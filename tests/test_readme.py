@@ -90,7 +90,7 @@ def test_the_example_run_is_that_of_the_committed_results():
     for epoch, *numbers in shown:
         values = [run[key][int(epoch) - 1] for key in ('train_loss', 'train_accuracy', 'val_accuracy')]
         assert numbers == [f'{value:.4f}' for value in values]
-    assert f'\n    {results.reference_line("mlp_numpy", run["environment"]["threads"])}\n' in README
+    assert f'\n    {results.reference_line("mlp_numpy", run["dataset"], run["environment"]["threads"])}\n' in README
     best, last = run['best_epoch'], run['last_test_accuracy']
     assert (f'\n    best epoch {best} of 10: validation accuracy {run["val_accuracy"][best - 1]:.4f}, '
             f'test accuracy {run["test_accuracy"]:.4f} (last epoch: test accuracy {last:.4f})\n') in README

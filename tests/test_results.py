@@ -90,13 +90,14 @@ def test_settings_may_be_numbers_and_arrays_of_numpy(expect_trainable, module):
 def test_one_line_on_the_committed_result_of_that_name_if_there_is_one(monkeypatch, tmp_path):
     monkeypatch.setattr(results, 'REFERENCE_DIR', tmp_path)
     machine = {'platform': 'Linux', 'numpy': '2.0', 'torch': '2.1', 'threads': 2}
-    for name, text in {'run': json.dumps({'test_accuracy': 0.43216, 'environment': machine}), 'list': '[]', 'damaged': '{',
-                       'part': json.dumps({'test_accuracy': 0.43216, 'environment': {'numpy': '2.0'}})}.items():
+    run = {'test_accuracy': 0.43216, 'environment': machine, 'dataset': 'digits'}
+    for name, text in {'run': json.dumps(run), 'list': '[]', 'damaged': '{', 'other': json.dumps({**run, 'dataset': 'letters'}),
+                       'part': json.dumps({**run, 'environment': {'numpy': '2.0'}})}.items():
         (tmp_path / f'{name}.json').write_text(text)
-    assert results.reference_line('run', 1) == (
+    assert results.reference_line('run', 'digits', 1) == (
         'reference result: test accuracy 0.4322 (Linux, NumPy 2.0, PyTorch 2.1, 2 threads; this run: 1)')
-    for name in ('list', 'damaged', 'part', 'nowhere'):
-        assert results.reference_line(name, 2) is None
+    for name in ('list', 'damaged', 'other', 'part', 'nowhere'):
+        assert results.reference_line(name, 'digits', 2) is None
 
 
 def test_a_result_notes_what_it_may_depend_on(monkeypatch):

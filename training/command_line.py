@@ -49,6 +49,6 @@ def main(model_name, train, description, writes=True):
         say(f'best epoch {best} of {len(record["val_accuracy"])}: validation accuracy '
             f'{record["val_accuracy"][best - 1]:.4f}, test accuracy {test_accuracy:.4f} '
             f'(last epoch: test accuracy {record["last_test_accuracy"]:.4f})')
-        if reference := results.reference_line(name, record['environment']['threads']):
+        if reference := results.reference_line(name, record['dataset'], record['environment']['threads']):
             say(reference)
         say(' '.join(map(str, ['written:', *results.write_results(stem, record, model)])))

@@ -73,11 +73,16 @@ def relative_to_project(folder):
     return f'{place.relative_to(ROOT).as_posix()}/' if place.is_relative_to(ROOT) else str(folder)
 
 
-def reference_line(name, threads):
-    """One line about the committed result of that name; threads: of this run. None if there is no such result."""
+def reference_line(name, dataset, threads):
+    """One line about the committed result of that name. None if there is none with the data set of this run.
+
+    threads: the number of threads of this run.
+    """
     try:
         record = json.loads((REFERENCE_DIR / f'{name}.json').read_text(encoding='utf-8'))
         machine = record['environment']
+        if record['dataset'] != dataset:
+            return None
         packages = ', '.join(f'{label} {machine[package]}' for package, label in
                              (('numpy', 'NumPy'), ('torch', 'PyTorch')) if package in machine)
         here = '' if machine['threads'] == threads else f'; this run: {threads}'
