@@ -117,4 +117,4 @@ def table(record, classes):
 def classify(model, image, classes):
     """The most probable classes of one uint8 image (3, 32, 32): {name: probability} in descending order."""
     row = inside.probabilities(model, image[None])[0]
-    return {classes[label]: float(row[label]) for label in np.argsort(-row, kind='stable')[:TOP]}
+    return {classes[label]: float(row[label]) for label in np.argsort(-row)[:TOP]}
