@@ -156,7 +156,7 @@ def as_array(value, what):
         return value
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return np.asarray(value)
-    if isinstance(value, list):  # a list of rows, which NumPy accepts as an array
+    if isinstance(value, list) and _holds_numbers(value):  # a list of rows, which NumPy accepts as an array
         try:
             array = np.array(value)
             if array.dtype.kind in 'biuf':
@@ -164,6 +164,11 @@ def as_array(value, what):
         except ValueError:  # rows of different lengths
             pass
     raise Malformed(f'{what} {describe_value(value)}, no array')
+
+
+def _holds_numbers(value):
+    """Does a list hold numbers, arrays and lists of them? An array of texts may be as large as their longest, many times."""
+    return all(_holds_numbers(item) if isinstance(item, list) else isinstance(item, (int, float, np.ndarray)) for item in value)
 
 
 def describe_value(value):
@@ -194,8 +199,7 @@ class Linear(RemoteObject):
         self.keys, self.transposed, self.shape = keys, transposed, shape  # shape: (N, M)
 
     def parameter(self, name):
-        value = self.get('params', [self.keys[name]])
-        array = as_array(value, f"params['{self.keys[name]}'] is")
+        array = self.array_of('params', name)
         if name == 'weight':
             return as_weight(array, self.transposed)
         return np.full(self.shape[0], array.item()) if array.size == 1 else as_bias(array, self.shape[0])
@@ -203,20 +207,24 @@ class Linear(RemoteObject):
     def set_parameters(self, weight, bias):
         """Set the parameters to our values, in the shapes of the solution."""
         self.set(['params', [self.keys['weight']]], weight.T if self.transposed else weight)
-        old = np.asarray(self.get('params', [self.keys['bias']]))
+        old = self.array_of('params', 'bias')
         self.set(['params', [self.keys['bias']]], bias if old.size == 1 else bias.reshape(old.shape))
+
+    def array_of(self, holder, name):
+        """The array of a parameter in params or grads. Raises Malformed if it is not an array."""
+        return as_array(self.get(holder, [self.keys[name]]), f"{holder}['{self.keys[name]}'] is")
 
     def gradient(self, name):
         """The gradient in grads, as (N, M) or (N,) if its size is right. Raises Malformed if it is not an array."""
-        value = as_array(self.get('grads', [self.keys[name]]), f"grads['{self.keys[name]}'] is")
+        value = self.array_of('grads', name)
         if name == 'weight':
             return as_weight(value, self.transposed)
         return as_bias(value, self.shape[0])
 
     def zero_gradients(self):
         """Set the gradients to zero, as a training loop does if the solution adds gradients up."""
-        for key in self.keys.values():
-            self.set(['grads', [key]], np.zeros(np.shape(self.get('grads', [key]))))
+        for name, key in self.keys.items():
+            self.set(['grads', [key]], np.zeros(self.array_of('grads', name).shape))
 
 
 KEYS = {'weight': ['weight', 'weights', 'W', 'w', 'kernel'], 'bias': ['bias', 'biases', 'b', 'B']}

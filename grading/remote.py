@@ -4,8 +4,8 @@
         with server.open(folder) as solution:
             solution.ask('import_module', name='modules')
 
-Each solution has its own process and folder. Threads read its pipes, and the process is ended after the time limit. An
-exception of the solution becomes a SolutionError here, its end or silence a SolutionEnded.
+Each solution has its own process and folder. Threads write to its pipes and read them, and the process is ended after
+the time limit. An exception of the solution becomes a SolutionError here, its end or silence a SolutionEnded.
 """
 
 import contextlib
@@ -13,6 +13,7 @@ import io
 import itertools
 import os
 import queue
+import re
 import shutil
 import signal
 import subprocess
@@ -20,6 +21,8 @@ import sys
 import tempfile
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from numbers import Real
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +32,6 @@ from grading.findings import Place
 from grading.worker.messages import Ref, Unreadable, pack, read
 
 START_UP_SECONDS = 120  # to import NumPy and PyTorch from a slow disk
-LIFE_SECONDS = 3600  # of the process of a solution that has lost its grader
 STOP_SECONDS = 2
 LOOK_SECONDS = 0.5  # how often the clock and the folder are looked at
 KEPT_OUTPUT = 2000
@@ -85,12 +87,14 @@ ANSWERS = {  # operation → the form of its value in worker/operations.py, see 
     'torch_trace': {'passed': [(str, np.ndarray, np.ndarray)]},
     'torch_gradients': {'none': [str], 'not_finite': [str]},
     'evaluate': {'result': object, 'training': object, 'grad': object, 'after': object},
-    'train': {'outputs': dict, 'validation': list, 'test': float},
+    'train': {'outputs': dict, 'validation': [Real], 'test': float},
 }
 
 
 def has_form(value, form):
-    """Is a value of a type; or a list of values of one form, [form]; of several, a tuple; or a dict with some keys?"""
+    """Does a value have a form: a type, [form] for a list of any length, (form, …) for a list with these items, or
+    {key: form, …} for a dict with at least these keys?
+    """
     if isinstance(form, dict):
         return isinstance(value, dict) and all(key in value and has_form(value[key], form[key]) for key in form)
     if isinstance(form, list):
@@ -105,11 +109,12 @@ class Server(contextlib.AbstractContextManager):
 
     def __init__(self, bubblewrap=None, timeout=20):
         self.bubblewrap = sandbox.has_bubblewrap() if bubblewrap is None else bubblewrap
-        self.users = None if self.bubblewrap or not sandbox.can_change_user() else itertools.count(os.getpid())
+        change = not self.bubblewrap and sandbox.can_change_user()
+        self.users = itertools.islice(itertools.cycle(sandbox.USERS if change else [0]), os.getpid(), None)
         self.timeout, self.stopped, self.running = timeout, False, set()
         _remove_leftovers()
         with _not_a_verdict():
-            self.work = Path(tempfile.mkdtemp(prefix=f'grading-{os.getpid()}-')).resolve()
+            self.work = Path(tempfile.mkdtemp(prefix=submissions.PREFIX.format(os.getpid()))).resolve()
             self.work.chmod(0o711)  # other users pass through it, but see no names
 
     def __exit__(self, *exc_info):
@@ -119,18 +124,17 @@ class Server(contextlib.AbstractContextManager):
     def stop(self):
         """End all solutions at once; from now on, none is opened."""
         self.stopped = True
-        closing = [threading.Thread(target=solution.close) for solution in list(self.running)]
-        for thread in closing:
-            thread.start()
-        for thread in closing:
-            thread.join()
+        with ThreadPoolExecutor(len(self.running) or 1) as executor:
+            executor.map(Solution.close, list(self.running))
 
     def open(self, folder, preload=()):
         """The folder, copied, and a process for it that has imported the libraries `preload` → Solution."""
         with _not_a_verdict():
             room = Path(tempfile.mkdtemp(prefix='solution-', dir=self.work))
             room.chmod(0o711)
-            _copy(WORKER, room / 'grading_worker')
+            (room / 'grading_worker').mkdir()
+            for path in WORKER.glob('*.py'):
+                (room / 'grading_worker' / path.name).write_bytes(path.read_bytes())
             _copy(Path(folder), room / 'solution')
         return Solution(self, room, preload)
 
@@ -139,12 +143,9 @@ def _copy(folder, target):
     """Copy the files that an import may need. Unreadable files are skipped; a failed write is an OSError."""
     target.mkdir()
     for name in submissions.files(folder):
-        try:
-            content = (folder / name).read_bytes()
-        except OSError:
-            continue
         (target / name).parent.mkdir(parents=True, exist_ok=True)
-        (target / name).write_bytes(content)
+        with contextlib.suppress(PermissionError, FileNotFoundError):  # of reading
+            (target / name).write_bytes((folder / name).read_bytes())
 
 
 @contextlib.contextmanager
@@ -159,9 +160,10 @@ def _not_a_verdict():
 
 def _remove_leftovers():
     """Remove the folders of graders that were killed."""
-    for folder in Path(tempfile.gettempdir()).glob('grading-*-*'):
-        with contextlib.suppress(OSError, ValueError):  # ValueError: a folder of another program
-            if not _is_running(int(folder.name.split('-')[1]), folder):
+    for folder in Path(tempfile.gettempdir()).iterdir():
+        ours = re.fullmatch(submissions.PREFIX.format(r'(\d{1,9})') + r'\w+', folder.name)
+        with contextlib.suppress(OSError):
+            if ours and not _is_running(int(ours[1]), folder):
                 shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -185,8 +187,7 @@ class Solution(contextlib.AbstractContextManager):
         self.output, self.printed, self.ended = b'', 0, None
         self._requests, self._replies = queue.SimpleQueue(), queue.SimpleQueue()
         self._closed = threading.Event()
-        options = {'limits': sandbox.LIMITS, 'preload': list(preload), 'seconds': LIFE_SECONDS}
-        options['user'] = sandbox.USERS[next(server.users) % len(sandbox.USERS)] if server.users else 0
+        options = {'limits': sandbox.LIMITS, 'preload': list(preload), 'user': next(server.users)}
         start = (f'import sys; sys.path = [{str(room)!r}, *sys.path, *{sandbox.packages()!r}]; '
                  f'from grading_worker.main import main; main({str(self.folder)!r}, {options!r})')
         flags = {'creationflags': subprocess.CREATE_NEW_PROCESS_GROUP} if os.name == 'nt' else {'start_new_session': True}
@@ -204,7 +205,8 @@ class Solution(contextlib.AbstractContextManager):
         try:
             if server.stopped:  # after its stop() looked at those that run
                 raise NoServer(STOPPED)
-            self._exchange({'op': 'has', 'target': None, 'name': ''}, START_UP_SECONDS)  # when its libraries are imported
+            # It answers when it has imported its libraries.
+            self._exchange({'op': 'has', 'target': None, 'name': ''}, START_UP_SECONDS)
         except BaseException as error:
             self.close()
             if not isinstance(error, SolutionEnded):
@@ -217,32 +219,32 @@ class Solution(contextlib.AbstractContextManager):
         self.close()
 
     def _talk(self):
-        """Send each request and read its reply, until the process has closed its pipes."""
+        """Send each request and read its reply, None at the end of the pipe."""
         with io.BufferedReader(self._process.stdout, 1 << 20) as pipe:
             try:
                 while request := memoryview(self._requests.get()):
                     while request:  # blocks until the solution reads
                         request = request[self._process.stdin.write(request):]
-                    self._replies.put(read(pipe, lambda ref: ref) or {})
+                    self._replies.put(read(pipe, lambda ref: ref))
             except Unreadable as error:
                 self._end(f'its process sent an answer that {error}')
-            except (OSError, ValueError):  # a pipe is closed
+            except (OSError, ValueError, MemoryError):  # a pipe is closed, or the reply is too large
                 pass
-        self._replies.put({})
+        self._replies.put(None)
 
     def _read_output(self):
-        pipe = self._process.stderr
-        while part := pipe.read(1 << 16):
-            self.printed += len(part)
-            self.output = (self.output + part)[:KEPT_OUTPUT]
-            if self.printed > sandbox.MAX_OUTPUT_BYTES:
-                return self._end(f'it printed more than {sandbox.MAX_OUTPUT_BYTES // sandbox.MEBIBYTE} MB')
+        with contextlib.suppress(OSError, ValueError):  # the pipe is closed
+            while part := self._process.stderr.read(1 << 16):
+                self.printed += len(part)
+                self.output = (self.output + part)[:KEPT_OUTPUT]
+                if self.printed > sandbox.MAX_OUTPUT_BYTES:
+                    return self._end(f'it printed more than {sandbox.MAX_OUTPUT_BYTES // sandbox.MEBIBYTE} MB')
 
     def _watch(self):
         """End the process when its files are too large."""
-        most = sandbox.bytes_in(self.room, 1 << 40) + sandbox.MAX_FOLDER_BYTES
+        most = sandbox.bytes_in(self.room) + sandbox.MAX_FOLDER_BYTES
         while not self._closed.wait(LOOK_SECONDS):
-            if sandbox.bytes_in(self.room, most) > most:
+            if sandbox.bytes_in(self.room) > most:
                 return self._end(f'it wrote more than {sandbox.MAX_FOLDER_BYTES // sandbox.MEBIBYTE} MB of files')
 
     def _end(self, reason=''):
@@ -292,18 +294,16 @@ class Solution(contextlib.AbstractContextManager):
         return reply.get('value')
 
     def _exchange(self, request, timeout):
-        deadline, reply = time.monotonic() + timeout, None
+        deadline = time.monotonic() + timeout
         self._requests.put(pack(request))
-        while reply is None:
-            left = deadline - time.monotonic()
+        while (left := deadline - time.monotonic()) > 0:
             with contextlib.suppress(queue.Empty):
-                reply = self._replies.get(timeout=min(max(left, 0), LOOK_SECONDS))  # Windows notices Ctrl-C in between
-            if reply is None and left <= 0:
-                self._end(f'no answer within {timeout:g} s: an endless loop?')
-                reply = {}
-        if not reply:
-            raise SolutionEnded(self.ended or self._how_it_ended())
-        return reply
+                reply = self._replies.get(timeout=min(left, LOOK_SECONDS))  # Windows notices Ctrl-C in between
+                if reply is None:
+                    raise SolutionEnded(self.ended or self._how_it_ended())
+                return reply
+        self._end(f'no answer within {timeout:g} s: an endless loop?')
+        raise SolutionEnded(self.ended)
 
     def _how_it_ended(self):
         try:
@@ -319,13 +319,7 @@ class Solution(contextlib.AbstractContextManager):
 
 def _failure(error):
     """The SolutionError for the process's description of an exception, which may have any content."""
-    try:
-        places = [(_plain(name)[:100], int(line)) for name, line in error['places']]
-        return SolutionError(_plain(error['type'])[:60], _plain(error['message'])[:300], places)
-    except (TypeError, LookupError, ValueError, OverflowError):
+    if not has_form(error, {'type': str, 'message': str, 'places': [(str, int)]}):
         return SolutionError('Exception', '', [])
-
-
-def _plain(text):
-    """The text on one line, without the characters that control a terminal or the direction of writing."""
-    return ' '.join(''.join(letter if letter.isprintable() or letter.isspace() else '?' for letter in str(text)).split())
+    kind, message = (' '.join(error[name].split()) for name in ('type', 'message'))
+    return SolutionError(kind[:60], message[:300], [(name[:100], line) for name, line in error['places']])

@@ -53,8 +53,7 @@ def command(work, arguments, bubblewrap):
                 if not path.startswith('/usr/')]
     binds = [word for path in visible for word in ('--ro-bind', path, path)]
     return [shutil.which('bwrap'), '--unshare-all', '--die-with-parent', '--new-session', '--proc', '/proc',
-            '--dev', '/dev',
-            '--size', str(64 * MEBIBYTE), '--tmpfs', '/tmp', *binds, '--bind', str(work), str(work),
+            '--dev', '/dev', '--size', str(64 * MEBIBYTE), '--tmpfs', '/tmp', *binds, '--bind', str(work), str(work),
             '--chdir', str(work), *python]
 
 
@@ -86,14 +85,12 @@ def protection(bubblewrap):
     return f'{always}; network and files are accessible (no bubblewrap)'
 
 
-def bytes_in(folder, enough):
-    """The size of the files in a folder; it stops counting at `enough`."""
+def bytes_in(folder):
+    """The size of the files in a folder."""
     total = 0
     for path, _, names in os.walk(folder):
         for name in names:
             with contextlib.suppress(OSError):  # removed meanwhile
                 entry = os.lstat(os.path.join(path, name))
                 total += entry.st_blocks * 512 if hasattr(entry, 'st_blocks') else entry.st_size
-        if total > enough:
-            break
     return total

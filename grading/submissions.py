@@ -14,6 +14,7 @@ DEEPEST = 6  # levels of folders that are looked through
 MOST_FILES = 2000  # in a .zip, and in the files that a solution may import
 MOST_BYTES = 64 << 20  # of a .zip, unpacked
 LARGEST = 2 << 20  # bytes: larger files are data and weights
+PREFIX = 'grading-solutions-{}-'  # of temporary folders, with the number of the process
 NOT_SOLUTIONS = {'venv', 'env', 'site-packages', 'node_modules', '__pycache__', '__MACOSX', 'lightning_logs'}
 
 
@@ -25,14 +26,14 @@ class NotFound(Exception):
 def opened(path):
     """The folder to grade, of a submission that is a folder or a .zip. Raises NotFound.
 
-    A .zip is unpacked into a temporary folder, which is removed at the end (see remote.remove_leftovers).
+    A .zip is unpacked into a temporary folder, which is removed at the end (or by the next run, see remote.py).
     """
     with contextlib.ExitStack() as stack:
         for _ in range(2):  # a .zip, or a folder with one in it
             path = locate(Path(path))
             if path.suffix.lower() != '.zip' or path.is_dir():
                 break
-            path = unpack(path, Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=f'grading-{os.getpid()}-'))))
+            path = unpack(path, Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=PREFIX.format(os.getpid())))))
         yield path
 
 

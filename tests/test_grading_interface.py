@@ -161,7 +161,8 @@ def test_a_process_that_has_ended_is_started_anew(server, folder):
 
 @pytest.mark.parametrize('value, words', [
     (None, 'None'), (True, 'True'), ('a', "'a'"), ([[1], [1, 2]], 'a list'), (['a'], 'a list'), ({'a': 1}, 'a dict'),
-    (Ref(3, 'Tensor'), 'an object of type Tensor'), ([None], 'a list')])
+    (Ref(3, 'Tensor'), 'an object of type Tensor'), ([None], 'a list'),
+    (['a' * 10**6] * 10**6, 'a list')])  # no array of 4 TB is made of it
 def test_what_is_no_array_is_named(value, words):
     with pytest.raises(Malformed) as error:
         as_array(value, 'forward returned')

@@ -280,13 +280,13 @@ def sent(value):
 
 @pytest.mark.parametrize('value, expected', [
     *((value, value) for value in (True, 3, -2.5, float('inf'), None, 'é')),
-    (np.float32(0.5), np.array(0.5, np.float32)), (np.str_('text'), 'text'),
+    ('é' * 10_001, 'é' * 10_000), (np.float32(0.5), np.array(0.5, np.float32)), (np.str_('text'), 'text'),
     (np.arange(6, dtype='>i4').reshape(2, 3), np.arange(6, dtype='<i4').reshape(2, 3)),
     (np.arange(6.0).reshape(2, 3).T, np.array([[0.0, 3], [1, 4], [2, 5]])), (np.zeros((0, 4)), np.zeros((0, 4))),
     (np.zeros((2,) * 8, np.uint8), np.zeros((2,) * 8, np.uint8)), (Tensor(), np.array([1.5])),
     (np.array([1j]), Ref(7, 'ndarray')), (np.complex64(1), Ref(7, 'complex64')), (object(), Ref(7, 'object')),
-    (Ref(1, 'Mine'), Ref(1, 'Mine')), ([1, (2, [])], [1, [2, []]]),
-    ({1: 2, 'b': {'c': [None]}, (3,): 4}, {'1': 2, 'b': {'c': [None]}}),
+    (Ref(1, 'Mine'), Ref(1, 'Mine')), ([1, (2, [])], [1, [2, []]]), ([[[[[1]]]]], [[[[Ref(7, 'list')]]]]),
+    (list(range(10_001)), list(range(10_000))), ({(1,): 2, 'b': {'c': [None]}}, {'(1,)': 2, 'b': {'c': [None]}}),
     ({'array': [np.ones(1)], 'object': 5}, {'array': [np.ones(1)], 'object': 5})])
 def test_every_kind_of_value_comes_back(value, expected):
     assert same(sent(value), expected)
@@ -295,7 +295,7 @@ def test_every_kind_of_value_comes_back(value, expected):
 def test_a_message_is_a_size_json_and_arrays_and_the_grader_sends_plain_numbers():
     array = np.array([[1, 2], [3, 4]], np.int16)
     message = pack({'op': 'a\nb', 'of': [array.T, np.float32(0.5), array[0]], 'to': Ref(3)})
-    assert message == (b'12 {"op": "a\\nb", "of": [{"@array": ["<i2", [2, 2], 0]}, 0.5, {"@array": ["<i2", [2], 8]}], '
+    assert message == (b'12 {"op": "a\\nb", "of": [{"@array": ["<i2", [2, 2]]}, 0.5, {"@array": ["<i2", [2]]}], '
                        b'"to": {"@object": [3, ""]}}\n' + bytes([1, 0, 3, 0, 2, 0, 4, 0, 1, 0, 2, 0]))
     objects, pipe = ['zero', 'one', 'two', 'three'], io.BytesIO(message * 2 + message[:-1])
     for _ in range(2):
@@ -305,12 +305,12 @@ def test_a_message_is_a_size_json_and_arrays_and_the_grader_sends_plain_numbers(
 
 @pytest.mark.parametrize('answer', [
     b'{,}', b'[]', b'"value"', b'\xff', b'[', b'[' * 30_000, b'', *(b'{"value": %s}' % value for value in (
-        b'{"@array": ["|O", [1], 0]}', b'{"@array": ["<c8", [1], 0]}', b'{"@array": ["<f8", [-1], 0]}',
-        b'{"@array": ["<f8", [1.0], 0]}', b'{"@array": ["<f8", [2000000000, 2000000], 0]}', b'{"@array": ["<f8", [true], 0]}',
-        b'{"@array": ["<f8", [2], 0]}', b'{"@array": ["<f8", 1, 0]}', b'{"@array": ["<f8", [1], 1]}',
-        b'{"@array": ["<f8", [1], -1]}', b'{"@array": ["<f8", [1], "0"]}', b'{"@array": ["<f8", [1]]}',
-        b'{"@array": [["<f8"], [1], 0]}', b'{"@array": null}', b'{"@object": null}',
-        b'{"@object": ["x", ""]}', b'{"@object": [Infinity, ""]}'))])
+        b'{"@array": ["|O", [1]]}', b'{"@array": ["<c8", [1]]}', b'{"@array": ["<f8", [-1]]}', b'{"@array": ["<f8", [1.0]]}',
+        b'{"@array": ["<f8", [20000000, 2000000]]}', b'{"@array": ["<f8", [true]]}', b'{"@array": ["<f8", [2]]}',
+        b'{"@array": ["<f8", [0, 100000000]]}', b'{"@array": ["|u1", [%s]]}' % b', '.join([b'1'] * 33),
+        b'[{"@array": ["<f8", [1]]}, {"@array": ["<f8", [1]]}]', b'{"@array": ["<f8", 1]}', b'{"@array": ["<f8"]}',
+        b'{"@array": [["<f8"], [1]]}', b'{"@array": null}', b'{"@object": null}', b'{"@object": ["x", ""]}',
+        b'{"@object": [Infinity, ""]}'))])
 def test_nonsense_is_refused(answer):
     with pytest.raises(Unreadable, match='^cannot be read$'):
         read(io.BytesIO(b'8 %s\n%s' % (answer, bytes(8))), lambda ref: ref)

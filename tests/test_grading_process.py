@@ -77,7 +77,7 @@ def test_what_a_solution_raises_is_told_on_one_line_with_the_places_in_its_own_f
         return next(number for number, line in enumerate(STUDENT.split('\n'), 1) if words in line)
 
     last = line_of('raise ValueError')
-    assert failure('deep', 9) == ('ValueError', 'one two ?[31m?' + 'x' * 286,
+    assert failure('deep', 9) == ('ValueError', 'one two \x1b[31m\u202e' + 'x' * 286,
                                   [('student.py', last - 1)] * 4 + [('student.py', last)], Place('student.py', last))
     places = [('student.py', line_of('exec')), ('student.py', 1)]
     assert failure('run', 'raise SystemExit(5)')[::2] == ('SystemExit', places)

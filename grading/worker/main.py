@@ -13,6 +13,7 @@ import threading
 import time
 import warnings
 
+LIFE_SECONDS = 3600  # of a solution that has lost its grader
 SUBREAPER, DEATH_SIGNAL, DUMPABLE = 36, 1, 4  # of prctl (Linux)
 
 
@@ -20,7 +21,7 @@ def main(folder, options):
     """Answer the requests on standard input, on standard output; whatever is printed goes to standard error.
 
     options: 'limits' {name in the module resource: value}, 'preload' (libraries to import before the limits hold),
-    'user' (the number of the user to become, or 0), 'seconds' (the longest life of this process).
+    'user' (the number of the user to become, or 0).
     """
     requests, replies = os.dup(0), os.dup(1)
     if os.name == 'nt':
@@ -32,7 +33,7 @@ def main(folder, options):
     os.dup2(2, 1)
     try:
         supervise(requests, replies)
-        end_with_grader(options['seconds'])
+        end_with_grader()
         serve(folder, options, requests, replies)
     finally:
         os._exit(0)
@@ -62,7 +63,7 @@ def supervise(*descriptors):
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     deadline = time.monotonic() + 10
-    # The children of a killed process become ours.
+    # The children of a killed process become ours, so this looks again until none is left.
     while (left := [number for number, parent, *_ in processes() if parent == os.getpid()]) and time.monotonic() < deadline:
         for number in left:
             for kill in (os.killpg, os.kill):
@@ -81,14 +82,14 @@ def processes():
     """(number, parent, user, threads) of each process (Linux)."""
     for entry in os.listdir('/proc'):
         with contextlib.suppress(OSError, ValueError, KeyError):  # another kind of entry, or it has ended meanwhile
-            with open(f'/proc/{int(entry)}/status', encoding='utf-8', errors='replace') as file:
+            with open(f'/proc/{int(entry)}/status', errors='replace', newline='\n') as file:  # names may have a \r
                 facts = dict(line.split(':', 1) for line in file)
             yield int(entry), int(facts['PPid']), int(facts['Uid'].split()[0]), int(facts['Threads'])
 
 
-def end_with_grader(seconds):
-    """End this process if the grader is gone, and at the latest after so many seconds."""
-    parent, deadline = os.getppid(), time.monotonic() + seconds
+def end_with_grader():
+    """End this process if the grader is gone, and at the latest after LIFE_SECONDS."""
+    parent, deadline = os.getppid(), time.monotonic() + LIFE_SECONDS
 
     def watch():
         while os.getppid() == parent and time.monotonic() < deadline:

@@ -1,10 +1,11 @@
 """Messages between the grader and the process of a solution; both sides use this file.
 
 A message is a line and the bytes of its arrays. The line has the number of these bytes, a space, and JSON. In the JSON,
-{"@array": [dtype, shape, first byte]} is an array, and {"@object": [number, type]} an object that stays in the
-solution's process.
+{"@array": [dtype, shape]} is an array, whose bytes follow those of the array before it, and {"@object": [number, type]}
+an object that stays in the solution's process. So no dict of a solution can have these keys.
 """
 
+import io
 import json
 import math
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ import numpy as np
 MAX_BYTES = 4 << 20  # of the line
 MAX_DIGITS = 8  # of the number of bytes: at most 100 MB of arrays
 DTYPES = {'|b1', '|i1', '|u1', '<i2', '<u2', '<i4', '<u4', '<i8', '<u8', '<f2', '<f4', '<f8'}
+LONGEST = 10_000  # of a text or a list
+DEEPEST = 5  # levels of lists and dicts; what is deeper, or contains itself, is an object
 ARRAY, OBJECT = '@array', '@object'
 
 
@@ -36,9 +39,15 @@ def pack(values, keep=None):
     """
     data = bytearray()
 
-    def encoded(value):  # for values that JSON does not know
+    def encoded(value, depth):
+        if isinstance(value, (bool, int, float, str, type(None))):
+            return value[:LONGEST] if isinstance(value, str) else value
         if isinstance(value, Ref):
             return {OBJECT: [value.number, value.type]}
+        if depth < DEEPEST and isinstance(value, (list, tuple)):
+            return [encoded(item, depth + 1) for item in value[:LONGEST]]
+        if depth < DEEPEST and isinstance(value, dict):
+            return {str(key): encoded(item, depth + 1) for key, item in value.items()}
         is_tensor = hasattr(value, 'detach') and hasattr(value, 'cpu')
         array = value.detach().cpu().numpy() if is_tensor else value
         if isinstance(array, np.generic) and not keep:  # the grader's own numbers
@@ -46,10 +55,10 @@ def pack(values, keep=None):
         if isinstance(array, (np.ndarray, np.generic)) and array.dtype.kind in 'biuf':
             array = np.asarray(array, array.dtype.newbyteorder('<'))
             data.extend(array.tobytes())
-            return {ARRAY: [array.dtype.str, array.shape, len(data) - array.nbytes]}
-        return keep(value)
+            return {ARRAY: [array.dtype.str, array.shape]}
+        return encoded(keep(value), depth)
 
-    text = json.dumps(values, default=encoded, skipkeys=True)
+    text = json.dumps(encoded(values, 0))
     return b'%d %s\n%s' % (len(data), text.encode(), data)
 
 
@@ -67,8 +76,8 @@ def read(pipe, resolve):
     try:
         if not size.isdigit():
             raise ValueError
-        data = pipe.read(int(size))
-        if len(data) < int(size):
+        data = io.BytesIO(pipe.read(int(size)))
+        if data.getbuffer().nbytes < int(size):
             return None
         return {**json.loads(text, object_hook=lambda value: _decoded(value, data, resolve))}
     except (ValueError, TypeError, OverflowError, RecursionError) as error:  # TypeError: no dict, for example
@@ -77,10 +86,11 @@ def read(pipe, resolve):
 
 def _decoded(value, data, resolve):
     if ARRAY in value:
-        dtype, shape, first = value[ARRAY]
-        if dtype not in DTYPES or not all(type(size) is int and size >= 0 for size in shape):
+        dtype, shape = value[ARRAY]
+        if dtype not in DTYPES or len(shape) > 32 or not all(type(n) is int and 0 <= n < 10 ** MAX_DIGITS for n in shape):
             raise ValueError
-        return np.frombuffer(data, dtype, math.prod(shape), first).reshape(shape).copy()
+        content = data.read(math.prod(shape) * np.dtype(dtype).itemsize)
+        return np.frombuffer(content, dtype).reshape(shape).copy()
     if OBJECT in value:
         number, kind = value[OBJECT]
         return resolve(Ref(int(number), str(kind)))
