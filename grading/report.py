@@ -3,7 +3,6 @@
 import collections
 import re
 import textwrap
-import unicodedata
 
 from grading.findings import (BLOCKED, CORE, DEVIATES, INCORRECT, INHERITED, KINDS, NOTE, OK, OPTIONAL, PARTS, TITLES,
                               VERDICTS, Finding)
@@ -29,8 +28,8 @@ def clean(text):
     """A text without control codes, bidirectional marks or line ends other than a newline, and not endless."""
     if len(text) > LONGEST:
         text = text[:LONGEST] + ' …'
-    return ''.join(' ' if character == '\t' else character if character == '\n' or unicodedata.category(character)
-                   not in ('Cc', 'Cf', 'Cs', 'Co', 'Cn', 'Zl', 'Zp') else '\ufffd' for character in text)
+    return ''.join(letter if letter == '\n' or letter.isprintable() else ' ' if letter.isspace() else '\ufffd'
+                   for letter in text)
 
 
 def without_paths(text):

@@ -105,6 +105,7 @@ def test_what_a_student_wrote_is_harmless_text():
         assert text.replace('\n', '').isprintable() and text.encode(), text
     assert '<b>' in report.page(made) and ' 1/S' in report.page(made)
     assert report.page(made).count('/home/teacher') == 1, 'only in the line that she wrote herself'
+    assert report.clean('a\tb\x00\u2028\ue000\n') == 'a b\ufffd \ufffd\n'
     assert len(report.clean('x' * 10 ** 6)) < 3000
 
 
