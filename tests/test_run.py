@@ -149,7 +149,7 @@ def trained(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(command_line.threads, 'use_threads', lambda count: told.append(f'{count} threads'))
     monkeypatch.setattr(command_line.threads, 'use_idle_processors', lambda: told.append('room left'))
     (tmp_path / 'reference').mkdir()
-    reference = {'test_accuracy': 0.4321, 'environment': {'platform': 'CP/M Z80', 'numpy': '0.9', 'threads': 2}}
+    reference = {**INFO, 'test_accuracy': 0.4321, 'environment': {'platform': 'CP/M Z80', 'numpy': '0.9', 'threads': 2}}
     (tmp_path / 'reference' / 'mlp_epochs3.json').write_text(json.dumps(reference))
 
     def train(hidden_dims, lr, batch_size, epochs, seed, data_dir, use_batch_norm=False):
