@@ -21,7 +21,7 @@ FULL = OSError(errno.ENOSPC, 'No space left on device')
 
 def contents_of(folder):
     """{path in the folder: bytes} of every file, hidden ones too."""
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob('*') if path.is_file()}
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob('*') if path.is_file()}
 
 
 def test_what_cannot_be_rescued_either_leaves_no_folder(tmp_path, monkeypatch):
