@@ -160,7 +160,7 @@ def _not_a_verdict():
 
 def _remove_leftovers():
     """Remove the folders of graders that were killed."""
-    for folder in Path(tempfile.gettempdir()).iterdir():
+    for folder in Path(tempfile.gettempdir()).glob('grading-*'):
         ours = re.fullmatch(submissions.PREFIX.format(r'(\d{1,9})') + r'\w+', folder.name)
         with contextlib.suppress(OSError):
             if ours and not _is_running(int(ours[1]), folder):
