@@ -19,8 +19,9 @@ from training import models
 from training.models import ModelError
 
 TRAINING = {'settings': {'lr': 0.1, 'seed': 42}, 'test_accuracy': 0.5}
-NETS = [{'n_hidden': []}, {'n_hidden': [7]}, {'n_hidden': [7], 'use_batch_norm': True},
-        {'n_hidden': [6, 5], 'use_batch_norm': True}]
+FILES = [{'n_hidden': []}, {'n_hidden': [7]}, {'n_hidden': [7], 'use_batch_norm': True},
+         {'n_hidden': [6, 5], 'use_batch_norm': True}]  # whose content is approved
+NETS = [*FILES]  # and the arguments of a network with each further module
 FEATURES, CLASSES = 20, 10
 
 
@@ -41,7 +42,7 @@ def trained(dtype=np.float32, n_inputs=FEATURES, **arguments):
 
 @pytest.fixture
 def path(tmp_path):
-    models.save(tmp_path / 'net.npz', trained(**NETS[2]), TRAINING)
+    models.save(tmp_path / 'net.npz', trained(**FILES[2]), TRAINING)
     return tmp_path / 'net.npz'
 
 
@@ -178,14 +179,13 @@ def test_other_files_are_refused(path, tmp_path):
 @pytest.mark.parametrize('twin', [mlp_numpy, mlp_pytorch])
 def test_the_content_of_a_file_is_as_approved(twin):
     lines = []
-    for arguments in NETS[:4]:
+    for arguments in FILES:
         content = models.model_bytes(twin.MLP(FEATURES, n_classes=CLASSES, **arguments), TRAINING)
         with np.load(io.BytesIO(content)) as arrays:
-            text = arrays['header'].tobytes().decode()
-            header = json.loads(text)
+            header = json.loads(text := arrays['header'].tobytes().decode())
             assert {'n_inputs': FEATURES, 'n_classes': CLASSES, **arguments}.items() <= header['arguments'].items()
             text = text.replace(json.dumps(header['arguments']), '…')
-            lines.append(text if arguments is NETS[3] else ', '.join(header['layers']))  # one is enough to read
+            lines.append(text if arguments is FILES[-1] else ', '.join(header['layers']))  # one is enough to read
             lines += [f'    {name} {array.shape}' for name, array in arrays.items() if name != 'header']
             assert {array.dtype for name, array in arrays.items() if name != 'header'} == {np.dtype(header['dtype'])}
         with pytest.raises(ValueError, match='JSON'):

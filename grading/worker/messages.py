@@ -2,7 +2,7 @@
 
 A message is a line and the bytes of its arrays. The line has the number of these bytes, a space, and JSON. In the JSON,
 {"@array": [dtype, shape]} is an array, whose bytes follow those of the array before it, and {"@object": [number, type]}
-an object that stays in the solution's process. So no dict of a solution can have these keys.
+an object that stays in the solution's process. A dict of a solution that has one of these keys is read as one, too.
 """
 
 import io
