@@ -196,7 +196,7 @@ def _is_loop_over_names(node):
     return bool(re.search(r"params|grads|\.keys\(\)|\.items\(\)|^[\[(]['\"]", text))
 
 
-PRELOADED = ['torch', 'matplotlib.pyplot', 'pandas', 'seaborn', 'tqdm.auto']  # imported once for all solutions
+PRELOADED = ['torch', 'pandas', 'tqdm.auto']  # imported before the limits of a solution hold
 
 
 def libraries(folder, names):

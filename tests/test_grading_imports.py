@@ -35,19 +35,7 @@ class Deep:
     def fails(self):
         raise ValueError
 '''
-TENSORBOARD = 'import tensorboard'
-BACKEND = '''
-class Axes: boxplot = lambda self, x: None
-Figure = Axes
-
-def switch_backend(name):
-    global backend
-    backend = name
-'''
-WINDOWS = '''
-def use(name):
-    raise ImportError('no window')
-'''
+UNUSED = 'raise ImportError("a window, or another package that is missing")'
 SPELT = "parts is sys.modules['parts'] and parts.Linear.__module__ == 'parts'"
 OUTCOMES = [  # (what the solution does, what it looks at then, what it sees)
     ('import parts', SPELT, True),
@@ -93,9 +81,8 @@ OUTCOMES = [  # (what the solution does, what it looks at then, what it sees)
     ("import wandb; wandb.init(project='mine').config.update(1)\n@wandb.each.run\ndef f():\n    return 3", 'f()', 3),
     ('from torch.utils.tensorboard import SummaryWriter\nwith SummaryWriter("runs") as w: w.add_scalar("loss", 1.0, 0)', '1', 1),
     ("import seaborn; seaborn.set_theme()\nfrom sacred import Experiment\n@Experiment('mine').automain\ndef f():\n    return 3", 'f()', 3),
-    ("import matplotlib; matplotlib.use('TkAgg')", '1', 1),
-    ("import matplotlib.pyplot as plt; plt.switch_backend('TkAgg')", 'plt.backend', 'agg'),
-    ("import matplotlib.pyplot as plt; box, _ = plt.Axes().boxplot(labels=[])['boxes']; box.set(alpha=1)", '1', 1),
+    ("import matplotlib; matplotlib.use('TkAgg')\nimport matplotlib.pyplot as plt; figure, (a, b, c) = plt.subplots(1, 3)\n"
+     "plt.rcParams['x'] = 1; line, = a.plot([len(plt.axes())]); high = 1 - -2 * plt.ylim()[1] / 3 + 1", 'f"{high - 1:.2f}"', ''),
     ('import torch', '[torch.compile(len) is len, torch.compile(mode="default")(len) is len]', [True, True]),
     ("import numpy, warnings; numpy.seterr(all='raise'); warnings.simplefilter('error')", '1', 1),
     ('import numpy, warnings', '[sorted(numpy.geterr().values()), warnings.warn("x")]', [['ignore'] * 4, None]),
@@ -114,13 +101,13 @@ def test_what_an_import_gives(tmp_path, monkeypatch):
     (tmp_path / 'folder.py').mkdir()
     (tmp_path / 'folder.py' / 'x').touch()
     libraries = tmp_path.parent / f'{tmp_path.name}-libraries'
-    write(libraries, {'library.py': LIBRARY, 'matplotlib/__init__.py': WINDOWS, 'matplotlib/pyplot.py': BACKEND, 'torch/__init__.py': '',
-                      'torch/utils/__init__.py': '', 'torch/utils/tensorboard/__init__.py': TENSORBOARD})
+    write(libraries, {'library.py': LIBRARY, 'matplotlib/__init__.py': UNUSED, 'torch/__init__.py': '',
+                      'torch/utils/__init__.py': '', 'torch/utils/tensorboard/__init__.py': UNUSED})
     command = sandbox.command
     monkeypatch.setattr(sandbox, 'command', lambda room, arguments, bubblewrap: command(
         room, ['-c', arguments[1].replace('sys.path = [', f'sys.path = [{str(libraries)!r}, ', 1)], bubblewrap))
     with Server(bubblewrap=False) as server:
-        with server.open(tmp_path, ['library', 'matplotlib.pyplot', 'torch']) as solution:
+        with server.open(tmp_path, ['library', 'torch']) as solution:
             for statement, expression, seen in OUTCOMES:
                 assert solution.ask('function', module='asks', name='outcome', args=[statement, expression]) == seen, \
                     statement

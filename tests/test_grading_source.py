@@ -198,10 +198,10 @@ def test_imports_are_found_wherever_they_are(read):
 def test_the_libraries_of_a_solution_are_those_that_its_files_import(read, tmp_path):
     read('import numpy', 'modules.py')
     read('from code.c import *\nimport a', 'mlp_numpy.py')
-    read('import seaborn', 'c.py')
+    read('import pandas', 'c.py')
     read('import a, b\nimport matplotlib.pyplot as plt', 'a.py')
     read('from . import a, mlp_numpy\nfrom torch.nn import Linear', 'b.py')
     read('from tqdm import tqdm', 'unused.py')
     assert source.libraries(tmp_path, ['modules']) == set()
-    assert source.libraries(str(tmp_path), ['modules', 'mlp_numpy']) == {'matplotlib.pyplot', 'torch', 'seaborn'}
+    assert source.libraries(str(tmp_path), ['modules', 'mlp_numpy']) == {'torch', 'pandas'}
     assert source.libraries(tmp_path, ['none', 'unused']) == {'tqdm.auto'}

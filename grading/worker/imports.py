@@ -1,6 +1,8 @@
 """Imports of the solution: its own files under any package name, placeholders for missing packages, changed libraries."""
 
-import functools
+import contextlib
+import dis
+import gc
 import importlib
 import importlib.abc
 import importlib.machinery
@@ -13,8 +15,8 @@ import types
 import numpy as np
 
 NOT_HERE = 'was not handed in and is not installed here'
-PLOTS_AND_LOGS = {'comet_ml', 'matplotlib', 'mlflow', 'plotly', 'sacred', 'seaborn', 'tensorboard', 'tensorboardX', 'torchsummary',
-                  'torchviz', 'visdom', 'wandb'}  # the verdicts do not depend on these
+PLOTS_AND_LOGS = {'comet_ml', 'matplotlib', 'mlflow', 'mpl_toolkits', 'plotly', 'pylab', 'sacred', 'seaborn', 'tensorboard',
+                  'tensorboardX', 'torchsummary', 'torchviz', 'visdom', 'wandb'}  # the verdicts do not depend on these
 REMOVED = {'numpy.lib.utils', 'torch._six'}  # that older versions have, and older solutions import without using them
 PACKAGE = 'submission'  # the package of the solution's files, for relative imports
 
@@ -44,7 +46,7 @@ def absent(name):
 
 
 class Nothing:
-    """A placeholder for plots and logs that does nothing. As a decorator it returns the function unchanged."""
+    """A placeholder for plots and logs: every operation gives it again. As a decorator it returns the function."""
 
     def __call__(self, *args, **kwargs):
         return args[0] if len(args) == 1 and inspect.isfunction(args[0]) else self
@@ -58,13 +60,25 @@ class Nothing:
         return self
 
     def __iter__(self):
-        return iter([self, self])  # figure, axes = plt.subplots()
+        """As many as are unpacked: line, = plt.plot(x) or figure, axes = plt.subplots()."""
+        frame = sys._getframe(1)
+        operation, count = frame.f_code.co_code[frame.f_lasti:frame.f_lasti + 2]
+        return iter([self] * (count if dis.opname[operation] == 'UNPACK_SEQUENCE' else len(self)))
 
-    def __enter__(self):
-        return self
+    def __len__(self):
+        return 2
 
     def __exit__(self, *exc_info):
-        pass
+        return False
+
+    def __format__(self, spec):
+        return ''
+
+    def _self(self, *_):
+        return self
+
+    __setitem__ = __enter__ = __neg__ = __add__ = __radd__ = __sub__ = __rsub__ = _self
+    __mul__ = __rmul__ = __truediv__ = __rtruediv__ = _self
 
 
 class StandIn(types.ModuleType):
@@ -89,7 +103,8 @@ def is_plot_or_log(fullname):
 
 
 class Finder(importlib.abc.MetaPathFinder):
-    """Before all other finders (first=True): the solution's own files. After them: modules that none of them found.
+    """Before all other finders (first=True): the solution's own files, and placeholders for plots and logs. After them:
+    modules that none of them found.
 
     If there is no package assignment_1, the name assignment_1.code.modules means the solution's modules.py. Any other
     name of a package that is not installed gets a placeholder.
@@ -104,9 +119,7 @@ class Finder(importlib.abc.MetaPathFinder):
         if self.first:
             if fullname == last and os.path.isfile(own) and last not in sys.builtin_module_names:
                 return importlib.util.spec_from_file_location(fullname, own, loader=Loader(fullname, own))
-            if fullname == 'torch.utils.tensorboard' and not importlib.machinery.PathFinder.find_spec('tensorboard'):
-                return self._stand_in(fullname)  # a module of PyTorch that needs the other package
-            return None
+            return self._stand_in(fullname) if is_plot_or_log(fullname) and self._asked_by_the_solution() else None
         if not self._asked_by_the_solution():  # a library's own optional import must fail
             return None
         if '.' in fullname and os.path.isfile(own):
@@ -158,34 +171,25 @@ def prepare_imports(folder):
     sys.meta_path.append(Finder(folder, first=False))
 
 
-def adapt_libraries():
-    """Change the libraries that are imported, so that older solutions run, PyTorch starts quickly, and no window opens."""
+def load_libraries(names):
+    """Import libraries, and change them so that older solutions run and PyTorch starts quickly.
+
+    Their messages are not the solution's output.
+    """
+    meta = 'torch._meta_registrations'  # for tensors without data; it takes a quarter of PyTorch's import
+    sys.modules[meta] = types.ModuleType(meta)
+    output = os.dup(2)
+    os.dup2(0, 2)  # to nowhere
+    gc.disable()  # what is imported stays: a tenth of the time
+    for name in names:
+        with contextlib.suppress(Exception):  # not installed, or broken: the solution will see for itself
+            importlib.import_module(name)
+    gc.freeze()
+    gc.enable()
     restore_old_names()
-    draw_no_windows()
     compile_nothing()
-
-
-def draw_no_windows():
-    """Let matplotlib draw into memory, whatever backend a solution asks for. A call that fails draws nothing."""
-    def drawing(function):
-        @functools.wraps(function)
-        def draw(*args, **kwargs):
-            try:
-                return function(*args, **kwargs)
-            except Exception:  # this version has other arguments: train is judged, not its plots
-                return Nothing()
-        return draw
-
-    matplotlib, pyplot = sys.modules.get('matplotlib'), sys.modules.get('matplotlib.pyplot')
-    if matplotlib:
-        matplotlib.use = lambda *args, **kwargs: None
-    if pyplot:
-        for owner in dict.fromkeys([pyplot, *pyplot.Axes.__mro__, *pyplot.Figure.__mro__]):
-            for name, function in list(vars(owner).items()):
-                if isinstance(function, types.FunctionType) and not name.startswith('_'):
-                    setattr(owner, name, drawing(function))
-        switch = pyplot.switch_backend
-        pyplot.switch_backend = lambda *args, **kwargs: switch('agg')
+    os.dup2(output, 2)
+    os.close(output)
 
 
 def compile_nothing():

@@ -5,7 +5,6 @@ Linux has all of the limits, macOS has no memory limit, Windows has no limits at
 
 import contextlib
 import ctypes
-import importlib
 import os
 import signal
 import sys
@@ -100,30 +99,18 @@ def end_with_grader():
 
 
 def serve(folder, options, requests, replies):
-    from .imports import adapt_libraries, prepare_imports
+    from .imports import load_libraries, prepare_imports
     from .operations import Operations, answer
 
-    preload(options['preload'])
+    load_libraries(options['preload'])
     if options['user']:
         become(options['user'], os.path.dirname(folder))
     os.chdir(folder)
     limit(options['limits'])
     sys.argv[:] = ['solution']
     warnings.simplefilter('ignore')
-    adapt_libraries()
     prepare_imports(folder)
     answer(Operations(folder), os.fdopen(requests, 'rb'), os.fdopen(replies, 'wb'))
-
-
-def preload(names):
-    """Import libraries. The messages of their programs, such as fontconfig's, are not the solution's output."""
-    output = os.dup(2)
-    os.dup2(0, 2)  # to nowhere
-    for name in names:
-        with contextlib.suppress(Exception):  # not installed, or broken: the solution will see for itself
-            importlib.import_module(name)
-    os.dup2(output, 2)
-    os.close(output)
 
 
 def become(user, folder):
