@@ -90,6 +90,7 @@ def grade(students, options, records, show):
 
 def not_graded(folder, error):
     judgement = Judgement(folder)
+    judgement.findings.retry = True
     for part in PARTS:
         judgement.findings.status[part] = NOT_GRADED
         judgement.findings.reasons[part] = f'the grader itself failed, {type(error).__name__}: {error}'
@@ -121,7 +122,6 @@ def fingerprint_of(folder, options):
     """A hash of everything that affects the result: the solution's files, the grader, versions, the time limit."""
     digest = hashlib.sha256(json.dumps([options.timeout, versions(), _grader(Path(__file__).parent)]).encode())
     for name in submissions.files(folder):
-        if name.suffix == '.py':
-            with contextlib.suppress(OSError):  # no permission: the report will say so
-                digest.update(os.fsencode(name) + b'\0' + (folder / name).read_bytes())
+        with contextlib.suppress(OSError):  # no permission: the report will say so
+            digest.update(os.fsencode(name) + b'\0' + (folder / name).read_bytes())
     return digest.hexdigest()[:16]

@@ -65,8 +65,9 @@ class Context:
     def note(self, part, text, **more):
         self.findings.add(part, NOTE, text, **more)
 
-    def skip(self, part, status, reason=''):
+    def skip(self, part, status, reason='', retry=False):
         self.findings.status[part] = status
+        self.findings.retry |= retry
         if reason:
             self.findings.reasons[part] = reason
 

@@ -57,11 +57,14 @@ class Finding:
 
 @dataclass
 class Findings:
-    """status: part → its verdict, if this does not follow from findings; reasons: part → why."""
+    """status: part → its verdict, if this does not follow from findings; reasons: part → why; retry: was a part
+    not graded for a reason that may no longer exist in the next run?
+    """
 
     found: list = field(default_factory=list)
     status: dict = field(default_factory=dict)
     reasons: dict = field(default_factory=dict)
+    retry: bool = False
 
     def add(self, part, kind, text, **more):
         """Add a finding, unless there is an equal one → the finding."""

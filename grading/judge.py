@@ -50,10 +50,10 @@ def judge(server, folder, given=None, after_part=lambda part, findings: None):
     """Grade the solution in a folder → Judgement. given: its name; after_part: called after each part."""
     start = time.monotonic()
     judgement = Judgement(str(given or folder), protection=sandbox.protection(server.bubblewrap))
-    findings, folder = judgement.findings, Path(folder)
-    sources = {name: Source(folder / f'{name}.py') for name in FILES}
+    findings, folder, read = judgement.findings, Path(folder), functools.cache(Source)
+    sources = {name: read(folder / f'{name}.py') for name in FILES}
     has_torch = importlib.util.find_spec('torch') is not None
-    session = Session(server, folder, libraries(folder, FILES[:2]))
+    session = Session(server, folder, libraries(folder, FILES[:2], read))
     context = Context(session, findings, sources['modules'], sources['mlp_numpy'], sources)
     try:
         usable = _modules_can_be_used(context)
@@ -69,7 +69,7 @@ def judge(server, folder, given=None, after_part=lambda part, findings: None):
         session.close()
         if usable:
             _notes(context)
-        session.preload = libraries(folder, FILES)
+        session.preload = libraries(folder, FILES, read)
         _optional_parts(context, sources, has_torch)
         for part in OPTIONAL:
             after_part(part, findings)
@@ -78,7 +78,6 @@ def judge(server, folder, given=None, after_part=lambda part, findings: None):
     for part, name in (('mlp', 'mlp_numpy.py'), ('pytorch', 'mlp_pytorch.py')):
         if findings.verdict(part) == MISSING and (words := submissions.instead_of(name, folder)):
             findings.reasons[part] = words
-    read = functools.cache(Source)
     for finding in findings.found:
         finding.quote = _quote(read, finding.place, folder)
     judgement.interface = session.interface
@@ -102,7 +101,8 @@ def _optional_parts(context, sources, has_torch):
         except NoServer:
             raise
         except Exception as error:  # see _judge_part
-            context.skip(part, NOT_GRADED, f'it could not be graded to the end: {error}')
+            context.skip(part, NOT_GRADED, f'it could not be graded to the end: {error}',
+                         retry=not isinstance(error, (SolutionError, Malformed)))
 
 
 def _judge_part(context, part, judge_it):
@@ -121,9 +121,10 @@ def _judge_part(context, part, judge_it):
     except NoServer:
         raise
     except NotGradable as error:
-        context.skip(part, NOT_GRADED, str(error))
+        context.skip(part, NOT_GRADED, str(error), retry=True)
     except Exception as error:  # an unexpected error in one solution must not end the run of a class
-        context.skip(part, NOT_GRADED, f'the grader itself failed, {type(error).__name__}: {error}')
+        context.skip(part, NOT_GRADED, f'the grader itself failed, {type(error).__name__}: {error}',
+                     retry=True)
         context.session.restart()
 
 
@@ -151,7 +152,7 @@ def _modules_can_be_used(context):
             context.incorrect('linear', f'modules.py cannot be imported: {error}.', cause='cannot be imported',
                               place=error.place)
         except NotGradable as error:
-            problem = f'modules.py cannot be imported: {error}'
+            problem, context.findings.retry = f'modules.py cannot be imported: {error}', True
     for part in CORE:
         context.skip(part, NOT_GRADED if problem else INCORRECT, problem if part == CORE[0] else '')
     return False

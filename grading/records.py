@@ -15,7 +15,7 @@ import unicodedata
 from pathlib import Path
 
 from grading import class_page, report, similar
-from grading.findings import NOT_GRADED, VERDICTS
+from grading.findings import VERDICTS
 from grading.points import award
 from grading.report import clean
 from storage.files import atomic_write, exclusive_lock
@@ -23,8 +23,6 @@ from storage.files import atomic_write, exclusive_lock
 LONGEST_NAME = 120  # bytes of a student's file names, without the endings
 KEY = '.key'
 GONE = 'gone'
-SETTLED = re.compile('[^;]*(takes other arguments: [^;]*|is not implemented)(; [^;]*(takes other arguments: [^;]*|'
-                     'is not implemented))*')  # reasons that the next run would find again, whatever the machine does
 
 
 class Records:
@@ -94,11 +92,9 @@ class Records:
         return hmac.new(self.key, text.encode(), hashlib.sha256).hexdigest() if self.key else ''
 
     def earlier(self, student, fingerprint):
-        """The record of an earlier run if it is still valid, or None. Parts that were not graded are tried again."""
+        """The record of an earlier run if it is still valid, or None."""
         record = self.records.get(student)
-        if not record or not self.key or record['fingerprint'] != fingerprint or any(
-                verdict == NOT_GRADED and not SETTLED.fullmatch(record['reasons'].get(part, ''))
-                for part, verdict in record['parts'].items()):
+        if not record or not self.key or record['fingerprint'] != fingerprint or record['retry']:
             return None
         return record if hmac.compare_digest(record['seal'], self.seal(student, record)) else None
 

@@ -15,7 +15,7 @@ HEADINGS = {
 }
 # The results of a solution without its points: the seal of an entry covers these fields.
 FIELDS = ['solution', 'folder', 'verdict', 'parts', 'findings', 'reasons', 'interface', 'sandbox', 'versions',
-          'seconds', 'code', 'fingerprint']
+          'seconds', 'code', 'fingerprint', 'retry']
 COLUMNS = ['student', 'points', 'max_points', 'to_look_at', 'verdict', *PARTS, *(f'points_{part}' for part in PARTS),
            'same_code', 'errors', 'seconds', 'solution']
 LONGEST = 2000  # characters of a text that may hold a student's own words
@@ -60,7 +60,7 @@ def record_of(judgement):
         'reasons': {part: cleaned(reason) for part, reason in findings.reasons.items()},
         'interface': [without_paths(words) for words in judgement.interface], 'sandbox': judgement.protection,
         'versions': judgement.versions, 'seconds': round(judgement.seconds, 2), 'code': judgement.code,
-        'fingerprint': judgement.fingerprint,
+        'fingerprint': judgement.fingerprint, 'retry': findings.retry,
     }
     for finding in errors(record):
         finding['text'] = finding['text'].replace('(see there)', f'(see {sources(record, finding["part"])})')

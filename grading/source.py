@@ -199,11 +199,11 @@ def _is_loop_over_names(node):
 PRELOADED = ['torch', 'pandas', 'tqdm.auto']  # imported before the limits of a solution hold
 
 
-def libraries(folder, names):
-    """The PRELOADED libraries that files of the solution, or its files that they import, import."""
+def libraries(folder, names, read=Source):
+    """The PRELOADED libraries that files of the solution, or its files that they import, import. read: path → Source."""
     files, roots = list(names), set()
     for name in files:  # the list grows in the loop
-        imported = Source(Path(folder) / f'{name}.py').imports()
+        imported = read(Path(folder) / f'{name}.py').imports()
         roots.update(module.partition('.')[0] for module in imported)
         files += {module.rpartition('.')[2] for module in imported}.difference(files)
     return {library for library in PRELOADED if library.partition('.')[0] in roots}

@@ -79,6 +79,7 @@ def _judge_script(context, script, torch_kind, functions, outcomes):
     try:
         start()
     except (SolutionError, SolutionEnded, NotGradable) as error:
+        context.findings.retry |= not isinstance(error, SolutionError)
         return outcomes.append(f'{script}.py cannot be imported: {error}')
     for name in functions:
         try:
@@ -92,6 +93,7 @@ def _judge_script(context, script, torch_kind, functions, outcomes):
             outcomes.append(f'{name} of {script}.py fails: {error}')
         except (SolutionEnded, NotGradable) as error:
             outcomes.append(f'{name} of {script}.py: {error}')
+            context.findings.retry = True
 
 
 def data(rng):

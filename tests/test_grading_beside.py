@@ -35,7 +35,7 @@ def judged(tmp_path):
 def told(findings, part, seen):
     """What was found in a part, as the student reads it; the verdict if that is all, or no verdict could be given."""
     found = findings.of(part)
-    verdict = [f'[{findings.verdict(part)}] {findings.reasons.get(part, "")}'.rstrip()]
+    verdict = [f'[{findings.verdict(part)}{", retry" * findings.retry}] {findings.reasons.get(part, "")}'.rstrip()]
     return verdict * (not found or part in findings.status) + catalogue.told(found, seen)
 
 

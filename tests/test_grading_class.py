@@ -47,7 +47,7 @@ class Judge:
     """A judge that takes the verdicts, or what to raise, from the name of the folder."""
 
     def __init__(self):
-        self.judged, self.servers, self.says, self.reason = [], [], {}, ''
+        self.judged, self.servers, self.says, self.retry = [], [], {}, False
 
     def __call__(self, server, path, given, after_part=lambda part, findings: None):
         self.judged.append(given)
@@ -59,7 +59,7 @@ class Judge:
             if verdict in (INCORRECT, DEVIATES):
                 judgement.findings.add(part, verdict, f'{part} is so', cause='so')
             else:
-                judgement.findings.status[part], judgement.findings.reasons[part] = verdict, self.reason
+                judgement.findings.status[part], judgement.findings.retry = verdict, self.retry
         for part in PARTS:
             after_part(part, judgement.findings)
         return judgement
@@ -191,12 +191,9 @@ def test_an_interrupted_run_resumes(run, judge, graded_by):
         Path('graded', file).write_text(text)
     os.remove('graded/anna.txt')
     assert graded_by(*names) == ['ben', 'cleo'] and Path('graded/anna.txt').exists(), 'what is not whole is made again'
-    judge.says['anna'], judge.reason = {'training': NOT_GRADED}, 'b.py is not implemented; a.py: no answer'
-    again = [graded_by(*names, '--timeout', 7), graded_by(*names, '--timeout', 7)]
-    assert again == [[*names], ['anna']], 'what could not be graded'
-    judge.reason = 'train of a.py takes other arguments: none; b.py is not implemented'
-    again = [graded_by(*names, '--timeout', 8), graded_by(*names, '--timeout', 8)]
-    assert again == [[*names], []], 'what would be found again'
+    for retry, again in (True, ['anna']), (False, []):
+        judge.says['anna'], judge.retry = {'training': NOT_GRADED}, retry
+        assert [graded_by(*names, '--timeout', 7 + retry), graded_by(*names, '--timeout', 7 + retry)] == [[*names], again]
     judge.says['anna'] = judge.says['ben'] = raises(KeyboardInterrupt)
     for solutions in (['anna'], ['anna', 'ben']):
         assert run('--solution', *solutions)[2].endswith('unittests.py: interrupted\n')
@@ -238,13 +235,14 @@ def test_a_report_keeps_its_students_from_run_to_run(run, judge, graded_by):
 
 def test_a_solution_that_changed_is_judged_again(judge, graded_by, monkeypatch):
     inner = Path(*folders('anna'))
-    unread = lambda: [(inner / 'notes.txt').write_text('no Python'), (inner / 'zzz.py').write_text('#' * (2 ** 21 + 1)),
+    unread = lambda: [(inner / 'zzz.py').write_text('#' * (2 ** 21 + 1)),
                       (inner / 'x.py').mkdir(), (inner / 'dangling.py').symlink_to(inner / 'nothing')]
     for change, judged in [
             (lambda: None, ['anna']), (unread, []), *((change, ['anna']) for change in (
                 lambda: (inner / 'modules.py').write_text('x = 2'),
                 lambda: (inner / 'modules.py').rename(inner / 'mlp_numpy.py'),
                 lambda: folders('anna/more'),
+                lambda: (inner / 'weights.txt').write_text('1'),
                 lambda: (inner / os.fsdecode(b'\xff.py')).write_text('z = 1'),
                 lambda: (inner / 'zz.py').write_text('#' * 10 ** 6),
                 lambda: monkeypatch.setattr(class_run.platform, 'python_version', lambda: '3.9.0'),

@@ -7,7 +7,7 @@ import pytest
 from grading import judge as judging, submissions
 from grading.findings import CORE, PARTS, Place
 from grading.interface import Malformed
-from grading.remote import SolutionError, SolutionEnded, NoServer, Server
+from grading.remote import NoServer, NotGradable, Server, SolutionEnded, SolutionError
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith('linux'), reason='solutions are run on Linux')
 
@@ -161,6 +161,14 @@ def test_what_goes_wrong_in_a_part_is_told_of_that_part(judged):
     assert len(result.opened) == 4 and result.closed, 'after what ended or was not foreseen another process'
 
 
+@pytest.mark.parametrize('part, error, retry', [
+    ('mlp', ZeroDivisionError(), True), ('mlp', NotGradable('no memory'), True), ('mlp', SolutionEnded('gone'), False),
+    ('mlp', Malformed('no array'), False), ('training', SolutionEnded('gone'), True), ('training', KeyError(), True),
+    ('training', Malformed('no array'), False), ('training', SolutionError('Kind', '', []), False)])
+def test_what_another_run_may_grade_is_noted(judged, part, error, retry):
+    assert judged(**{part: fails(error)}).findings.retry == retry
+
+
 @pytest.mark.parametrize('part', ['softmax', 'pytorch'])
 def test_where_no_solution_can_be_run_nobody_is_judged(server, tmp_path, judged, part):
     with pytest.raises(NoServer):
@@ -182,7 +190,7 @@ def test_a_file_that_cannot_be_imported_is_one_finding(judged, text, told, cause
 
 def test_a_file_that_is_not_python_is_not_graded(judged):
     result = judged({'modules.py': 'def f(:\n'})
-    assert result.found == [] and set(result.findings.status.values()) == {'not graded'}
+    assert result.found == [] and set(result.findings.status.values()) == {'not graded'} and not result.findings.retry
     assert list(result.findings.reasons) == ['linear'], 'the reason is said once'
     assert result.findings.reasons['linear'].startswith('Python cannot read modules.py: ')
 
