@@ -1,4 +1,4 @@
-"""The PyTorch MLP: its layers and their order, observed with forward hooks; logits; a gradient for every parameter."""
+"""The PyTorch MLP: its layers and their order, observed in a pass; logits; a gradient for every parameter."""
 
 import re
 
