@@ -90,14 +90,13 @@ def judge(context):
         context.blame(cls)
         return context.incorrect(part, f'{cls}() cannot be built: {made}.', cause='cannot be built',
                                  place=made.place)
-    context.targets, forward, backward = _choose_targets(context, cls)
-    of_loss, of_gradient = _allow_epsilon(context, cls, context.targets, forward, backward)
+    context.targets, forward, backward, (of_loss, of_gradient) = _choose_targets(context, cls)
     context.epsilon = max(of_loss, of_gradient)  # the effect that later parts must allow for
     place = source.place
     fine = check(context, part, 'the loss', forward, loss_mistakes(), place(cls, 'forward', r'log|mean|sum|return'),
                  'L = −(1/S) Σ_s log X_s,label: a mean over the samples', ['x', 'labels'])
     fine &= check(context, part, '∂L/∂X, the gradient of the probabilities,', backward, loss_gradient_mistakes(),
-                  place(cls, 'backward', r'dx|/|-=|return'),
+                  place(cls, 'backward', r'=|return'),
                   '∂L/∂X = −T / X / S, zero except for the class of the label', ['x', 'labels'],
                   [('fused gradient', place(cls, 'backward', '-'))])
     _labels_of_few_classes(context, part, cls, forward, backward)
@@ -142,12 +141,12 @@ def _cases(context, cls, targets, batches):
 
 
 def _choose_targets(context, cls):
-    """Choose labels or one-hot rows, whichever have more correct, explained or usable results → targets, cases."""
+    """Choose labels or one-hot rows, whichever have more correct, explained or usable results → targets, cases, epsilons."""
     batches = [_data(context.rng, samples, classes) for samples, classes in [(1, 3), (2, 3), (3, 4), (7, 5), (128, 10)]]
     best = None
     for targets in ('labels', 'rows'):
         forward, backward = _cases(context, cls, targets, batches)
-        _allow_epsilon(context, cls, targets, forward, backward)
+        epsilons = _allow_epsilon(context, cls, targets, forward, backward)
         score = 0
         for cases, mistakes in ((forward, loss_mistakes()), (backward, loss_gradient_mistakes())):
             passed = sum(not case.failed for case in cases)
@@ -157,7 +156,7 @@ def _choose_targets(context, cls):
         score = score, _reached(forward + backward)
         if best is None or score > best[0]:
             both = best is not None and best[0] == score
-            best = score, targets, forward, backward
+            best = score, targets, forward, backward, epsilons
         else:
             both = best[0] == score
     context.session.met('cross-entropy on labels and one-hot rows' if both else

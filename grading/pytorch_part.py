@@ -237,18 +237,17 @@ def _batch_norm(context, x, right_layers, linear):
 
 def _gradients(context, model, x):
     labels = np.arange(len(x)) % CLASSES
+    place = _at(context, 'forward', r'detach|no_grad|\.data|numpy|sqrt|return')
     answer = attempt(lambda: context.session.ask('torch_gradients', args=[model, x, labels]))
     if isinstance(answer, Exception):
         return context.incorrect(PART, f'The gradients of the cross-entropy cannot be computed: {answer}.',
-                                 cause='no gradients',
-                                 place=_at(context, 'forward', r'detach|no_grad|\.data|numpy|sqrt|return'))
+                                 cause='no gradients', place=place)
     if answer['none']:
         context.incorrect(PART, f'These parameters get no gradient: {", ".join(answer["none"])}.', cause='no gradients',
-                          place=_at(context, 'forward', r'detach|no_grad|\.data|numpy|sqrt|return'))
+                          place=place)
     if answer['not_finite']:
         context.incorrect(PART, f'The gradients of these parameters are not finite: {", ".join(answer["not_finite"])}.',
-                          cause='no gradients',
-                          place=_at(context, 'forward', r'detach|no_grad|\.data|numpy|sqrt|return'))
+                          cause='no gradients', place=place)
 
 
 def _close(one, other):
