@@ -86,7 +86,7 @@ ANSWERS = {  # operation → the form of its value in worker/operations.py, see 
     'torch_facts': {'module': object},
     'torch_trace': {'passed': [(str, np.ndarray, np.ndarray)]},
     'torch_gradients': {'none': [str], 'not_finite': [str]},
-    'evaluate': {'result': object, 'training': object, 'grad': object, 'after': object},
+    'evaluate': {'result': object, 'training': object, 'grad': object, 'after': object, 'split': object},
     'train': {'outputs': dict, 'validation': [Real], 'test': float},
 }
 

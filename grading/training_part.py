@@ -171,6 +171,10 @@ def _evaluate(context, script, torch_kind, *_):
                                 f'should be 0.8.{words}', cause='evaluate_model',
                           place=context.sources[script].place_in(
                               'evaluate_model', r'empty|zeros|ones|= *1$' if row_too_many else r'/|mean|return'))
+    if answer['split']:
+        context.deviates(PART, f'{subject} takes the dict of the data loaders, of which it evaluates one; it should take '
+                               'one data loader.', cause='dict of loaders',
+                         place=context.sources[script].place_in('evaluate_model', r'loader\w*\['))
     if not torch_kind:
         return
     called = r'\b(model|net)(\.forward)?\('

@@ -82,7 +82,7 @@ OUTCOMES = [  # (what the solution does, what it looks at then, what it sees)
     ('from torch.utils.tensorboard import SummaryWriter\nwith SummaryWriter("runs") as w: w.add_scalar("loss", 1.0, 0)', '1', 1),
     ("import seaborn; seaborn.set_theme()\nfrom sacred import Experiment\n@Experiment('mine').automain\ndef f():\n    return 3", 'f()', 3),
     ("import matplotlib; matplotlib.use('TkAgg')\nimport matplotlib.pyplot as plt; figure, (a, b, c) = plt.subplots(1, 3)\n"
-     "plt.rcParams['x'] = 1; line, = a.plot([len(plt.axes())]); high = 1 - -2 * plt.ylim()[1] / 3 + 1", 'f"{high - 1:.2f}"', ''),
+     "plt.rcParams['x'] = 1; line, = a.plot([len(plt.axes())]); high = 1 - -2 * plt.ylim()[1] / 3 + 1", 'f"{high - 1:.2f}" if high > 2 else 0', ''),
     ('import torch', '[torch.compile(len) is len, torch.compile(mode="default")(len) is len]', [True, True]),
     ("import numpy, warnings; numpy.seterr(all='raise'); warnings.simplefilter('error')", '1', 1),
     ('import numpy, warnings', '[sorted(numpy.geterr().values()), warnings.warn("x")]', [['ignore'] * 4, None]),

@@ -171,6 +171,7 @@ def test_a_submission_is_graded_in_the_container_without_a_solution_of_ours(tmp_
     source = tmp_path / 'source'
     with zipfile.ZipFile(tmp_path / 'autograder.zip') as package:
         package.extractall(source)
+        assert [package.getinfo(name).external_attr >> 16 for name in ('setup.sh', 'run_autograder')] == [0o755] * 2
         assert not [name for name in package.namelist() if name.startswith(('checks', 'tests')) or
                     '/' not in name and name.endswith('.py')]
 

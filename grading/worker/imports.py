@@ -78,7 +78,7 @@ class Nothing:
         return self
 
     __setitem__ = __enter__ = __neg__ = __add__ = __radd__ = __sub__ = __rsub__ = _self
-    __mul__ = __rmul__ = __truediv__ = __rtruediv__ = _self
+    __mul__ = __rmul__ = __truediv__ = __rtruediv__ = __lt__ = __le__ = __gt__ = __ge__ = _self
 
 
 class StandIn(types.ModuleType):

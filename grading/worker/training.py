@@ -107,9 +107,13 @@ class Loader:
 
     def __init__(self, images, passes, batch_size, torch_kind, drop_last=False):
         self.images, self.passes, self.batch_size, self.torch_kind = images, passes, batch_size, torch_kind
-        self.drop_last, self.given = drop_last, 0
+        self.drop_last, self.given, self.split = drop_last, 0, None
         self.dataset = Split(images, passes[0])
         self.labels = _tensor(passes[0]) if torch_kind else passes[0]  # as in the loaders of this project
+
+    def __getitem__(self, split):  # some take it for the dict of the loaders
+        self.split = str(split)
+        return self
 
     def __len__(self):
         return len(self.images) // self.batch_size if self.drop_last else -(-len(self.images) // self.batch_size)
@@ -155,14 +159,14 @@ def evaluate(module, predictions, labels, batch_size, torch_kind):
                 pass
 
             __call__, train, eval, clear_cache = forward, ignore, ignore, ignore
-    model = Model()
-    result = importlib.import_module(module).evaluate_model(
-        model, Loader(images, [labels], batch_size, torch_kind))
+    model, loader = Model(), Loader(images, [labels], batch_size, torch_kind)
+    result = importlib.import_module(module).evaluate_model(model, loader)
     if isinstance(result, tuple):
         result = result[0]
     if isinstance(result, dict):
         result = result.get('accuracy')
-    return {'result': result, 'training': any(seen['training']), 'grad': any(seen['grad']), 'after': model.training}
+    return {'result': result, 'training': any(seen['training']), 'grad': any(seen['grad']), 'after': model.training,
+            'split': loader.split}
 
 
 def use_data(images, labels, torch_kind):
