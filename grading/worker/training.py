@@ -198,6 +198,10 @@ def train(module, arguments, images, torch_kind):
     if not isinstance(returned, (tuple, list)) or len(returned) < 3:
         raise TypeError('it should return model, val_accuracies, test_accuracy, logging_info')
     model, val_accuracies, test_accuracy, *_ = returned
+    try:
+        *validation, test = [float(value) for value in (*val_accuracies, test_accuracy)]
+    except TypeError:
+        raise TypeError('val_accuracies should be a list of numbers, and test_accuracy a number') from None
 
     def forward(x):
         if not torch_kind:
@@ -213,4 +217,4 @@ def train(module, arguments, images, torch_kind):
             outputs[split] = forward(x)
         except Exception:  # images may have to be flat
             outputs[split] = forward(x.reshape(len(x), -1))
-    return {'validation': [float(value) for value in val_accuracies], 'test': float(test_accuracy), 'outputs': outputs}
+    return {'validation': validation, 'test': test, 'outputs': outputs}
