@@ -321,6 +321,8 @@ def test_bubblewrap_is_tried(tmp_path, monkeypatch, capfd, text, there):
     if text is not None:
         program(tmp_path, text)
     assert sandbox.has_bubblewrap() is there and capfd.readouterr() == ('', '')
+    with Server() as server:
+        assert server.bubblewrap is there
 
 
 def test_the_report_says_what_a_solution_is_kept_from(monkeypatch):
