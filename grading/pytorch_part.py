@@ -68,7 +68,7 @@ def judge(context, source, has_torch):
     if facts['no_bias'] and not has_norm:  # before batch normalization a bias has no effect
         names = ', '.join(facts['no_bias'])
         context.deviates(PART, f'These linear layers have no bias, and no batch normalization either: {names}.',
-                         cause='no bias', place=_written(source, r'bias *='))
+                         cause='no bias', place=_written(source, r'bias *=|Linear\(.*False'))
     if asks_for_norm:
         if has_norm:
             context.incorrect(PART, 'Forward uses batch normalization without use_batch_norm=True, too.',

@@ -176,7 +176,7 @@ def load_libraries(names):
 
     Their messages are not the solution's output.
     """
-    meta = 'torch._meta_registrations'  # for tensors without data; it takes a quarter of PyTorch's import
+    meta = 'torch._meta_registrations'  # for tensors without data; it takes a fifth of PyTorch's import
     sys.modules[meta] = types.ModuleType(meta)
     output = os.dup(2)
     os.dup2(0, 2)  # to nowhere
