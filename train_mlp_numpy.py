@@ -77,17 +77,18 @@ def train_epoch(model, data_loader, lr, log):
 
 
 @np.errstate(over='ignore', invalid='ignore')  # if a run diverges, the log says so
-def train(hidden_dims, lr, batch_size, epochs, seed, data_dir, use_batch_norm=False, verbose=True):
+def train(hidden_dims, lr, batch_size, epochs, seed, data_dir, verbose=True, **network):
     """Train an MLP and keep the model of the epoch with the best validation accuracy.
 
+    network: more arguments of MLP, such as use_batch_norm=True.
     Returns that model, the validation accuracies per epoch, its test accuracy, and a dict with the course of the
     training (TrainingLog.as_dict). Raises SettingsError, Diverged, DataUnavailable.
     """
-    check_settings(hidden_dims=hidden_dims, lr=lr, batch_size=batch_size, epochs=epochs, seed=seed)
+    check_settings(hidden_dims=hidden_dims, lr=lr, batch_size=batch_size, epochs=epochs, seed=seed, **network)
     np.random.seed(seed)
 
     loaders = cifar10_utils.get_dataloader(cifar10_utils.get_cifar10(data_dir), batch_size, return_numpy=True)
-    model = MLP(description.CIFAR10.n_inputs, hidden_dims, description.CIFAR10.n_classes, use_batch_norm, np.float32)
+    model = MLP(description.CIFAR10.n_inputs, hidden_dims, description.CIFAR10.n_classes, dtype=np.float32, **network)
 
     log = TrainingLog(epochs, lr, verbose=verbose, threads=threads.numpy_threads())
     log.start(CrossEntropyModule().forward(*predict(model, loaders['validation'])))
@@ -108,7 +109,7 @@ def train(hidden_dims, lr, batch_size, epochs, seed, data_dir, use_batch_norm=Fa
 
 
 def main():
-    command_line.main('mlp_numpy', train, __doc__)
+    command_line.main('mlp_numpy', train, MLP, __doc__)
 
 
 if __name__ == '__main__':

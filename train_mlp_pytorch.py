@@ -82,15 +82,16 @@ def train_epoch(model, data_loader, lr, log):
 
 @memory_errors()
 def train(hidden_dims, lr, use_batch_norm, batch_size, epochs, seed, data_dir, device='auto', verbose=True,
-          after_epoch=None, make_model=MLP):
+          after_epoch=None, make_model=MLP, **network):
     """Train an MLP and keep the model of the epoch with the best validation accuracy.
 
-    after_epoch: a function that is called with the model after each epoch. make_model: a function that makes the
-    model, with the arguments of MLP.
+    network: more arguments of MLP. after_epoch: a function that is called with the model after each epoch.
+    make_model: a function that makes the model, with the arguments of MLP.
     Returns that model, the validation accuracies per epoch, its test accuracy, and a dict with the course of the
     training (TrainingLog.as_dict). Raises SettingsError, Diverged, DataUnavailable, MemoryError.
     """
-    check_settings(hidden_dims=hidden_dims, lr=lr, batch_size=batch_size, epochs=epochs, seed=seed, device=device)
+    check_settings(hidden_dims=hidden_dims, lr=lr, batch_size=batch_size, epochs=epochs, seed=seed, device=device,
+                   use_batch_norm=use_batch_norm, **network)
     device = find_device(device)
     shard = rank, world_size = data_parallel.rank_and_world_size()
     data_parallel.check_batch_size(batch_size, use_batch_norm and len(hidden_dims), device)
@@ -98,7 +99,7 @@ def train(hidden_dims, lr, use_batch_norm, batch_size, epochs, seed, data_dir, d
 
     loaders = cifar10_utils.get_dataloader(cifar10_utils.get_cifar10(data_dir), batch_size, device=device, shard=shard)
     model = make_model(description.CIFAR10.n_inputs, hidden_dims, description.CIFAR10.n_classes,
-                       use_batch_norm).to(device)
+                       use_batch_norm, **network).to(device)
     replica = data_parallel.replica(model)
 
     # One process on a CPU can check each loss as it comes, and stop at once if the run diverges.
@@ -129,7 +130,7 @@ def main():
     with data_parallel.joined_processes():
         rank, world_size = data_parallel.rank_and_world_size()
         name = 'mlp_pytorch' if world_size == 1 else f'mlp_pytorch_processes{world_size}'
-        command_line.main(name, train, __doc__, writes=rank == 0)
+        command_line.main(name, train, MLP, __doc__, writes=rank == 0)
 
 
 if __name__ == '__main__':

@@ -1,5 +1,8 @@
 """A trained model is kept in a file that both twins read, to the bit, and that nobody can smuggle anything into."""
 
+import argparse
+import contextlib
+import inspect
 import io
 import json
 import math
@@ -17,12 +20,28 @@ import mlp_pytorch
 from approval import assert_approved, assert_catalogue
 from training import models
 from training.models import ModelError
+from training.settings import SETTINGS
 
 TRAINING = {'settings': {'lr': 0.1, 'seed': 42}, 'test_accuracy': 0.5}
 FILES = [{'n_hidden': []}, {'n_hidden': [7]}, {'n_hidden': [7], 'use_batch_norm': True},
          {'n_hidden': [6, 5], 'use_batch_norm': True}]  # whose content is approved
-NETS = [*FILES]  # and the arguments of a network with each further module
 FEATURES, CLASSES = 20, 10
+
+
+def other_values(setting):
+    """Allowed values besides the default, from two numbers and the words of the setting."""
+    if setting.default is False:
+        return [True]
+    values = []
+    for text in ['0.5', '2', *re.findall(r'\w+', setting.allowed.words)]:
+        with contextlib.suppress(argparse.ArgumentTypeError):
+            values.append(setting.allowed(text))
+    return [value for value in values if value != setting.default]
+
+
+# Among them is a network with each such value of each setting of MLP: the tests find a new module by its setting.
+NETS = [*FILES[:3], *({'n_hidden': [6, 5], name: value} for name in inspect.signature(mlp_numpy.MLP).parameters
+                      if name in SETTINGS for value in other_values(SETTINGS[name]))]
 
 
 def trained(dtype=np.float32, n_inputs=FEATURES, **arguments):

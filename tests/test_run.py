@@ -152,7 +152,7 @@ def trained(monkeypatch, capsys, tmp_path):
     reference = {**INFO, 'test_accuracy': 0.4321, 'environment': {'platform': 'CP/M Z80', 'numpy': '0.9', 'threads': 2}}
     (tmp_path / 'reference' / 'mlp_epochs3.json').write_text(json.dumps(reference))
 
-    def train(hidden_dims, lr, batch_size, epochs, seed, data_dir, use_batch_norm=False):
+    def train(hidden_dims, lr, batch_size, epochs, seed, data_dir, use_batch_norm):
         values = [hidden_dims, use_batch_norm, lr, batch_size, epochs, seed, data_dir]
         told.append(f'trained with {values}')
         return mlp_numpy.MLP(2, [], 2), 'not looked at', 0.5625, INFO
@@ -164,7 +164,7 @@ def trained(monkeypatch, capsys, tmp_path):
         with monkeypatch.context() as patch, contextlib.suppress(SystemExit):
             if fails:
                 patch.setattr(results, *fails)
-            command_line.main('mlp', train, 'A training.', **options)
+            command_line.main('mlp', train, mlp_numpy.MLP, 'A training.', **options)
         out, err = capsys.readouterr()
         told.extend(text.rstrip() for text in (err, out) if text)
         for path in sorted(path for path in tmp_path.rglob('*.*') if path.parent.name != 'reference'):

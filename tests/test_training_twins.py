@@ -55,9 +55,12 @@ def test_settings_are_refused_as_approved():
 @pytest.mark.parametrize('twin', TWINS)
 def test_settings_out_of_range_are_refused_before_anything_is_done(twin):
     sound = {**SETTINGS, 'use_batch_norm': False, 'data_dir': '/proc/no such folder'}
-    for name in inspect.signature(twin.train).parameters.keys() & settings.SETTINGS.keys() - {'use_batch_norm'}:
+    taken = {*inspect.signature(twin.train).parameters, *inspect.signature(twin.MLP).parameters}
+    for name in taken & settings.SETTINGS.keys():
         with pytest.raises(settings.SettingsError, match=f'^{name} is None: it must be '):
             twin.train(**{**sound, name: [None] if name == 'hidden_dims' else None})
+    with pytest.raises(settings.SettingsError, match='^there is no setting momentum: it must be one of hidden_dims, '):
+        twin.train(**sound, momentum=0.9)
 
 
 class Scores(torch.nn.Module):
@@ -114,13 +117,13 @@ def test_a_step_goes_down_the_gradient_of_the_mean_loss_of_its_batch(twin):
                                                    (1, 2, 'mlp_pytorch_processes2')])
 def test_the_scripts_hand_over_what_they_train_and_the_first_process_alone_writes(monkeypatch, rank, processes, name):
     handed = []
-    monkeypatch.setattr(command_line, 'main', lambda name, train, text, writes=True: handed.append(
-        (name, train, text.split()[2], writes)))
+    monkeypatch.setattr(command_line, 'main', lambda name, train, model_class, text, writes=True: handed.append(
+        (name, train, model_class, text.split()[2], writes)))
     monkeypatch.setattr(data_parallel, 'rank_and_world_size', lambda: (rank, processes))
     for twin in TWINS:
         twin.main()
-    assert handed == [('mlp_numpy', train_mlp_numpy.train, 'NumPy', True),
-                      (name, train_mlp_pytorch.train, 'PyTorch', rank == 0)]
+    assert handed == [('mlp_numpy', train_mlp_numpy.train, train_mlp_numpy.MLP, 'NumPy', True),
+                      (name, train_mlp_pytorch.train, train_mlp_pytorch.MLP, 'PyTorch', rank == 0)]
 
 
 def test_the_devices_that_processes_take_and_what_is_refused_is_as_approved(monkeypatch, capsys):

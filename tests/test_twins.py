@@ -1,5 +1,6 @@
 """The NumPy and the PyTorch MLP are the same network: same start, same steps, to rounding."""
 
+import inspect
 import json
 
 import numpy as np
@@ -19,6 +20,11 @@ from training.models import named_layers
 STEPS, BATCH_SIZE, FEATURES, LR = 50, 32, 20, 0.1
 
 
+def further(step):
+    """A value for each argument of a step after `model` and `lr`; torch.optim.SGD has arguments of the same names."""
+    return {name: 0.25 for name in [*inspect.signature(step).parameters][2:]}
+
+
 def arrays_of(numpy_model, torch_model):
     """Pairs of the same parameter or running statistic in both models."""
     for (_, ours), (_, theirs) in zip(named_layers(numpy_model), named_layers(torch_model), strict=True):
@@ -35,7 +41,7 @@ def train_both(n_hidden, use_batch_norm, dtype):
     torch_model = mlp_pytorch.MLP(FEATURES, n_hidden, 10, use_batch_norm).to(getattr(torch, np.dtype(dtype).name))
     for ours, theirs in arrays_of(numpy_model, torch_model):
         theirs.copy_(torch.from_numpy(ours))
-    optimizer = torch.optim.SGD(torch_model.parameters(), LR)
+    optimizer = torch.optim.SGD(torch_model.parameters(), LR, **further(sgd_step))
     loss_module = CrossEntropyModule()
     losses = []
     for _ in range(STEPS):
@@ -43,7 +49,7 @@ def train_both(n_hidden, use_batch_norm, dtype):
         labels = (images[:, :10] + images[:, 10:]).argmax(axis=1)
         probabilities = numpy_model.forward(images)
         numpy_model.backward(loss_module.backward(probabilities, labels))
-        sgd_step(numpy_model, LR)
+        sgd_step(numpy_model, LR, **further(sgd_step))
         loss = torch.nn.functional.cross_entropy(torch_model(torch.from_numpy(images)), torch.from_numpy(labels))
         optimizer.zero_grad()
         loss.backward()
@@ -70,16 +76,17 @@ def test_our_step_in_pytorch_is_that_of_its_optimizer():
     torch.manual_seed(0)
     models = [torch.nn.Linear(FEATURES, 10) for _ in range(2)]
     models[1].load_state_dict(models[0].state_dict())
-    optimizer = torch.optim.SGD(models[1].parameters(), LR)
+    ours = train_mlp_pytorch.sgd_step
+    optimizer = torch.optim.SGD(models[1].parameters(), LR, **further(ours))
     for _ in range(5):
         x = torch.randn(BATCH_SIZE, FEATURES)
         for model in models:
             model.zero_grad()
             model(x).logsumexp(dim=1).sum().backward()
-        train_mlp_pytorch.sgd_step(models[0], LR)
+        ours(models[0], LR, **further(ours))
         optimizer.step()
-    for ours, theirs in zip(*(model.parameters() for model in models), strict=True):
-        assert torch.equal(ours, theirs)
+    for param, expected in zip(*(model.parameters() for model in models), strict=True):
+        assert torch.equal(param, expected)
 
 
 @pytest.mark.parametrize('sizes', [(FEATURES, [16, 12], 10, False), (FEATURES, [16, 12], 10, True), (400, [], 100)])

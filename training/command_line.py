@@ -11,19 +11,20 @@ from training import results, threads
 from training.settings import SETTINGS, add_setting
 
 
-def make_parser(train, description):
-    """A parser with a flag for each setting that the function `train` takes, for the threads and for the folders."""
+def make_parser(train, model_class, description):
+    """A parser with a flag for each setting of the training or of the model, for the threads and for the folders."""
     parser = ArgumentParser(description)
+    taken = {'threads', *inspect.signature(train).parameters, *inspect.signature(model_class).parameters}
     for name in SETTINGS:
-        if name == 'threads' or name in inspect.signature(train).parameters:
+        if name in taken:
             add_setting(parser, name)
     add_folders(parser, DATA_DIR)
     return parser
 
 
-def main(model_name, train, description, writes=True):
+def main(model_name, train, model_class, description, writes=True):
     """Train with the settings of the command line, write the results (unless writes=False), print the accuracies."""
-    parser = make_parser(train, description)
+    parser = make_parser(train, model_class, description)
     arguments = vars(parser.parse_args())
     if arguments['use_batch_norm'] and arguments['hidden_dims'] and arguments['batch_size'] == 1:
         parser.refuse("argument --batch_size: invalid value '1': must be at least 2 with --use_batch_norm, "

@@ -10,12 +10,13 @@ from console.errors import SettingsError
 LARGEST_LAYER = 65536  # its weights alone are 0.8 GB
 LARGEST_FLOAT32 = 3.4e38  # the networks are trained in float32
 TRAIN_IMAGES = description.CIFAR10.train_size - description.CIFAR10.validation_size
+SWITCH = Allowed(object, 'True or False', (True, False).__contains__)
 
 
 class Setting(NamedTuple):
     """A setting and its flag. A default that is a list allows several values; a default of False makes a switch.
 
-    allowed: the type of (each) value, None for a switch. words: text before the value in the title of a figure.
+    allowed: the type of (each) value. words: text before the value in the title of a figure.
     """
     default: Any
     allowed: Any
@@ -27,7 +28,7 @@ SETTINGS = {
     'hidden_dims': Setting([128], Allowed(int, f'an integer from 1 to {LARGEST_LAYER} for each hidden layer',
                                           lambda value: 1 <= value <= LARGEST_LAYER),
                            'hidden-layer sizes; without values: multinomial logistic regression'),
-    'use_batch_norm': Setting(False, None, 'batch normalization between each hidden linear layer and its ReLU'),
+    'use_batch_norm': Setting(False, SWITCH, 'batch normalization between each hidden linear layer and its ReLU'),
     'lr': Setting(0.1, Allowed(float, f'a number > 0 (at most {LARGEST_FLOAT32:g})',
                                lambda value: 0 < value <= LARGEST_FLOAT32), 'learning rate', 'learning rate'),
     'batch_size': Setting(128, Allowed(int, f'an integer from 1 to {TRAIN_IMAGES} (the number of training images)',
@@ -55,6 +56,8 @@ def add_setting(parser, name, **changes):
 def check_settings(**settings):
     """Raise SettingsError for the first setting with an invalid value. NumPy's numbers are accepted, too."""
     for name, value in settings.items():
+        if name not in SETTINGS:
+            raise SettingsError(f'there is no setting {name}: it must be one of {", ".join(SETTINGS)}')
         allowed = SETTINGS[name].allowed
         for one in value if isinstance(SETTINGS[name].default, list) else [value]:
             number = {int: Integral, float: Real}.get(allowed.read, allowed.read)
