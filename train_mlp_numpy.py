@@ -33,10 +33,7 @@ def accuracy(predictions, targets):
 
 
 def predict(model, data_loader):
-    """The predictions (S, C) and labels (S,) for all samples of the loader, in evaluation mode.
-
-    model: any object with a method `forward` that turns images into rows of scores.
-    """
+    """The predictions (S, C) and labels (S,) for all samples of the loader, in evaluation mode."""
     was_training = getattr(model, 'training', None)
     if was_training is not None:
         model.eval()
@@ -52,7 +49,7 @@ def predict(model, data_loader):
 
 
 def evaluate_model(model, data_loader):
-    """Average accuracy of the model over all samples of the loader; NaN if a prediction is not finite."""
+    """Average accuracy of a model (any object with `forward`) over all samples of the loader; NaN if a prediction is not finite."""
     predictions, labels = predict(model, data_loader)
     return accuracy(predictions, labels) if np.isfinite(predictions).all() else float('nan')
 
