@@ -49,7 +49,7 @@ def predict(model, data_loader):
 
 
 def evaluate_model(model, data_loader):
-    """Average accuracy of a model (any object with `forward`) over all samples of the loader; NaN if a prediction is not finite."""
+    """Average accuracy of the model over all samples of the loader; NaN if a prediction is not finite."""
     predictions, labels = predict(model, data_loader)
     return accuracy(predictions, labels) if np.isfinite(predictions).all() else float('nan')
 
