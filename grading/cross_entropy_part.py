@@ -141,19 +141,13 @@ def _cases(context, cls, targets, batches):
 
 
 def _choose_targets(context, cls):
-    """Choose labels or one-hot rows, whichever have more correct, explained or usable results → targets, cases, epsilons."""
+    """Choose labels or one-hot rows, whichever have better results (_score) → targets, cases, epsilons."""
     batches = [_data(context.rng, samples, classes) for samples, classes in [(1, 3), (2, 3), (3, 4), (7, 5), (128, 10)]]
     best = None
     for targets in ('labels', 'rows'):
         forward, backward = _cases(context, cls, targets, batches)
         epsilons = _allow_epsilon(context, cls, targets, forward, backward)
-        score = 0
-        for cases, mistakes in ((forward, loss_mistakes()), (backward, loss_gradient_mistakes())):
-            passed = sum(not case.failed for case in cases)
-            came = sum(not isinstance(case.actual, Exception) and np.isfinite(case.actual).all()
-                       and np.shape(case.actual) == np.shape(case.expected) for case in cases)
-            score += 100 * passed + 10 * came + 200 * (explain(cases, mistakes) is not None and came == len(cases))
-        score = score, _reached(forward + backward)
+        score = _score(forward, backward)
         if best is None or score > best[0]:
             both = best is not None and best[0] == score
             best = score, targets, forward, backward, epsilons
@@ -164,10 +158,22 @@ def _choose_targets(context, cls):
     return best[1:]
 
 
-def _reached(cases):
-    """How far a failing solution gets: the number of answers, then the last line that ran."""
+def _score(forward, backward):
+    """What to compare, in this order: how many of loss and gradient are correct or explained, the number of correct
+    results, of usable results and of answers, and the last line that ran before an error.
+    """
+    understood = 0
+    for cases, mistakes in ((forward, loss_mistakes()), (backward, loss_gradient_mistakes())):
+        understood += not any(case.failed for case in cases) or (all(map(_usable, cases)) and
+                                                                 explain(cases, mistakes) is not None)
+    cases = forward + backward
     errors = [case.actual for case in cases if isinstance(case.actual, Exception)]
-    return -len(errors), max((error.place.line for error in errors), default=0)
+    return (understood, sum(not case.failed for case in cases), sum(map(_usable, cases)), -len(errors),
+            max((error.place.line for error in errors), default=0))
+
+
+def _usable(case):
+    return _is_finite(case.actual) and np.shape(case.actual) == np.shape(case.expected)
 
 
 def _allow_epsilon(context, cls, targets, forward, backward):
