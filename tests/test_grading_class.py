@@ -339,8 +339,8 @@ def test_what_makes_no_sense_is_refused_as_approved(run, judge, monkeypatch):
         lines.append(run('--solution', 'anna', '--report', 'old'))
     for arguments in (['--report', 'graded'], ['--strict'], ['--jobs', '2'], ['--solution', ''],
                       ['--solution', 'submissions/*', '--report', 'graded'], ['--solution', 'anna', 'nowhere'],
-                      ['--solution', 'anna', '--report', '0.json'], ['--solution', 'anna', '--report', '0.json/more'],
-                      ['--solution', 'anna', 'ben', '--report', '0.json'],
+                      ['--solution', 'old/overrides.csv', '0.json'], ['--solution', 'anna', '--report', '0.json'],
+                      ['--solution', 'anna', '--report', '0.json/more'], ['--solution', 'anna', 'ben', '--report', '0.json'],
                       ['--solution', 'anna', '--jobs', '0'], ['--solution', 'anna', '--timeout', 'inf'],
                       ['--solution', 'full'], ['--solution', 'copy'], ['--solution', 'noserver'],
                       ['--solution', 'noserver', 'anna']):
