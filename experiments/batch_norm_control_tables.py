@@ -199,8 +199,9 @@ def best_rate_table(results):
             rows.append([net_name(net), len(best), f'{slow:g}', cell(without, test), f'{fast:g}', cell(normalized, test),
                          *_gains(best, own)])
     if len(gains) > 1:
-        seeds = gains[0][0].keys() & gains[-1][0].keys()
-        best, own = ({seed: gains[0][i][seed] - gains[-1][i][seed] for seed in sorted(seeds)} for i in (0, 1))
+        smallest, largest = gains[0], gains[-1]
+        seeds = sorted(smallest[0].keys() & largest[0].keys())
+        best, own = ({seed: smallest[i][seed] - largest[i][seed] for seed in seeds} for i in (0, 1))
         rows.append([f'{rows[0][0]} − {rows[-1][0]}', len(best), '', '', '', '', *_gains(best, own)])
     return (['hidden layers', 'pairs', 'best rate without', 'test without', 'best rate with', 'test with',
              'difference at the best rates', f'difference at {results["config"]["lr"]:g}', 'change'], rows)

@@ -130,5 +130,5 @@ def unpack(archive, target):
                 with opened_archive.open(member) as source, open(place, 'wb') as file:
                     shutil.copyfileobj(source, file)
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, ValueError) as error:
-        refuse(str(error) or type(error).__name__)
+        refuse(str(error) or 'it is cut short')  # EOFError has no text
     return target

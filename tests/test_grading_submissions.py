@@ -2,6 +2,7 @@
 
 import io
 import stat
+import struct
 import zipfile
 
 import pytest
@@ -69,6 +70,7 @@ def test_a_zip_is_unpacked_for_as_long_as_it_is_graded(tmp_path, place, kind):
 
 @pytest.mark.parametrize('content, words', [
     (b'no zip', 'anna.zip cannot be unpacked: File is not a zip file'),
+    (zipped('modules.py').replace(struct.pack('<2L', 10, 10), struct.pack('<2L', 999, 999)), ': it is cut short$'),
     *((zipped(name), 'a name leads out of it') for name in (
         '../modules.py', '/modules.py', 'a\\..\\..\\modules.py', 'C:/modules.py')),
     *((content, 'it holds more than 2000 files or 64 MB') for content in (

@@ -339,12 +339,3 @@ def test_runs_of_other_settings_are_not_mixed(load):
         words = f'holds runs with {words}; it was left as it is: give another --results_dir'
         with pytest.raises(ResultsError, match=re.escape(words)):
             load(module, contents, *settings)
-
-
-def test_without_a_file_there_are_empty_results(tmp_path):
-    empty = {'runs': [], 'start_runs': [], 'group_runs': [], 'learning_rate_runs': []}
-    assert batch_norm_runs.load_results(tmp_path / 'none') == {
-        'config': {'lr': 0.1, 'batch_size': 128, 'epochs': 20, 'nets': [[128], [256, 128], [512, 256, 128]]}, **empty}
-    assert batch_norm_runs.load_results(tmp_path / 'none', {'lr': 3})['config']['lr'] == 3
-    assert twins.load_results(tmp_path / 'none') == {
-        'config': {'hidden_dims': [128], 'lr': 0.1, 'batch_size': 128, 'epochs': 10}, 'runs': []}
