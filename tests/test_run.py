@@ -164,7 +164,7 @@ def trained(monkeypatch, capsys, tmp_path):
         with monkeypatch.context() as patch, contextlib.suppress(SystemExit):
             if fails:
                 patch.setattr(results, *fails)
-            command_line.main('mlp', train, mlp_numpy.MLP, 'A training.', **options)
+            command_line.main('mlp', train, object, 'A training.', **options)
         out, err = capsys.readouterr()
         told.extend(text.rstrip() for text in (err, out) if text)
         for path in sorted(path for path in tmp_path.rglob('*.*') if path.parent.name != 'reference'):
