@@ -3,6 +3,7 @@
 import ast
 import functools
 import re
+import threading
 import warnings
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from grading.findings import Place
 LARGEST = 1_000_000  # bytes
 MARKER = re.compile(r'^(<{7}|={7}|>{7})( |$)')
 LOOPS = (ast.For, ast.While, ast.ListComp, ast.GeneratorExp, ast.SetComp, ast.DictComp)
+PARSING = threading.Lock()  # in Python 3.11, ast.parse in two threads at a time can fail
 
 
 class Source:
@@ -40,7 +42,8 @@ class Source:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter('ignore')  # about escapes such as '\d' in a plain string
-                self.tree = ast.parse(content)
+                with PARSING:
+                    self.tree = ast.parse(content)
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
             self.problem, self.cause = self._no_python(error)
 

@@ -7,6 +7,7 @@ import shutil
 import stat
 import tempfile
 import zipfile
+import zlib
 from pathlib import Path, PurePosixPath
 
 WANTED = ('modules.py', 'mlp_numpy.py')
@@ -129,6 +130,6 @@ def unpack(archive, target):
                 place.parent.mkdir(parents=True, exist_ok=True)
                 with opened_archive.open(member) as source, open(place, 'wb') as file:
                     shutil.copyfileobj(source, file)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, ValueError) as error:
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, ValueError) as error:
         refuse(str(error) or 'it is cut short')  # EOFError has no text
     return target
