@@ -45,7 +45,7 @@ KINDS = [  # the first whose name is a part of the class's name counts; LeakyReL
     Kind('tanh', 'tanh(X)', lambda x, a: np.tanh(x), lambda x, a: 1 - np.tanh(x) ** 2),
     Kind('softplus', 'log(1 + exp(X))', lambda x, a: np.log1p(np.exp(x)), lambda x, a: _sigmoid(x)),
 ]
-NOT_BY_NAME = ('gelu', 'celu', 'prelu', 'rrelu', 'relu6', 'crelu')  # graded by its own forward only
+NOT_BY_NAME = ('gelu', 'celu', 'prelu', 'rrelu', 'relu6', 'crelu', 'lrelu', 'hardtanh', 'hardsigmoid')  # by its own forward
 
 
 def kind_of(name):

@@ -310,7 +310,7 @@ class Solution(contextlib.AbstractContextManager):
             status = self._process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:  # it has only closed its pipe
             return 'its process has closed its pipe'
-        if status == -9:
+        if status in (-9, 128 + 9):  # bubblewrap ends with the second
             raise NotGradable('its process was ended from outside, perhaps for lack of memory')
         if status < 0:
             return f'its process was ended by signal {-status}{SIGNALS.get(-status, "")}'

@@ -57,7 +57,8 @@ def locate(path):
         if wanted := sum(name in files for name in WANTED):
             folders[folder] = wanted
             names.clear()  # the solution is found: nothing in it is another one
-        archives += [folder / name for name in files if name.lower().endswith('.zip')]
+        archives += [folder / name for name in files if name.lower().endswith('.zip')
+                     and not (folder / name).is_symlink()]
         names_found.update(files)
         notebooks.update(name for name in files if name.lower().endswith('.ipynb'))
     most = max(folders.values(), default=0)
@@ -130,6 +131,8 @@ def unpack(archive, target):
                 place.parent.mkdir(parents=True, exist_ok=True)
                 with opened_archive.open(member) as source, open(place, 'wb') as file:
                     shutil.copyfileobj(source, file)
+    except (FileExistsError, IsADirectoryError):
+        refuse('a file and a folder in it have one name')
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, ValueError) as error:
         refuse(str(error) or 'it is cut short')  # EOFError has no text
     return target

@@ -88,7 +88,6 @@ def test_what_makes_no_sense_is_refused_in_one_line_as_approved(run_in_process, 
     (tmp_path / 'a file').write_text('untouched')
 
     def refusal(case):
-        """What each of the scripts says of the arguments."""
         scripts, _, arguments = case.partition(':')
         arguments, told = [ast.literal_eval(text) for text in re.findall(r"'(?:[^'\\]|\\.)*'", arguments)], set()
         for script in scripts.split(', '):

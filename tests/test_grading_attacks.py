@@ -140,9 +140,8 @@ raise ValueError(f'{{seen}} {{hidden}} {{network}}')'''.strip())
     assert 'ValueError: [] [] ' in told and 'connected' not in told
 
 
-def test_a_solution_that_kills_what_watches_it_is_looked_at_by_a_person(attack, server):
-    attack(forward='import os, signal; os.kill(os.getppid(), signal.SIGKILL)',
-           linear=INCORRECT if server.bubblewrap else NOT_GRADED)
+def test_a_solution_that_kills_what_watches_it_is_looked_at_by_a_person(attack):
+    attack(forward='import os, signal; os.kill(os.getppid(), signal.SIGKILL)', linear=NOT_GRADED)
 
 
 @pytest.mark.parametrize('signals, code', [([signal.SIGINT], 130), ([signal.SIGINT] * 2, -signal.SIGINT),

@@ -16,12 +16,12 @@ def hand_in(folder, names):
         (folder / name).write_text(name)
 
 
-def zipped(*names, kind=0, text=None):
+def zipped(*names, kind=0, text=None, how=zipfile.ZIP_STORED):
     content = io.BytesIO()
     with zipfile.ZipFile(content, 'w', zipfile.ZIP_DEFLATED) as archive:
         for name in names:
             member = zipfile.ZipInfo(name)
-            member.external_attr = (kind | 0o644) << 16
+            member.compress_type, member.external_attr = how, (kind | 0o644) << 16
             archive.writestr(member, text or name)
     return content.getvalue()
 
@@ -71,6 +71,8 @@ def test_a_zip_is_unpacked_for_as_long_as_it_is_graded(tmp_path, place, kind):
 @pytest.mark.parametrize('content, words', [
     (b'no zip', 'anna.zip cannot be unpacked: File is not a zip file'),
     (zipped('modules.py').replace(struct.pack('<2L', 10, 10), struct.pack('<2L', 999, 999)), ': it is cut short$'),
+    (zipped('modules.py', how=zipfile.ZIP_DEFLATED).replace(b'\xcb', b'\xff'), 'Error -3 while decompressing'),
+    *((zipped(*names), 'a file and a folder in it have one name') for names in (['a', 'a/b'], ['a/b', 'a'])),
     *((zipped(name), 'a name leads out of it') for name in (
         '../modules.py', '/modules.py', 'a\\..\\..\\modules.py', 'C:/modules.py')),
     *((content, 'it holds more than 2000 files or 64 MB') for content in (
@@ -82,10 +84,13 @@ def test_a_zip_that_is_damaged_or_hostile_is_refused(tmp_path, content, words):
     assert [path.name for path in tmp_path.iterdir()] == ['anna.zip']
 
 
-def test_a_link_in_a_zip_is_no_file(tmp_path):
+def test_a_link_in_a_zip_is_no_file_and_a_link_to_one_is_no_zip(tmp_path):
     (tmp_path / 'anna.zip').write_bytes(zipped('modules.py', kind=stat.S_IFLNK, text='/etc/passwd'))
     with submissions.opened(tmp_path / 'anna.zip') as folder:
         assert list(folder.iterdir()) == []
+    hand_in(tmp_path, ['ben/notes.txt'])
+    (tmp_path / 'ben' / 'mine.zip').symlink_to(tmp_path / 'anna.zip')
+    assert submissions.locate(tmp_path / 'ben') == tmp_path / 'ben'
 
 
 def test_of_a_class_folders_and_zips_are_submissions(tmp_path):

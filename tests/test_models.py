@@ -29,7 +29,7 @@ FEATURES, CLASSES = 20, 10
 
 
 def other_values(setting):
-    """Allowed values besides the default, from two numbers and the words of the setting."""
+    """Values of a setting besides its default, from two numbers and its words: a new module is found by them."""
     if setting.default is False:
         return [True]
     values = []
@@ -39,7 +39,6 @@ def other_values(setting):
     return [value for value in values if value != setting.default]
 
 
-# Among them is a network with each such value of each setting of MLP: the tests find a new module by its setting.
 NETS = [*FILES[:3], *({'n_hidden': [6, 5], name: value} for name in inspect.signature(mlp_numpy.MLP).parameters
                       if name in SETTINGS for value in other_values(SETTINGS[name]))]
 
