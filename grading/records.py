@@ -21,7 +21,7 @@ from grading.report import clean
 from storage.files import atomic_write, exclusive_lock
 
 LONGEST_NAME = 120  # bytes of a student's file names, without the endings
-KEY = '.key'
+KEY, OPTIONS = '.key', '.options'
 GONE = 'gone'
 
 
@@ -29,18 +29,20 @@ class Records:
     """The entries of a class by student. With a folder, they are read from there at the start, and written there.
 
     hidden: True if solutions cannot read files of this user. Then an entry of an earlier run is believed if its seal
-    was made with the key in the folder. Otherwise a solution could have made the seal itself, and none is believed.
+    was made with the key in the folder. Otherwise a solution could have made the seal itself, and none is believed. An
+    entry that is not believed stays in the report until its solution is graded again, and notes() names it.
     """
 
     def __init__(self, folder, options, hidden):
         self.folder, self.options = folder and Path(folder), options
-        self.records, self.key, self.about = {}, None, []
+        self.records, self.key, self.about, self.graded_now = {}, None, [], set()
         if folder:
             self.folder.mkdir(parents=True, exist_ok=True)
             self.key = self._key() if hidden else None
             if not hidden:
                 (self.folder / KEY).unlink(missing_ok=True)  # a solution could read it from now on
             self._read()
+            self._compare_options()
 
     @contextlib.contextmanager
     def open(self):
@@ -81,11 +83,41 @@ class Records:
                     (self.folder / GONE).mkdir(exist_ok=True)
                     with contextlib.suppress(FileNotFoundError):
                         os.replace(self.folder / name, self.folder / GONE / name)
-                self.about.append(f'{path.stem}: {record["folder"]} does not exist any more; '
-                                  f'moved to {self.folder / GONE}')
+                self.about.append(f'{path.stem}: {record["folder"]} no longer exists; moved to {self.folder / GONE}')
             elif usable:
-                record['seal'] = entry.get('seal', '')
+                record['seal'] = str(entry.get('seal', ''))
                 self.records[path.stem] = record
+        owners = collections.Counter(record['folder'] for record in self.records.values())
+        self.records = {student: record for student, record in self.records.items()
+                        if owners[record['folder']] == 1 or self._is_believed(student)}  # no copy under another name
+
+    def _compare_options(self):
+        """Note if the last run had other options, because the points of all students follow the new ones."""
+        with contextlib.suppress(OSError, ValueError):
+            before = (self.folder / OPTIONS).read_text(encoding='utf-8')
+            if before != (now := self.options_in_words()):
+                self.about.append(f'The options have changed, and with them the points of all students. Before: {before}. '
+                                  f'Now: {now}.')
+
+    def options_in_words(self):
+        points = ', '.join(f'{part} {number:g}' for part, number in self.options.points.items() if number != 1)
+        return '; '.join([f'points: {f"{points}, others 1" if points else "1 for each part"}',
+                          f'strict: {"yes" if self.options.strict else "no"}', f'timeout: {self.options.timeout:g} s'])
+
+    def notes(self):
+        """Lines about the whole class: changes, results that are not believed, overrides of unknown students."""
+        lines = list(self.about)
+        if names := [student for student in sorted(self.records, key=_order) if not self._is_believed(student)]:
+            lines.append(f'Not verified: {_listed(names)}. A run without protection wrote these results, or somebody changed '
+                         'them, so a solution may have forged them: grade these solutions again.')
+        if names := sorted({student for student, _ in self.options.decided} - set(self.records)):
+            lines.append(f'overrides.csv names students who are not in this report: {_listed(names)}.')
+        return [clean(line) for line in lines]
+
+    def _is_believed(self, student):
+        record = self.records[student]
+        return student in self.graded_now or bool(self.key) and hmac.compare_digest(
+            record['seal'].encode(errors='replace'), self.seal(student, record).encode())
 
     def seal(self, student, record):
         text = json.dumps([student, *(record[name] for name in report.FIELDS)])
@@ -94,9 +126,9 @@ class Records:
     def earlier(self, student, fingerprint):
         """The record of an earlier run if it is still valid, or None."""
         record = self.records.get(student)
-        if not record or not self.key or record['fingerprint'] != fingerprint or record['retry']:
+        if not record or record['fingerprint'] != fingerprint or record['retry'] or not self._is_believed(student):
             return None
-        return record if hmac.compare_digest(record['seal'], self.seal(student, record)) else None
+        return record
 
     def entry(self, student):
         """All that is known of a student's solution, points included."""
@@ -113,6 +145,7 @@ class Records:
     def take(self, student, record):
         """Note, seal and write the record of a solution that was graded now. Several threads may call this."""
         self.records[student] = {**record, 'seal': self.seal(student, record)}
+        self.graded_now.add(student)
         self._write_entry(student)
 
     def _write_entry(self, student):
@@ -127,9 +160,10 @@ class Records:
             self._write_entry(student)
         self.write_summary()
         entries = self.entries()
-        about = [*dict.fromkeys(line for entry in entries for line in (
-            f'Versions: {report.versions(entry)}', f'Sandbox: {entry["sandbox"]}')), *self.about]
+        about = [*self.notes(), f'Options: {self.options_in_words()}', *dict.fromkeys(line for entry in entries for line in (
+            f'Versions: {report.versions(entry)}', f'Sandbox: {entry["sandbox"]}'))]
         self._write('index.html', class_page.page(entries, self._same_code(), about))
+        self._write(OPTIONS, self.options_in_words())
 
     def _same_code(self):
         return similar.same_code({student: record['code'] for student, record in list(self.records.items())})
@@ -162,13 +196,16 @@ def names_for(folders, known):
     """
     names, taken = {folder: student for student, folder in known.items()}, set(map(_fold, known))
     new = [folder for folder in dict.fromkeys(folders) if folder not in names]
-    parts = {folder: [_plain(part.removesuffix('.zip')) for part in Path(folder).parts[1:]] for folder in new}
+    parts = {folder: [_plain(part.removesuffix('.zip')) for part in Path(folder).parts[1:]] for folder in [*names, *new]}
+    whole = {folder: _fold('__'.join(path)) for folder, path in parts.items()}
     depth = dict.fromkeys(new, 1)
     while True:
         tried = {folder: '__'.join(parts[folder][-depth[folder]:]) or 'solution' for folder in new}
-        count = collections.Counter(map(_fold, tried.values()))
+        paths = collections.defaultdict(set)
+        for folder, name in [*names.items(), *tried.items()]:
+            paths[_fold(name)].add(whole[folder])
         double = [folder for folder, name in tried.items() if depth[folder] < len(parts[folder])
-                  and (count[_fold(name)] > 1 or _fold(name) in taken)]
+                  and len(paths[_fold(name)]) > 1]  # if whole paths differ only by case, more parts do not help
         if not double:
             break
         for folder in double:
@@ -178,6 +215,10 @@ def names_for(folders, known):
             short := _short(name if number == 1 else f'{name}__{number}')) not in taken)
         taken.add(_fold(names[folder]))
     return [names[folder] for folder in folders]
+
+
+def _listed(names):
+    return ', '.join(names[:5]) + (f' and {len(names) - 5} more' if len(names) > 5 else '')
 
 
 def _plain(name):

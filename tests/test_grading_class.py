@@ -213,10 +213,14 @@ def test_a_resumed_run_believes_only_entries_that_no_solution_can_have_written(r
     assert graded_by(*names) == ['anna', 'ben'], 'a key that others can read'
     monkeypatch.setattr(sandbox, 'has_bubblewrap', lambda: False)
     assert graded_by(*names) == graded_by(*names) == ['anna', 'ben'] and not (graded / '.key').exists()
-    assert run('--report', 'graded', '--solution', *names)[1].startswith('warning: a malicious solution could read')
+    _, out, _ = run('--report', 'graded', '--solution', *names)
+    assert out.startswith('warning: a malicious solution could read') and 'Not verified' not in out
     assert '"seal": ""' in (graded / 'ben.json').read_text()
-    monkeypatch.setattr(sandbox, 'has_bubblewrap', lambda: True)
-    assert graded_by(*names) == ['anna', 'ben'] and graded_by(*names) == []
+    for protected in (False, True):
+        monkeypatch.setattr(sandbox, 'has_bubblewrap', lambda protected=protected: protected)
+        assert '\nNot verified: ben. A run' in run('--report', 'graded', '--solution', 'anna')[1]
+        assert 'Not verified: ben. A run' in (graded / 'index.html').read_text()
+    assert graded_by(*names) == ['ben'] and graded_by(*names) == []
 
 
 def test_a_report_keeps_its_students_from_run_to_run(run, judge, graded_by):
@@ -259,7 +263,8 @@ def test_each_folder_gets_a_name_of_its_own():
     assert names('/x/1/code', '/x/2/code', '/y/2/code', '/code', '/x/1/code', '/') == [
         '1__code', 'x__2__code', 'y__2__code', 'code', '1__code', 'solution']
     assert names('/x/Ann', '/x/ann', '/y/b', '/z/c', anna='/z/c', b='/q/b') == [
-        'x__Ann', 'x__ann__2', 'y__b', 'anna'], 'two names that are one file on some systems; those of earlier runs'
+        'Ann', 'ann__2', 'y__b', 'anna'], 'two names that are one file on some systems; those of earlier runs'
+    assert names('/x/ann', Ann='/x/Ann') == ['ann__2']
     for odd in ('n' * 250, 'a\nb', '=cmd()', 'a,"b"', '\u202egnp', os.fsdecode(b'\xff'), 'CON. ', '<script>'):
         name, = names(f'/x/{odd}')
         assert name.isprintable() and len(name.encode()) <= 120 and name.rstrip('. ') == name and not set(name) & set('<>"\\')
@@ -302,7 +307,7 @@ def test_a_cell_is_no_formula(text, cell):
     assert report.cell(text) == cell
 
 
-def test_the_teacher_sets_the_points(judge, graded_by):
+def test_the_teacher_sets_the_points(run, judge, graded_by):
     names = folders('anna', 'ben')
     Path('points.json').write_text('\ufeff{"linear": 2.5, "pytorch": 0, "training": 0, "mlp": 999999.5}')
     judge.says['ben'] = {'linear': DEVIATES, 'mlp': INCORRECT, 'training': NOT_GRADED}
@@ -313,11 +318,14 @@ def test_the_teacher_sets_the_points(judge, graded_by):
 
     assert points('--points', 'points.json') == [(1000006, 1000006), (6.5, 1000006)]
     assert points() == [(8, 8), (6, 8)] and points('--strict') == [(8, 8), (5, 8)]
+    assert ('\nThe options have changed, and with them the points of all students. Before: points: 1 for each part; strict: yes; '
+            'timeout: 20 s. Now: points: 1 for each part; strict: no; ') in run('--solution', *names, '--report', 'graded')[1]
     assert rows()['ben']['to_look_at'] == 'training' and rows()['ben']['points_training'] == ''
     for text in ('student,part,points,reason\nben,training,0.5,"read it, fine"\nzoe,mlp,0,\n\nanna, mlp, 0, \n',
-                 '\ufeffstudent;part;points;reason\r\nben;training;0,5;read it, fine\r\nanna;mlp;0\r\n'):
+                 '\ufeffstudent;part;points;reason\r\nben;training;0,5;read it, fine\r\nanna;mlp;0\r\nzoe;mlp;0\r\n'):
         Path('graded/overrides.csv').write_text(text, encoding='utf-8')
         assert points() == [(7, 8), (6.5, 8)] and rows()['ben']['to_look_at'] == ''
+        assert 'overrides.csv names students who are not in this report: zoe.' in Path('graded/index.html').read_text()
         page = Path('graded/ben.txt').read_text(encoding='utf-8')
         assert re.search(r'training scripts +\S.* 0.5 of 1 +\(set by the teacher: read it, fine\)\n', page)
         assert Path('graded/overrides.csv').read_text(encoding='utf-8') == text.replace('\r\n', '\n')
