@@ -4,10 +4,8 @@ import concurrent.futures
 import contextlib
 import functools
 import hashlib
-import importlib.metadata
 import json
 import os
-import platform
 import time
 from pathlib import Path
 
@@ -16,7 +14,7 @@ from tqdm import tqdm
 from console.process import say
 from grading import report, sandbox, similar, submissions
 from grading.findings import NOT_GRADED, PARTS
-from grading.judge import Judgement, judge, not_found
+from grading.judge import Judgement, judge, not_found, versions
 from grading.records import Records, names_for
 from grading.remote import NoServer, Server
 from grading.report import clean
@@ -65,7 +63,7 @@ def grade(students, options, records, show):
             raise
         except Exception as error:  # an unexpected error in one folder becomes a row and does not end the run
             judgement = not_graded(given, error)
-        judgement.place, judgement.versions, judgement.fingerprint = place, versions(), fingerprint
+        judgement.place, judgement.fingerprint = place, fingerprint
         records.take(student, report.record_of(judgement))
         return student
 
@@ -98,18 +96,6 @@ def not_graded(folder, error):
         judgement.findings.status[part] = NOT_GRADED
         judgement.findings.reasons[part] = f'the grader itself failed, {type(error).__name__}: {error}'
     return judgement
-
-
-@functools.cache
-def versions():
-    """The versions that a verdict may depend on."""
-    found = {'Python': platform.python_version()}
-    for name, package in (('NumPy', 'numpy'), ('PyTorch', 'torch')):
-        try:
-            found[name] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            found[name] = 'not installed'
-    return found
 
 
 @functools.cache

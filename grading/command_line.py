@@ -84,10 +84,9 @@ def second_ctrl_c_ends_at_once():
 
 def one(folder, arguments):
     """Grade one solution, and print the verdict on each part as soon as it is known."""
-    say(f'solution: {folder}')
+    say(f'solution: {report.clean(folder)}')
 
     def graded(judgement):
-        judgement.versions = class_run.versions()
         record = report.record_of(judgement)
         return report.entry_of(Path(folder).absolute().name, record, award(record, arguments.points, arguments.strict))
 

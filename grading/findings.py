@@ -85,9 +85,5 @@ class Findings:
     def overall(self):
         """The verdict on the NumPy parts, which every edition of the assignment has."""
         verdicts = [self.verdict(part) for part in CORE]
-        for verdict in (MISSING, NOT_IMPLEMENTED, NOT_GRADED):
-            if set(verdicts) == {verdict}:
-                return verdict
-        if not set(verdicts) <= set(OK):
-            return INCORRECT
-        return DEVIATES if DEVIATES in verdicts else CORRECT
+        return next(verdict for verdict in (INCORRECT, NOT_GRADED, NOT_IMPLEMENTED, MISSING, DEVIATES, CORRECT)
+                    if verdict in verdicts)

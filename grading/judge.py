@@ -1,7 +1,9 @@
 """Grade one solution part by part: its files as text, its classes in their own process."""
 
 import functools
+import importlib.metadata
 import importlib.util
+import platform
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,13 +15,25 @@ from grading.findings import CORE, INCORRECT, MISSING, NOT_GRADED, OPTIONAL, PAR
 from grading.interface import Malformed, Session
 from grading.remote import NoServer, NotGradable, SolutionEnded, SolutionError
 from grading.source import Source, libraries
+from grading.submissions import FILES
 
-FILES = ['modules', 'mlp_numpy', 'mlp_pytorch', 'train_mlp_numpy', 'train_mlp_pytorch']
 CLASSES = {'linear': 'LinearModule', 'softmax': 'SoftMaxModule', 'cross_entropy': 'CrossEntropyModule'}
 JUDGES = {
     'linear': linear_part.judge, 'activation': activation_part.judge, 'softmax': softmax_part.judge,
     'cross_entropy': cross_entropy_part.judge, 'softmax_cross_entropy': chain_part.judge, 'mlp': mlp_part.judge,
 }
+
+
+@functools.cache
+def versions():
+    """The versions that a verdict may depend on."""
+    found = {'Python': platform.python_version()}
+    for name, package in (('NumPy', 'numpy'), ('PyTorch', 'torch')):
+        try:
+            found[name] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = 'not installed'
+    return found
 
 
 @dataclass
@@ -31,7 +45,7 @@ class Judgement:
     findings: Findings = field(default_factory=Findings)
     interface: list = field(default_factory=list)
     protection: str = ''
-    versions: dict = field(default_factory=dict)  # of Python and its packages
+    versions: dict = field(default_factory=lambda: versions())  # of Python and its packages
     code: dict = field(default_factory=dict)  # file → its similar.digest
     fingerprint: str = ''
     seconds: float = 0.0

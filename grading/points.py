@@ -84,7 +84,7 @@ def award(record, points, strict=False, decided=None):
         if verdict == INCORRECT and causes <= {INHERITED, BLOCKED}:
             score = points[part] if causes == {INHERITED} else None
             notes.append(f'follows from {sources(record, part)}')
-        elif verdict == NOT_GRADED or nothing and part in CORE:
+        elif verdict == NOT_GRADED or nothing and verdict == MISSING:
             score = None
         else:
             score = points[part] if verdict == CORRECT or verdict == DEVIATES and not strict else 0

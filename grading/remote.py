@@ -56,7 +56,8 @@ class SolutionError(Exception):
         self.kind, self.message, self.places = kind, message, places
 
     def __str__(self):
-        return f'{super().__str__()}{f" ({self.place})" if self.place else ""}'
+        text = super().__str__()
+        return f'{text} ({self.place})' if self.place and str(self.place) not in text else text
 
     @property
     def is_of_the_machine(self):
@@ -302,7 +303,7 @@ class Solution(contextlib.AbstractContextManager):
                 if reply is None:
                     raise SolutionEnded(self.ended or self._how_it_ended())
                 return reply
-        self._end(f'no answer within {timeout:g} s: an endless loop?')
+        self._end(f'no answer within {timeout:g} s, perhaps because of an endless loop')
         raise SolutionEnded(self.ended)
 
     def _how_it_ended(self):

@@ -2,6 +2,7 @@
 
 import collections
 import re
+import sys
 import textwrap
 
 from grading.findings import (BLOCKED, CORE, DEVIATES, INCORRECT, INHERITED, KINDS, NOTE, OK, OPTIONAL, PARTS, TITLES,
@@ -19,8 +20,9 @@ FIELDS = ['solution', 'folder', 'verdict', 'parts', 'findings', 'reasons', 'inte
 COLUMNS = ['student', 'points', 'max_points', 'to_look_at', 'verdict', *PARTS, *(f'points_{part}' for part in PARTS),
            'same_code', 'errors', 'seconds', 'solution']
 LONGEST = 2000  # characters of a text that may hold a student's own words
-DEPENDS = {'NumPy': r"module 'numpy[\w.]*' has no attribute|import name \S+ from 'numpy", 'PyTorch': r"module 'torch[\w.]*' has no attribute",
-           'Python': r'Python can ?not read'}  # findings that another version may not have
+_LACKS = r"module '({0})\b[\w.]*' has no attribute|import name \S+ from '({0})\b"
+DEPENDS = {'NumPy': _LACKS.format('numpy'), 'PyTorch': _LACKS.format('torch'),  # findings that another version may not have
+           'Python': f"Python cannot read|{_LACKS.format('|'.join(sys.stdlib_module_names))}"}
 PATH = re.compile(r'(?<![\w.\])])(?:[A-Za-z]:[\\/]|/)(?:[^\s/\\\'":,;()<>]+[\\/])+')
 
 
@@ -93,6 +95,8 @@ def _titles(parts):
 
 def _to_look_at(entry):
     """The parts that a person has to look at, in words."""
+    if entry['to_look_at'] == PARTS:
+        return 'all parts'
     core = {test['part'] for test in entry['tests'] if test['part'] in CORE and test['max_score']}
     if core and core <= set(entry['to_look_at']):
         return ', '.join(['all NumPy parts', *(TITLES[part] for part in entry['to_look_at'] if part in OPTIONAL)])

@@ -19,24 +19,23 @@ class Source:
     """One file. problem: why it cannot be read as Python, or None; imported: the Sources of classes that it imports."""
 
     def __init__(self, path, name=None):
-        self.name, self.exists, self.problem, self.cause = name or path.name, path.is_file(), None, ''
+        self.name, self.exists, self.problem = name or path.name, path.is_file(), None
         self.lines, self.tree, self.imported = [], ast.parse(''), []
-        if not self.exists:
-            return
+        if self.exists:
+            self.problem = self._read(path)
+
+    def _read(self, path):
+        """Read and parse the file → why this is not possible, or None."""
         if path.is_symlink() and not path.resolve().is_relative_to(path.parent.resolve()):
-            self.problem, self.cause = f'{path.name} is a link to another folder: hand in the file itself', 'unreadable file'
-            return
+            return f'{path.name} is a link to another folder: hand in the file itself'
         try:
             if path.stat().st_size > LARGEST:
-                self.problem, self.cause = f'{path.name} is larger than a million bytes', 'unreadable file'
-                return
+                return f'{path.name} is larger than a million bytes'
             content = path.read_bytes()
         except OSError as error:
-            self.problem, self.cause = f'{path.name} cannot be read: {error.strerror}', 'unreadable file'
-            return
-        if content.startswith((b'\xff\xfe', b'\xfe\xff')):
-            self.problem, self.cause = f'{path.name} is saved as UTF-16: save it as UTF-8', 'unreadable file'
-            return
+            return f'{path.name} cannot be read: {error.strerror}'
+        if content.startswith((b'\xff\xfe', b'\xfe\xff')) or content[:100].count(0) > 20:
+            return f'{path.name} is saved as UTF-16: save it as UTF-8'  # with or without a byte order mark
         # As in Python, a form feed or U+2028 does not end a line.
         self.lines = re.split(r'\r\n|\r|\n', content.decode('utf-8-sig', errors='replace'))
         try:
@@ -45,18 +44,19 @@ class Source:
                 with PARSING:
                     self.tree = ast.parse(content)
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-            self.problem, self.cause = self._no_python(error)
+            return self._no_python(error)
+        return None
 
     def _no_python(self, error):
-        """(the reason why Python cannot read the file, its cause)"""
+        """The reason why Python cannot read the file."""
         for number, line in enumerate(self.lines, 1):
             if MARKER.match(line):
                 return (f'{self.name} has the markers of a merge conflict, the first in line {number}: no Python, so '
-                        'nothing in it can be used', 'merge conflict')
+                        'nothing in it can be used')
         number = getattr(error, 'lineno', None)
         words = getattr(error, 'msg', None) or str(error) or type(error).__name__
         where = f' in line {number}: {self.line(number)}' if number else ''
-        return f'Python cannot read {self.name}: {words}{where}', 'syntax error'
+        return f'Python cannot read {self.name}: {words}{where}'
 
     def line(self, number):
         return self.lines[number - 1].strip()[:100] if 0 < number <= len(self.lines) else ''

@@ -1,6 +1,7 @@
 """Submissions: finds the solution in a folder or a .zip, or describes the content if there is none."""
 
 import contextlib
+import errno
 import os
 import re
 import shutil
@@ -10,6 +11,7 @@ import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
 
+FILES = ['modules', 'mlp_numpy', 'mlp_pytorch', 'train_mlp_numpy', 'train_mlp_pytorch']
 WANTED = ('modules.py', 'mlp_numpy.py')
 DEEPEST = 6  # levels of folders that are looked through
 MOST_FILES = 2000  # in a .zip, and in the files that a solution may import
@@ -70,7 +72,13 @@ def locate(path):
         return found[0]
     if instead := similar(WANTED[0], names_found) or notebooks:
         raise NotFound(f'no {WANTED[0]}; found {", ".join(sorted(instead)[:3])}: is it that?')
-    return found[0] if found else path  # each part is missing
+    if found or any((path / f'{name}.py').exists() for name in FILES):  # a part may be there
+        return found[0] if found else path
+    if not names_found:
+        raise NotFound(f'no {WANTED[0]}: there are no files in the first {DEEPEST + 1} levels of folders'
+                       if any(path.iterdir()) else f'no {WANTED[0]}: the folder is empty')
+    shown = ', '.join(sorted(names_found, key=lambda name: (not name.endswith('.py'), name))[:5])
+    raise NotFound(f'no {WANTED[0]}; found {shown}{" …" * (len(names_found) > 5)}')
 
 
 def _walk(path):
@@ -108,7 +116,7 @@ def files(folder):
                 if (file.is_file() and file.stat().st_size <= LARGEST and file.resolve().is_relative_to(inside)
                         and ('data' not in front.parts or file.suffix == '.py')):
                     found.append(front / name)
-    return sorted(found, key=lambda path: (path.suffix != '.py', path))[:MOST_FILES]
+    return sorted(found, key=lambda path: (path.suffix != '.py', len(path.parts), path))[:MOST_FILES]
 
 
 def unpack(archive, target):
@@ -133,6 +141,10 @@ def unpack(archive, target):
                     shutil.copyfileobj(source, file)
     except (FileExistsError, IsADirectoryError):
         refuse('a file and a folder in it have one name')
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        refuse('a name in it is too long')
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, ValueError) as error:
         refuse(str(error) or 'it is cut short')  # EOFError has no text
     return target

@@ -19,7 +19,7 @@ import pytest
 import small_solutions
 import unittests
 from approval import assert_approved
-from grading import class_run, command_line, records, report, sandbox
+from grading import class_run, command_line, judge as judging, records, report, sandbox
 from grading.findings import CORE, CORRECT, DEVIATES, INCORRECT, NOT_GRADED, NOT_IMPLEMENTED, PARTS, Findings
 from grading.judge import Judgement
 from grading.remote import NoServer
@@ -249,10 +249,10 @@ def test_a_solution_that_changed_is_judged_again(judge, graded_by, monkeypatch):
                 lambda: (inner / 'weights.txt').write_text('1'),
                 lambda: (inner / os.fsdecode(b'\xff.py')).write_text('z = 1'),
                 lambda: (inner / 'zz.py').write_text('#' * 10 ** 6),
-                lambda: monkeypatch.setattr(class_run.platform, 'python_version', lambda: '3.9.0'),
+                lambda: monkeypatch.setattr(judging.platform, 'python_version', lambda: '3.9.0'),
                 lambda: monkeypatch.setattr(class_run, '__file__', str(inner.absolute() / 'more' / 'class_run.py'))))]:
         change()
-        class_run.versions.cache_clear()
+        judging.versions.cache_clear()
         assert graded_by('anna') == judged and graded_by('anna') == []
 
 
@@ -281,7 +281,7 @@ def test_a_folder_that_the_judge_does_not_foresee_is_a_row(run, judge, graded_by
     names = folders('=1+1', 'ben', 'a,"b"\nc;=2', 'n' * 250, os.fsdecode(b'\xff'), 'in/' * 500 + 'deep')
     judge.says['=1+1'] = raises(ZeroDivisionError('so it is'))
     code, out, _ = run('--report', 'graded', '--solution', *names)
-    assert code == 1 and f'=1+1: {NOT_GRADED}, 0 of 8 points, to look at: all NumPy parts, ' in out
+    assert code == 1 and f'=1+1: {NOT_GRADED}, 0 of 8 points, to look at: all parts\n' in out
     page = Path('graded', '=1+1.txt').read_text(encoding='utf-8')
     assert page.count('(the grader itself failed, ZeroDivisionError: so it is)') == len(PARTS)
     assert 'ben' not in graded_by(*names) and len(rows()) == len(names) and verdicts()["'=1+1"] == NOT_GRADED

@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import subprocess
 import sys
 import zipfile
@@ -94,7 +95,7 @@ def test_what_could_not_be_graded_is_to_look_at():
     assert entry(judgement(training=(NOT_GRADED, 'why')), points=dict.fromkeys(PARTS, 0))['to_look_at'] == []
     assert points_of(activation=(NOT_IMPLEMENTED, ''), pytorch=(MISSING, '')) == {
         'activation': (0, ''), 'pytorch': (0, '')}
-    assert set(points_of(**dict.fromkeys(CORE, (MISSING, ''))).values()) == {(None, '')}, 'nothing was found'
+    assert points_of(**dict.fromkeys(CORE + ['training'], (MISSING, ''))) == dict.fromkeys(CORE + ['training'], (None, ''))
 
 
 def test_what_a_student_wrote_is_harmless_text():
@@ -110,10 +111,11 @@ def test_what_a_student_wrote_is_harmless_text():
 
 
 def test_a_finding_that_hangs_on_a_version_names_it():
-    made = entry(judgement(*(('mlp', INCORRECT, f"raises AttributeError: module '{module}' has no attribute 'float'.")
-                             for module in ('numpy', 'torch'))))
-    assert [finding['text'].partition('float')[2] for finding in made['findings']] == [
-        "' (NumPy 2.4.6).", "' (PyTorch 2.13.0)."]
+    lacks = "raises AttributeError: module '{}' has no attribute 'float'.", "raises ImportError: cannot import name 'float' from '{}'."
+    made = entry(judgement(*(('mlp', INCORRECT, text.format(module)) for module in ('numpy', 'torch', 'typing', 'nets')
+                             for text in lacks)))
+    assert [finding['text'].rpartition("'")[2] for finding in made['findings']] == [
+        version for version in (' (NumPy 2.4.6).', ' (PyTorch 2.13.0).', ' (Python 3.11.7).', '.') for _ in lacks]
 
 
 def test_the_verdict_on_a_solution_is_that_of_its_numpy_half():
@@ -125,10 +127,10 @@ def test_the_verdict_on_a_solution_is_that_of_its_numpy_half():
     assert [overall(mlp=NOTE, pytorch=INCORRECT, training=DEVIATES), overall(mlp=DEVIATES),
             overall(linear=DEVIATES, mlp=INCORRECT)] == [CORRECT, DEVIATES, INCORRECT]
     for verdict in (MISSING, NOT_IMPLEMENTED, NOT_GRADED):
-        assert overall(**dict.fromkeys(CORE, verdict)) == verdict
-        assert overall(**dict.fromkeys(CORE[1:], verdict)) == INCORRECT
+        assert overall(**dict.fromkeys(CORE[1:], verdict)) == verdict
+        assert overall(mlp=verdict, linear=INCORRECT) == INCORRECT and overall(mlp=verdict, linear=DEVIATES) == verdict
         assert overall(**dict.fromkeys(OPTIONAL, verdict)) == CORRECT
-    assert overall(**dict.fromkeys(CORE[1:], MISSING), linear=NOT_IMPLEMENTED) == INCORRECT
+    assert overall(linear=NOT_IMPLEMENTED, mlp=MISSING, softmax=NOT_GRADED) == NOT_GRADED
 
 
 def test_agreement_counts_parts_and_solutions_that_the_truth_knows(tmp_path, capsys):
@@ -192,6 +194,7 @@ def test_a_submission_is_graded_in_the_container_without_a_solution_of_ours(tmp_
     found = results()
     assert found['score'] == 5 and [test['score'] for test in found['tests']] == [0, 1, 1, 1, 1, 1, 0, 0]
     assert found['output'].startswith('submission: 4 of 6 NumPy parts correct; 5 of 8 points\n')
+    assert f'* Graded with Python {platform.python_version()}, NumPy ' in found['output']
     (source / 'gradescope.json').unlink()
     for python in (sys.executable, 'false', 'no-such-python'):  # the grader fails, ends, is not there
         found = results(python)

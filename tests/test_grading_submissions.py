@@ -28,8 +28,7 @@ def zipped(*names, kind=0, text=None, how=zipfile.ZIP_STORED):
 
 @pytest.mark.parametrize('names, found', [
     (['modules.py', 'a/modules.py'], '.'), (['mlp_numpy.py'], '.'), (['a/modules.py'], 'a'), (['a/mlp_numpy.py'], 'a'),
-    (['a/modules.py', 'a/old/modules.py'], 'a'), ([], '.'), (['readme.txt'], '.'),
-    (['a/b/c/d/e/f/modules.py'], 'a/b/c/d/e/f'), (['a/b/c/d/e/f/g/modules.py'], '.'),
+    (['a/modules.py', 'a/old/modules.py'], 'a'), (['train_mlp_pytorch.py'], '.'), (['a/b/c/d/e/f/modules.py'], 'a/b/c/d/e/f'),
     (['a/modules.py', '.git/modules.py', '__MACOSX/a/modules.py', 'venv/modules.py'], 'a'),
     (['a/modules.py', 'mine/pyvenv.cfg', 'mine/lib/modules.py'], 'a'),
     (['a/modules.py', 'a/mlp_numpy.py', 'assignment2/modules.py'], 'a')])
@@ -42,7 +41,7 @@ def test_the_only_folder_with_the_files_is_graded(tmp_path, names, found):
 
 def test_of_too_many_files_those_of_python_are_graded(tmp_path, monkeypatch):
     monkeypatch.setattr(submissions, 'MOST_FILES', 2)
-    hand_in(tmp_path, ['a.txt', 'modules.py', 'net/mlp.py'])
+    hand_in(tmp_path, ['a.txt', 'modules.py', 'a/mlp.py', 'a/x.py'])
     assert [path.name for path in submissions.files(tmp_path)] == ['modules.py', 'mlp.py']
 
 
@@ -51,7 +50,10 @@ def test_of_too_many_files_those_of_python_are_graded(tmp_path, monkeypatch):
     (['one/mlp.zip', 'two/mlp.zip'], 'there are 2 solutions (one/mlp.zip, two/mlp.zip): which one is it?'),
     *(([f'a/{name}'], f'no modules.py; found {name}: is it that?') for name in (
         'modules-1.py', 'modules (1).py', 'Modules.py', 'modules.py.txt', 'Copy of modules.py', 'Untitled.ipynb')),
-    (['mlp_numpy.py', 'modules (1).py', 'my_modules.py'], 'no modules.py; found modules (1).py: is it that?')])
+    (['mlp_numpy.py', 'modules (1).py', 'my_modules.py'], 'no modules.py; found modules (1).py: is it that?'),
+    (['b.rar', *(f'a{n}.txt' for n in range(4)), 'ann_modules.py'], 'no modules.py; found ann_modules.py, a0.txt, a1.txt, a2.txt, a3.txt …'),
+    ([], 'no modules.py: the folder is empty'),
+    (['a/b/c/d/e/f/g/modules.py'], 'no modules.py: there are no files in the first 7 levels of folders')])
 def test_what_can_not_be_told_is_said(tmp_path, names, words):
     hand_in(tmp_path, names)
     with pytest.raises(submissions.NotFound) as reason, submissions.opened(tmp_path):
@@ -73,6 +75,7 @@ def test_a_zip_is_unpacked_for_as_long_as_it_is_graded(tmp_path, place, kind):
     (zipped('modules.py').replace(struct.pack('<2L', 10, 10), struct.pack('<2L', 999, 999)), ': it is cut short$'),
     (zipped('modules.py', how=zipfile.ZIP_DEFLATED).replace(b'\xcb', b'\xff'), 'Error -3 while decompressing'),
     *((zipped(*names), 'a file and a folder in it have one name') for names in (['a', 'a/b'], ['a/b', 'a'])),
+    (zipped('n' * 300), 'a name in it is too long'),
     *((zipped(name), 'a name leads out of it') for name in (
         '../modules.py', '/modules.py', 'a\\..\\..\\modules.py', 'C:/modules.py')),
     *((content, 'it holds more than 2000 files or 64 MB') for content in (
@@ -86,11 +89,12 @@ def test_a_zip_that_is_damaged_or_hostile_is_refused(tmp_path, content, words):
 
 def test_a_link_in_a_zip_is_no_file_and_a_link_to_one_is_no_zip(tmp_path):
     (tmp_path / 'anna.zip').write_bytes(zipped('modules.py', kind=stat.S_IFLNK, text='/etc/passwd'))
-    with submissions.opened(tmp_path / 'anna.zip') as folder:
-        assert list(folder.iterdir()) == []
+    with pytest.raises(submissions.NotFound, match='empty'), submissions.opened(tmp_path / 'anna.zip'):
+        pass
     hand_in(tmp_path, ['ben/notes.txt'])
     (tmp_path / 'ben' / 'mine.zip').symlink_to(tmp_path / 'anna.zip')
-    assert submissions.locate(tmp_path / 'ben') == tmp_path / 'ben'
+    with pytest.raises(submissions.NotFound, match='no modules.py; found mine.zip, notes.txt'):
+        submissions.locate(tmp_path / 'ben')
 
 
 def test_of_a_class_folders_and_zips_are_submissions(tmp_path):
