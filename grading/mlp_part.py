@@ -308,6 +308,8 @@ def _same(one, other):
 
 def _without_linear(context):
     """LinearModule cannot be built: only the sizes that MLP asks it for can be seen."""
+    if context.findings.verdict('linear') == NOT_GRADED:
+        return context.skip(PART, NOT_GRADED, 'LinearModule could not be graded')
     context.incorrect(PART, 'Cannot be built because LinearModule cannot (see there).', cause=BLOCKED)
     for hidden in HIDDEN:
         try:

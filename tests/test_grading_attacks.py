@@ -86,7 +86,7 @@ def attack(server, tmp_path, monkeypatch):
             ('import numpy as np\n', f'import numpy as np\n{start}\n')])
         (tmp_path / 'secret.py').write_text('SECRET')
         findings = judge(server, folder).findings
-        assert findings.verdict('linear') == linear and findings.overall() == INCORRECT
+        assert findings.verdict('linear') == findings.overall() == linear
         assert sorted(path.name for path in folder.iterdir()) == ['mlp_numpy.py', 'modules.py'], 'as handed in'
         assert sandbox.bytes_in(server.work) == 0, 'nothing is left'
         assert not alive(MARKER)

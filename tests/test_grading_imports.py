@@ -30,6 +30,12 @@ def tries():
     except ImportError as error:
         return str(error)
 '''
+FALLS_BACK = '''
+try:
+    from not_there_too import MINE
+except ImportError:
+    MINE = 'of its own'
+'''
 DEEP = '''
 class Deep:
     def fails(self):
@@ -67,6 +73,8 @@ OUTCOMES = [  # (what the solution does, what it looks at then, what it sees)
      'ImportError: not_there.Thing.Deep.Deeper was not handed in and is not installed here'),
     ('from not_there import Thing\nclass Mine(Thing):\n    def __init__(self, a, b):\n        self.sum = a + b',
      '[Mine(1, b=2).sum, Mine.Deep.__name__]', [3, 'Deep']),
+    *((f'from not_there import Thing; import numpy; {use}', 'None', 'ImportError: not_there.Thing was not handed in and is not installed here')
+      for use in ('1 + Thing', 'Thing ** 2', 'Thing < 1', 'Thing[0]', 'list(Thing)', 'float(Thing)', 'numpy.ones(2) * Thing', 'numpy.exp(Thing)')),
     ('import not_there; not_there.__wanted__', 'None', 'AttributeError: __wanted__'),
     ('from not_there import Thing; Thing.__wanted__', 'None', 'AttributeError: __wanted__'),
     ('import library', 'library.tries()', "No module named 'not_there_either'"),
@@ -77,7 +85,7 @@ OUTCOMES = [  # (what the solution does, what it looks at then, what it sees)
      ['asks.py', 'data', 'folder.py', 'layers', 'parts.py', 'xxsubtype.py']),
     ('from layers.core import Deep', 'Deep.__module__', 'layers.core'),
     ('from layers.core import Deep; Deep().fails()', 'None', 'ValueError: '),
-    ('from data.helper import MINE', 'MINE', 1),
+    ('from data.helper import MINE', 'MINE', 'of its own'),
     ("import wandb; wandb.init(project='mine').config.update(1)\n@wandb.each.run\ndef f():\n    return 3", 'f()', 3),
     ('from torch.utils.tensorboard import SummaryWriter\nwith SummaryWriter("runs") as w: w.add_scalar("loss", 1.0, 0)', '1', 1),
     ("import seaborn; seaborn.set_theme()\nfrom sacred import Experiment\n@Experiment('mine').automain\ndef f():\n    return 3", 'f()', 3),
@@ -97,7 +105,7 @@ def test_what_an_import_gives(tmp_path, monkeypatch):
             (folder / name).write_text(text)
 
     write(tmp_path, {'asks.py': ASKS, 'parts.py': PARTS, 'xxsubtype.py': 'MINE = 1\n', 'layers/core.py': DEEP,
-                     'data/helper.py': 'MINE = 1\n'})
+                     'data/helper.py': FALLS_BACK})
     (tmp_path / 'folder.py').mkdir()
     (tmp_path / 'folder.py' / 'x').touch()
     libraries = tmp_path.parent / f'{tmp_path.name}-libraries'

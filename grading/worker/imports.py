@@ -1,5 +1,6 @@
 """Imports of the solution: its own files under any package name, placeholders for missing packages, changed libraries."""
 
+import ast
 import contextlib
 import dis
 import gc
@@ -9,6 +10,7 @@ import importlib.machinery
 import importlib.util
 import inspect
 import os
+import re
 import sys
 import types
 
@@ -28,11 +30,14 @@ def own_file(path, folder):
 
 
 class Absent(type):
-    """Metaclass of the placeholder for a package that is not installed. The placeholder fails only when it is used."""
+    """Metaclass of the placeholder for a package that is not installed. The placeholder fails only when it is used.
+
+    It may be used as a function, as a number or as the base of a class. What a class then lacks, see missing_here.
+    """
 
     def __call__(cls, *args, **kwargs):
         if '_absent' in vars(cls):  # a class of the solution, made from it, has none of its own
-            raise ImportError(f'{cls._absent} {NOT_HERE}')
+            cls._fail()
         return super().__call__(*args, **kwargs)
 
     def __getattr__(cls, name):
@@ -40,9 +45,31 @@ class Absent(type):
             raise AttributeError(name)
         return absent(f'{cls._absent}.{name}')
 
+    @property
+    def __signature__(cls):
+        return inspect.Signature(list(inspect.signature(cls.__init__).parameters.values())[1:])
+
+    def _fail(cls, *_, **__):
+        raise ImportError(f'{cls._absent} {NOT_HERE}')
+
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = __pow__ = __rpow__ = _fail
+    __floordiv__ = __mod__ = __matmul__ = __rmatmul__ = __lt__ = __le__ = __gt__ = __ge__ = __neg__ = __getitem__ = _fail
+    __iter__ = __len__ = __contains__ = __float__ = __int__ = __index__ = __array__ = __array_ufunc__ = _fail
+
 
 def absent(name):
-    return Absent(name.rpartition('.')[2], (), {'_absent': name})
+    return Absent(name.rpartition('.')[2], (), {'_absent': name, '__init__': lambda self, *_, **__: None})
+
+
+def missing_here(error):
+    """The missing module that a NameError or an AttributeError may be due to: from an import * or as a base class."""
+    if type(error) is NameError:
+        return next((module.__name__ for module in sys.modules.values() if isinstance(module, StandIn) and module._starred), '')
+    thing = getattr(error, 'obj', None)
+    cls = thing.__self_class__ if isinstance(thing, super) else type(thing)
+    if not isinstance(error, AttributeError) or not isinstance(cls, Absent):
+        return ''
+    return '' if re.search(rf'\.{error.name}\s*=[^=]', inspect.getsource(cls)) else cls._absent  # its own, not set yet
 
 
 class Nothing:
@@ -86,9 +113,11 @@ class StandIn(types.ModuleType):
 
     def __init__(self, name, folder):
         super().__init__(name)
-        self._folder = folder
+        self._folder, self._starred = folder, False  # was an import * of it tried?
 
     def __getattr__(self, name):
+        if name == '__all__':
+            self._starred = True
         if name.startswith('__'):
             raise AttributeError(name)
         if os.path.isfile(os.path.join(self._folder, f'{name}.py')):
@@ -120,10 +149,13 @@ class Finder(importlib.abc.MetaPathFinder):
             if fullname == last and os.path.isfile(own) and last not in sys.builtin_module_names:
                 return importlib.util.spec_from_file_location(fullname, own, loader=Loader(fullname, own))
             return self._stand_in(fullname) if is_plot_or_log(fullname) and self._asked_by_the_solution() else None
-        if not self._asked_by_the_solution():  # a library's own optional import must fail
+        frame = self._asked_by_the_solution()
+        if not frame:  # a library's own optional import must fail
             return None
         if '.' in fullname and os.path.isfile(own):
             return importlib.machinery.ModuleSpec(fullname, Alias(lambda: importlib.import_module(last)))
+        if _has_another_plan(frame.f_code.co_filename, frame.f_lineno):
+            return None
         root = fullname.partition('.')[0]
         if fullname not in (root, *REMOVED) and not isinstance(sys.modules.get(root), StandIn):
             return None
@@ -137,7 +169,16 @@ class Finder(importlib.abc.MetaPathFinder):
         while frame and (frame.f_code.co_filename.startswith('<frozen importlib')
                          or frame.f_code.co_filename in (__file__, importlib.__file__)):
             frame = frame.f_back
-        return frame is not None and own_file(frame.f_code.co_filename, self.folder) is not None
+        return frame if frame and own_file(frame.f_code.co_filename, self.folder) else None
+
+
+def _has_another_plan(path, line):
+    """Is a line in a try that catches an ImportError?"""
+    with open(path, 'rb') as file:
+        tries = [node for node in ast.walk(ast.parse(file.read())) if isinstance(node, ast.Try)
+                 and node.body[0].lineno <= line <= node.body[-1].end_lineno]
+    return any(re.search('Import|Module|Exception|None', ast.unparse(handler.type) if handler.type else 'None')
+               for node in tries for handler in node.handlers)
 
 
 class Loader(importlib.machinery.SourceFileLoader):

@@ -11,7 +11,7 @@ import warnings
 import numpy as np
 
 from . import training
-from .imports import Absent, own_file
+from .imports import NOT_HERE, missing_here, own_file
 from .messages import Ref, pack, read
 
 
@@ -49,7 +49,7 @@ class Operations:
         """The classes of a module in the solution's own files: [name, its methods, its bases, its file] each."""
         found = []
         for name, cls in list(vars(importlib.import_module(module)).items()):
-            file = inspect.isclass(cls) and not isinstance(cls, Absent) and self._file_of(cls)
+            file = inspect.isclass(cls) and self._file_of(cls)
             if file:
                 methods = [method for method in dir(cls) if callable(getattr(cls, method, None))
                            and not method.startswith('__')]
@@ -190,6 +190,8 @@ def describe(error, folder):
     if isinstance(error, SyntaxError) and error.filename:
         passed.append((error.filename, error.lineno))
     places = [[name, line] for path, line in passed if (name := own_file(path, folder))]
+    if missing := missing_here(error):
+        error = ImportError(f'{error}; perhaps it is in {missing}, which {NOT_HERE}')
     return {'type': type(error).__name__, 'message': str(error)[:500], 'places': places[-5:]}
 
 
