@@ -25,7 +25,7 @@ def judge(context, sources, has_torch):
     if not any(sources[script].exists for script in SCRIPTS):
         return context.skip(PART, MISSING, 'no training script')
     outcomes = []  # of each function of a script that is begun: '', or why it could not be graded
-    untouched = []
+    absent = []  # scripts and functions that are not there
     for script, torch_kind in SCRIPTS.items():
         source = sources[script]
         functions = {name: source.function(name) for name in JUDGES if source.function(name)}
@@ -34,24 +34,36 @@ def judge(context, sources, has_torch):
             stubs.remove('accuracy')  # in a script that is written, it is an error
         if source.problem:
             outcomes.append(source.problem)
-        elif source.exists and not functions:
+        elif not source.exists:
+            absent.append(f'there is no {script}.py')
+        elif not functions:
             outcomes.append(f'{script}.py has none of the functions {", ".join(JUDGES)}')
         elif len(stubs) == len(functions):
-            untouched += [f'{script}.py is not implemented'] * source.exists
+            absent.append(f'{script}.py is not implemented')
         elif torch_kind and not has_torch:
             outcomes.append(f'{script}.py: PyTorch is not installed here')
         else:
             _judge_script(context, script, torch_kind, [name for name in functions if name not in stubs], outcomes)
             outcomes += [f'{name} of {script}.py is not implemented' for name in stubs]
+            if missing := [name for name in _expected(source) if name not in functions]:
+                absent.append(f'{script}.py defines no {" and no ".join(missing)}')
     if not outcomes:
         return context.skip(PART, NOT_IMPLEMENTED)
-    reasons = [outcome for outcome in [*outcomes, *untouched] if outcome]
+    reasons = [outcome for outcome in [*outcomes, *absent] if outcome]
     if '' not in outcomes:
         return context.skip(PART, NOT_GRADED, '; '.join(reasons))
     for reason in reasons:
         context.note(PART, f'Not graded: {reason}.', cause='not graded')
     if reasons and not context.errors(PART):  # correct only if all functions were graded
         context.skip(PART, NOT_GRADED, '; '.join(reasons))
+
+
+def _expected(source):
+    """The functions that the edition asks for: one has a confusion matrix, old ones a train without arguments."""
+    train = source.function('train')
+    if train and not train.args.args:
+        return ['train']
+    return [name for name in JUDGES if name != 'accuracy' or not source.function('confusion_matrix')]
 
 
 def _returns_unset(function):

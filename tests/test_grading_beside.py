@@ -52,7 +52,7 @@ def test_each_mistake_in_the_mlp_is_told_as_approved(judged):
 
 
 def test_each_mistake_in_a_function_of_a_script_is_told_as_approved(judged, monkeypatch):
-    judges, seen = dict(training_part.JUDGES), set()
+    judges, scripts, seen = dict(training_part.JUDGES), training_part.SCRIPTS, set()
     images_and_labels = training_part.data(np.random.default_rng(5))
     monkeypatch.setattr(training_part, 'data', lambda rng: images_and_labels)  # made once, to save time
 
@@ -60,6 +60,7 @@ def test_each_mistake_in_a_function_of_a_script_is_told_as_approved(judged, monk
         function, script = title.split(' of ')
         for name in judges:
             monkeypatch.setitem(training_part.JUDGES, name, judges[name] if name == function else lambda *_: None)
+        monkeypatch.setattr(training_part, 'SCRIPTS', {script[:-3]: scripts[script[:-3]]})
         text = small_solutions.WHOLE[script].replace('from modules', 'from layers').replace('lr=lr', 'lr=2 * lr')
         wrong = catalogue.changed({script: text}, changes, f'def {function}')
         return told(judged({**NETS, **wrong}), 'training', seen)
@@ -70,7 +71,7 @@ def test_each_mistake_in_a_function_of_a_script_is_told_as_approved(judged, monk
 def test_a_wrong_evaluate_model_is_no_error_of_train_too(judged):
     text = small_solutions.TRAIN_MLP_NUMPY.replace('from modules', 'from layers')
     findings = judged({**NETS, 'train_mlp_numpy.py': text.replace('right / count', 'right / (count + 1)')})
-    assert [finding.cause for finding in findings.of('training')] == ['evaluate_model']
+    assert [finding.cause for finding in findings.of('training', 'incorrect')] == ['evaluate_model']
 
 
 def test_scripts_that_cannot_be_judged_are_told_as_approved(judged, monkeypatch):
