@@ -293,13 +293,14 @@ def _start(context, maker):
 
 def _initialization(context, maker):
     in_features, out_features = 400, 300
-    found = {}
+    found, other_sizes = {}, {}  # standard deviation · √M
     try:
         for input_layer in (False, True) if maker.has_input_layer else (False,):
             arguments = (input_layer,) if maker.has_input_layer else ()
             context.session.ask('seed', number=3)
             weight = maker.make(in_features, out_features, *arguments).parameter('weight')
             found[input_layer] = weight.std() * np.sqrt(in_features)
+            other_sizes[input_layer] = maker.make(200, 700, *arguments).parameter('weight').std()
             context.session.ask('seed', number=4)
             other = maker.make(in_features, out_features, *arguments).parameter('weight')
             if weight.any() and np.array_equal(weight, other):
@@ -309,7 +310,7 @@ def _initialization(context, maker):
     except (SolutionError, Malformed) as error:
         return _deviates_at_start(context, f'A layer of 400 inputs or one with input_layer cannot be built: {error}.')
     near = {key: abs(value / np.sqrt(1 if key else 2) - 1) < 0.03 for key, value in found.items()}
-    shown = {key: f'{value:.4g}/√M{_named(value / np.sqrt(in_features), in_features, out_features)}'
+    shown = {key: f'{value:.4g}/√M{_named([(value / np.sqrt(in_features), in_features, out_features), (other_sizes[key], 200, 700)])}'
              for key, value in found.items()}
     if not maker.has_input_layer and abs(found[False] / np.sqrt(in_features) / 1e-4 - 1) < 0.03:
         context.kaiming = False
@@ -333,12 +334,21 @@ def _deviates_at_start(context, text):
     context.deviates(PART, text, cause='initialization')
 
 
-def _named(deviation, M, N):
-    """The common mistakes in the standard deviation, with their values."""
-    known = {2 / M: '2/M: the root is forgotten', 1 / M: '1/M: the root is forgotten',
-             2 / N: '2/N: the root is forgotten', 2 / (M * N): '2/(M · N)', 1 / (M * N): '1/(M · N)',
-             np.sqrt(2 / N): '√(2/N): the outputs are counted, not the inputs', np.sqrt(2 / (M + N)): '√(2/(M + N))'}
-    return next((f' (that is {words})' for value, words in known.items() if abs(deviation / value - 1) < 0.03), '')
+STARTS = {  # common mistakes in the standard deviation
+    '2/M: the root is forgotten': lambda M, N: 2 / M, '1/M: the root is forgotten': lambda M, N: 1 / M,
+    '2/N: the root is forgotten': lambda M, N: 2 / N, '2/(M · N)': lambda M, N: 2 / (M * N),
+    '1/(M · N)': lambda M, N: 1 / (M * N), '√(2/(M + N))': lambda M, N: np.sqrt(2 / (M + N)),
+    '√(2/N): the outputs are counted, not the inputs': lambda M, N: np.sqrt(2 / N),
+}
+
+
+def _named(deviations):
+    """The mistake that gives the standard deviations of all sizes, (deviation, M, N) each, in words."""
+    first = deviations[0][0]
+    if all(abs(deviation / first - 1) < 0.03 for deviation, *_ in deviations):
+        return f' (that is {first:.2g} for every M)'
+    return next((f' (that is {words})' for words, value in STARTS.items() if all(
+        abs(deviation / value(M, N) - 1) < 0.03 for deviation, M, N in deviations)), '')
 
 
 def _input_layer_changes_nothing_else(context, maker):

@@ -68,27 +68,19 @@ def _ask_mlp(context, samples, in_features, out_features):
     method = 'a small network after many steps'
     try:
         small = build(context, [4])
-        reference = reference_for(context, small)
-        x = np.ones((1, INPUTS))
+        x, D = np.ones((1, INPUTS)), np.arange(CLASSES)[None] - 1.0
         images = x.reshape(1, 1, 1, INPUTS) if context.images else x
-        calls = [[small.thing.ref, 'forward', [images]], [small.thing.ref, 'backward', [np.ones((1, CLASSES))]]]
+        calls = [[small.thing.ref, 'forward', [images]], [small.thing.ref, 'backward', [D]]]
         context.session.ask('repeat', times=CALLS, calls=calls)
-        if not context.faulty and not close(small.forward(x), reference.forward(x)[2]):
+        if not context.faulty and (changed := _wrong_method(context, small, x, D)):
             return context.incorrect(
-                'mlp', f'After {CALLS} steps forward of the MLP gives something else than at first.',
-                cause='changes after many calls', place=context.mlp.place('MLP', 'forward', 'for|return'))
+                'mlp', f'After {CALLS} steps {changed} of the MLP gives something else than at first.',
+                cause='changes after many calls', place=context.mlp.place('MLP', changed, 'if|return|for'))
         method = '__init__'
         net = build(context, [out_features], in_features)
-        reference = reference_for(context, net)
-        x, D = context.rng.normal(size=(samples, in_features)), context.rng.normal(size=(samples, CLASSES))
-        method = 'forward'
-        is_right, raised = close(net.forward(x), reference.forward(x)[2]), ''
-        if is_right:
-            method = 'backward'
-            net.thing.call('backward', D)
-            is_right = all(close(linear.gradient(name), expected) for linear, pair in zip(
-                net.linears, reference.gradients(x, D)) for name, expected in zip(('weight', 'bias'), pair))
-        place = context.mlp.place('MLP', method, 'if|return|for')
+        method = 'a step'
+        method = _wrong_method(context, net, *(context.rng.normal(size=(samples, size)) for size in (in_features, CLASSES)))
+        is_right, raised, place = not method, '', context.mlp.place('MLP', method, 'if|return|for')
     except (SolutionError, Malformed) as error:
         is_right, raised, place = False, f' ({error})', error.place
     if not is_right and context.faulty:
@@ -100,3 +92,17 @@ def _ask_mlp(context, samples, in_features, out_features):
         what = {'__init__': 'cannot be built'}.get(method, f'{method} is incorrect for {samples} samples')
         context.incorrect('mlp', f'MLP({in_features}, [{out_features}], {CLASSES}): {what}{raised}. For small '
                                  'networks and batches it is correct.', cause='only small sizes', place=place)
+
+
+def _wrong_method(context, net, x, D):
+    """The method of a network that is not what the formulas say, forward or backward; or ''."""
+    reference = reference_for(context, net)
+    for thing in (net.thing, *net.linears) if context.gradients_add_up else ():
+        thing.clear()
+    for linear in net.linears if context.gradients_add_up else ():
+        linear.zero_gradients()
+    if not close(net.forward(x), reference.forward(x)[2]):
+        return 'forward'
+    net.thing.call('backward', D)
+    return '' if all(close(linear.gradient(name), expected) for linear, pair in zip(
+        net.linears, reference.gradients(x, D)) for name, expected in zip(('weight', 'bias'), pair)) else 'backward'

@@ -15,13 +15,15 @@ def initialization(context):
     if not context.linear.has_input_layer or not context.kaiming:
         return
     first, second, _ = build(context, [300, 300], inputs=400).linears
-    for layer, gain, words, advice in ((first, 1, '1', 'is input_layer=True passed to it?'),
-                                       (second, np.sqrt(2), '1.414', 'input_layer=True is for the first layer only.')):
+    for layer, gain, words, advice in ((first, 1, '1', ': is input_layer=True passed to it?'),
+                                       (second, np.sqrt(2), '1.414', ': input_layer=True is for the first layer only.')):
         weight = layer.parameter('weight')
         start = weight.std() * np.sqrt(weight.shape[1])
         if abs(start / gain - 1) > 0.05:
+            is_the_other = abs(start * gain / np.sqrt(2) - 1) < 0.05
             context.deviates(PART, f'The {"first" if layer is first else "second"} linear layer starts with standard '
-                                   f'deviation {start:.3f}/√M instead of {words}/√M: {advice}', cause='initialization')
+                                   f'deviation {start:.3f}/√M instead of {words}/√M{advice if is_the_other else "."}',
+                             cause='initialization')
 
 
 def images(context):

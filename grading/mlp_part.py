@@ -112,7 +112,9 @@ def _judge_depth(context, hidden):
     if forward_fails and not _inherits_forward(context, net, cases['y'], words):
         return False
     fine = _check_backward(context, net, cases['grads'], hidden, words)
-    if after.failed and not forward_fails:
+    if after.failed and not forward_fails and context.updates_itself:
+        context.inherited[PART] = ['LinearModule']
+    elif after.failed and not forward_fails:
         _report_changed(context, net, after, words)
         return False
     return fine

@@ -144,8 +144,14 @@ class Source:
         for reached in self._reached(node):
             if numbers := self._matching(reached, pattern):
                 computing = [number for number in numbers if not re.fullmatch(r'return [\w.]+\s*(#.*)?', self.line(number))]
-                return Place(self.name, (computing or numbers)[0 if first else -1])
+                return Place(self.name, self._computed(reached, (computing or numbers)[0 if first else -1]))
         return Place(self.name, node.body[-1].lineno)
+
+    def _computed(self, node, number):
+        """The line of a function that computes what a line such as `return out` or `grads['bias'] = db` only passes on."""
+        passed = re.fullmatch(r'(?:return|[^=]*\] ?=) ?([\w.]+)\s*(#.*)?', self.line(number))
+        lines = passed and self._matching(node, rf'^{re.escape(passed[1])}\s*=[^=]')
+        return max((line for line in lines or [] if line < number), default=number)
 
     def _matching(self, node, pattern):
         quoted = {number for inner in ast.walk(node) if isinstance(inner, ast.Constant) and isinstance(inner.value, str)

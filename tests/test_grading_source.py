@@ -124,7 +124,7 @@ def test_a_place_is_the_last_line_that_computes_what_was_looked_for(read):
     assert places == {
         ('forward', 'where'): 'modules.py, line 6', ('forward', 'where|return'): 'modules.py, line 6',
         ('forward', 'mask'): 'modules.py, line 6', ('backward', 'return|dx'): 'modules.py, line 10',
-        ('backward', 'return'): 'modules.py, line 11', ('backward', 'def|out$'): 'modules.py, line 11',
+        ('backward', 'return'): 'modules.py, line 10', ('backward', 'def|out$'): 'modules.py, line 11',
         ('other', 'return'): 'modules.py, line 13', ('nothing', 'return'): 'modules.py, line 18',
         ('missing', 'return'): ''}
 
