@@ -129,7 +129,7 @@ list('errors', data.errors.slice(0, 15).map(([words, count], error) => {
 }));
 list('same', data.students.filter((s) => s.same.length).map((s) => (
   item(s, s.same.map((other) => data.students[other].name).join(', ')))));
-list('notes', data.notes.map((note) => make('li', note)));
+for (const section of ['first', 'notes']) list(section, data[section].map((note) => make('li', note)));
 columns.forEach((_, column) => {
   const th = make('th', '', { scope: 'col' });
   th.append(make('button', '', { type: 'button', onclick: () => {

@@ -20,16 +20,18 @@ SHOWN = ['part', 'kind', 'place', 'text', 'quote', 'example', 'hint']  # of a fi
 SHORTER = [(), ('example',), ('example', 'hint', 'quote'), tuple(SHOWN[2:])]  # left out if the page is too large
 
 
-def page(entries, same_code, notes):
-    """entries: as in NAME.json; same_code: {student: other students}; notes: lines about how the class was graded."""
+def page(entries, same_code, notes, first=()):
+    """entries: as in NAME.json; same_code: {student: other students}; notes: lines about how the class was graded; first:
+    lines to read before all others.
+    """
     for left_out in SHORTER:
-        text = _page(entries, same_code, notes, left_out)
+        text = _page(entries, same_code, notes, first, left_out)
         if len(text.encode()) <= LARGEST:
             break
     return text
 
 
-def _page(entries, same_code, notes, left_out):
+def _page(entries, same_code, notes, first, left_out):
     texts, findings = {}, {}
     errors = collections.Counter(error for entry in entries for error in report.causes(entry))
     ranks = {error: rank for rank, (error, _) in enumerate(errors.most_common())}
@@ -56,7 +58,7 @@ def _page(entries, same_code, notes, left_out):
         notes = [*notes, f'Left out of this page because of its size: {", ".join(left_out)} of the findings. The page '
                          'of each student has them.']
     data = {'students': students, 'parts': [TITLES[part] for part in PARTS], 'errors': errors.most_common(),
-            'texts': list(texts), 'findings': list(findings), 'facts': facts(entries), 'notes': notes,
+            'texts': list(texts), 'findings': list(findings), 'facts': facts(entries), 'first': list(first), 'notes': notes,
             'errorHeading': report.HEADINGS[INCORRECT]}
     folder = Path(__file__).parent
     style, script = (folder.joinpath(f'class_page.{kind}').read_text(encoding='utf-8') for kind in ('css', 'js'))

@@ -160,9 +160,9 @@ class Records:
             self._write_entry(student)
         self.write_summary()
         entries = self.entries()
-        about = [*self.notes(), f'Options: {self.options_in_words()}', *dict.fromkeys(line for entry in entries for line in (
+        about = [f'Options: {self.options_in_words()}', *dict.fromkeys(line for entry in entries for line in (
             f'Versions: {report.versions(entry)}', f'Sandbox: {entry["sandbox"]}'))]
-        self._write('index.html', class_page.page(entries, self._same_code(), about))
+        self._write('index.html', class_page.page(entries, self._same_code(), about, self.notes()))
         self._write(OPTIONS, self.options_in_words())
 
     def _same_code(self):

@@ -60,7 +60,7 @@ def page(browser, tmp_path):
         judgement(folder='c/dora', **dict.fromkeys(CORE, (MISSING, 'no modules.py'))),
         judgement(attack, folder=f'c/{clean(HOSTILE.replace("/", ""))}', interface=[HOSTILE]))]
     path = tmp_path / 'index.html'
-    path.write_text(class_page.page(entries, {'anna': ['cleo'], 'cleo': ['anna']}, ['Python 3', clean(HOSTILE)]), 'utf-8')
+    path.write_text(class_page.page(entries, {'anna': ['cleo'], 'cleo': ['anna']}, ['Python 3', clean(HOSTILE)], ['Not verified']), 'utf-8')
     browser.get_log('browser')
     browser.get(path.as_uri())
     yield Page(browser)
