@@ -30,7 +30,7 @@ def judge(context):
             return first.array('backward', second.array('backward', probabilities, targets))
 
         slack = 3 * min(context.epsilon, MAX_EPSILON) / (y * T).sum(axis=1).min() / samples
-        cases.append(Comparison({'logits': logits, 'labels': labels}, attempt(chain), (y - T) / samples, slack=slack))
+        cases.append(Comparison({'logits': logits, 'labels': labels, 'T': T}, attempt(chain), (y - T) / samples, slack=slack))
     if not any(case.failed for case in cases):
         if context.one_hot_width:
             context.inherited[part] = ['cross-entropy']
@@ -40,5 +40,6 @@ def judge(context):
     if sources:
         context.inherited[part] = sources
         return
-    check(context, part, 'the gradient of the logits', cases, shown=['logits', 'labels'],
+    check(context, part, 'the gradient of the logits', cases,
+          shown=['logits', 'labels' if context.targets == 'labels' else 'T'],
           hint='it is (Y − T)/S; each of the two is correct by itself, so look for what they share')

@@ -92,12 +92,12 @@ def judge(context):
                                  place=made.place)
     context.targets, forward, backward, (of_loss, of_gradient) = _choose_targets(context, cls)
     context.epsilon = max(of_loss, of_gradient)  # the effect that later parts must allow for
-    place = source.place
+    place, shown = source.place, _shown(context)
     fine = check(context, part, 'the loss', forward, loss_mistakes(), place(cls, 'forward', r'log|mean|sum|return'),
-                 'L = −(1/S) Σ_s log X_s,label: a mean over the samples', ['x', 'labels'])
+                 'L = −(1/S) Σ_s log X_s,label: a mean over the samples', shown)
     fine &= check(context, part, '∂L/∂X, the gradient of the probabilities,', backward, loss_gradient_mistakes(),
                   place(cls, 'backward', r'=|return'),
-                  '∂L/∂X = −T / X / S, zero except for the class of the label', ['x', 'labels'],
+                  '∂L/∂X = −T / X / S, zero except for the class of the label', shown,
                   [('fused gradient', place(cls, 'backward', '-'))])
     _labels_of_few_classes(context, part, cls, forward, backward)
     if context.errors(part):
@@ -105,6 +105,11 @@ def judge(context):
     if fine:
         _cross_entropy_notes(context, part, cls, of_loss, of_gradient)
     loops(context, part, cls, ('forward', 'backward'))
+
+
+def _shown(context):
+    """The inputs in an example, in the form that the solution takes."""
+    return ['x', 'labels' if context.targets == 'labels' else 'T']
 
 
 def _data(rng, samples, classes, labels=None):
@@ -235,7 +240,7 @@ def _labels_of_few_classes(context, part, cls, forward, backward):
                           cause='one-hot width',
                           place=context.modules.place(cls, 'forward' if failing[0][0] == 'the loss' else 'backward',
                                                       r'max|eye|zeros'),
-                          example=example_of(failing[0][1][0], ['x', 'labels']),
+                          example=example_of(failing[0][1][0], _shown(context)),
                           hint='the rows must be as wide as X: X.shape[1]')
         context.one_hot_width = True
 
