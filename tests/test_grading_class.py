@@ -345,14 +345,8 @@ def test_what_makes_no_sense_is_refused_as_approved(run, judge, monkeypatch):
     for decided in (b'anna,mlp', b'anna;nlp;1;', b'anna,mlp,-1', b'\xff'):
         Path('old/overrides.csv').write_bytes(decided)
         lines.append(run('--solution', 'anna', '--report', 'old'))
-    for arguments in (['--report', 'graded'], ['--strict'], ['--jobs', '2'], ['--solution', ''],
-                      ['--solution', 'submissions/*', '--report', 'graded'], ['--solution', 'anna', 'nowhere'],
-                      ['--solution', 'old/overrides.csv', '0.json'], ['--solution', 'anna', '--report', '0.json'],
-                      ['--solution', 'anna', '--report', '0.json/more'], ['--solution', 'anna', 'ben', '--report', '0.json'],
-                      ['--solution', 'anna', '--jobs', '0'], ['--solution', 'anna', '--timeout', 'inf'],
-                      ['--solution', 'full'], ['--solution', 'copy'], ['--solution', 'noserver'],
-                      ['--solution', 'noserver', 'anna']):
-        lines.append(run(*arguments))
+    for arguments in (['anna', '--report', '0.json/more'], ['full'], ['copy'], ['noserver'], ['noserver', 'anna']):
+        lines.append(run('--solution', *arguments))
     monkeypatch.setattr(records, 'atomic_write', full)
     lines.append(run('--solution', 'anna', '--report', 'graded'))
     assert [code for code, _, _ in lines].count(2) == len(lines) - 2  # 1 for the two that the surroundings end

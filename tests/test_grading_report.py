@@ -212,17 +212,3 @@ def test_a_part_to_look_at_has_no_points_and_one_that_deviates_fails_only_if_the
         assert [results['score'], *(training[key] for key in ('score', 'max_score', 'name'))] == [
             10.5, 0, 0, 'training scripts (not graded, your teacher will look at it)']
         assert results['extra_data'] == {'to_look_at': ['training']}
-
-
-@pytest.mark.parametrize('arguments, error', [
-    ([], 'no package is given: name a file that ends in .zip'),
-    (['autograder'], "the package must be a file that ends in .zip, not 'autograder'"),
-    (['a.zip', '--points', 'nowhere.json'], "argument --points: cannot read 'nowhere.json': No such file or directory"),
-    (['no/where/a.zip'], "cannot write 'no/where/a.zip': No such file or directory"),
-    (['a.zip', '--timeout', '0'], "argument --timeout: invalid value '0': must be a number > 0")])
-def test_a_mistaken_argument_is_one_line(arguments, error, capsys, monkeypatch, tmp_path):
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(SystemExit) as ended:
-        gradescope.main(arguments)
-    assert ended.value.code == 2 and not os.listdir()
-    assert capsys.readouterr().err == f'grading.gradescope: error: {error}\n'

@@ -8,7 +8,6 @@ The header has the arguments that made the model and the name of each of its lay
 do not make again, layer by layer, is rejected.
 """
 
-import contextlib
 import io
 import json
 import math
