@@ -245,8 +245,7 @@ def test_a_solution_that_changed_is_judged_again(judge, graded_by, monkeypatch):
             (lambda: None, ['anna']), (unread, []), *((change, ['anna']) for change in (
                 lambda: (inner / 'modules.py').write_text('x = 2'),
                 lambda: (inner / 'modules.py').rename(inner / 'mlp_numpy.py'),
-                lambda: folders('anna/more'),
-                lambda: (inner / 'weights.txt').write_text('1'),
+                lambda: folders('anna/more'), lambda: (inner / 'weights.txt').write_text('1'),
                 lambda: (inner / os.fsdecode(b'\xff.py')).write_text('z = 1'),
                 lambda: (inner / 'zz.py').write_text('#' * 10 ** 6),
                 lambda: monkeypatch.setattr(judging.platform, 'python_version', lambda: '3.9.0'),

@@ -66,8 +66,7 @@ def path(tmp_path):
 
 @pytest.mark.parametrize('dtype, tolerance', [(np.float32, 1e-5), (np.float64, 1e-12)])
 @pytest.mark.parametrize('arguments', NETS)
-def test_numpy_to_pytorch_and_back_is_the_same_file_and_gives_the_same_predictions(tmp_path, arguments, dtype,
-                                                                                   tolerance):
+def test_numpy_to_pytorch_and_back_is_the_same_file_with_the_same_predictions(tmp_path, arguments, dtype, tolerance):
     first, second, third = (tmp_path / f'{name}.npz' for name in ('numpy', 'pytorch', 'numpy again'))
     model = trained(dtype, **arguments)
     models.save(first, model, TRAINING)
@@ -82,6 +81,9 @@ def test_numpy_to_pytorch_and_back_is_the_same_file_and_gives_the_same_predictio
     np.testing.assert_array_equal(back.forward(x), expected)
     np.testing.assert_allclose(twin(torch.from_numpy(x)).softmax(dim=1).detach(), expected, rtol=0, atol=tolerance)
     assert expected.dtype == dtype and back.forward(x).dtype == dtype
+    kinds = [[(type(layer), [value for value in vars(layer).values() if isinstance(value, (float, str))])
+              for layer in net.layers] for net in (model, trained(dtype, n_hidden=arguments['n_hidden']))]
+    assert len(arguments) == 1 or kinds[0] != kinds[1], 'the argument has no effect'
 
 
 def test_a_model_that_is_read_can_be_trained_on_and_reading_it_draws_nothing_at_random(path):
