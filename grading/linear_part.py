@@ -153,7 +153,7 @@ def _report(context, cls, maker, cases):
         context.incorrect(PART, 'backward changes the parameters: an SGD step is in it. The step belongs in the '
                                 'training '
                                 'loop, after the gradients of all layers are known.', cause='update in backward',
-                          place=place(cls, 'backward', r"params|-="), hint='backward fills grads and returns ∂L/∂X')
+                          place=place(cls, 'backward', r'-=|params\b.*[^=]=[^=]'), hint='backward fills grads and returns ∂L/∂X')
     forward = [STORED_IN_OUT, *FORWARD] if maker.transposed else FORWARD
     check(context, PART, 'forward', cases['y'], forward, place(cls, 'forward', r'@|dot|matmul|einsum|return'),
           'Y = X Wᵀ + b, of shape (S, N)', ['x', 'W', 'b'])

@@ -205,7 +205,8 @@ def _inherits_forward(context, net, cases, words):
     check(context, PART, f'{words}, forward', cases, FORWARD, context.mlp.place('MLP', 'forward', r'forward\(|return'),
           'linear layers with an activation between them, a last linear layer, softmax',
           ['x', *first.inputs['net'].parameters()],
-          [('activation after the last layer', context.mlp.place('MLP', '__init__', name)) for _, name in net.activations])
+          [*(('activation after the last layer', context.mlp.place('MLP', '__init__', name)) for _, name in net.activations),
+           ('no activation', context.mlp.place('MLP', '__init__', 'LinearModule', first=True))])
     return False
 
 

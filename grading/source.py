@@ -150,7 +150,7 @@ class Source:
     def _computed(self, node, number):
         """The line of a function that computes what a line such as `return out` or `grads['bias'] = db` only passes on."""
         passed = re.fullmatch(r'(?:return|[^=]*\] ?=) ?([\w.]+)\s*(#.*)?', self.line(number))
-        lines = passed and self._matching(node, rf'^{re.escape(passed[1])}\s*=[^=]')
+        lines = passed and self._matching(node, rf'^{re.escape(passed[1])}\s*[-+*/]?=[^=]')
         return max((line for line in lines or [] if line < number), default=number)
 
     def _matching(self, node, pattern):
@@ -164,6 +164,10 @@ class Source:
 
     def calls_method(self, name):
         return any(isinstance(node, ast.Call) and getattr(node.func, 'attr', '') == name for node in ast.walk(self.tree))
+
+    def imports_name(self, name):
+        return any(name == (alias.asname or alias.name) for node in self.tree.body if isinstance(node, ast.ImportFrom)
+                   for alias in node.names)
 
     def imports(self):
         """The names of all modules that the file imports, also inside functions."""

@@ -28,8 +28,8 @@ def judge(context, sources, has_torch):
     absent = []  # scripts and functions that are not there
     for script, torch_kind in SCRIPTS.items():
         source = sources[script]
-        functions = {name: source.function(name) for name in JUDGES if source.function(name)}
-        stubs = [name for name, function in functions.items() if is_stub(function) or _returns_unset(function)]
+        functions = {name: source.function(name) for name in JUDGES if source.function(name) or source.imports_name(name)}
+        stubs = [name for name, function in functions.items() if function and (is_stub(function) or _returns_unset(function))]
         if 'accuracy' in stubs and 'train' in functions and 'train' not in stubs:
             stubs.remove('accuracy')  # in a script that is written, it is an error
         if source.problem:
@@ -241,12 +241,11 @@ def _train(context, script, torch_kind, images, labels):
                              cause='not the best model',
                              place=context.sources[script].place_in('train', r'best|copy|return'))
         else:
-            advice = (f'It should be a copy of the model after epoch {epoch}.'
-                      if context.sources[script].mentions('deepcopy') else
-                      'A copy of the best one is needed: copy.deepcopy.')
-            context.incorrect(PART, f'{text} {advice}',
-                              cause='not the best model',
-                              place=context.sources[script].place_in('train', r'best|copy|return'))
+            advice, pattern = ((f'It should be a copy of the model after epoch {epoch}.', 'best|copy|return')
+                               if context.sources[script].mentions('deepcopy') else
+                               ('A copy of the best one is needed: copy.deepcopy.', r'best.*[^=]=[^=].*model'))
+            context.incorrect(PART, f'{text} {advice}', cause='not the best model',
+                              place=context.sources[script].place_in('train', pattern))
     elif not abs(test - found['test']) < tolerance:  # NaN too
         context.incorrect(PART, f'In {script}.py train gives the test accuracy of another model: on the small data set of '
                                 f'this test {test:.3g}, and the model that it returns has {found["test"]:.3g}.',
