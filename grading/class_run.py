@@ -17,7 +17,6 @@ from grading.findings import NOT_GRADED, PARTS
 from grading.judge import Judgement, judge, not_found, versions
 from grading.records import Records, names_for
 from grading.remote import NoServer, Server
-from grading.report import clean
 
 UNPROTECTED = ('warning: a malicious solution could read your files, use the network and change this report, also the '
                'results of others: install bubblewrap (apt install bubblewrap), or grade in a container or an account of '
@@ -37,10 +36,10 @@ def run(folders, options, folder=None, show=say):
     with Records(folder, options, hidden).open() as records:
         show(f'sandbox: {sandbox.protection(bubblewrap)}' if hidden else UNPROTECTED)
         for note in records.about:
-            show(clean(note))
+            show(note)
         students = names_for(places, {student: record['folder'] for student, record in records.records.items()})
         grade(dict(zip(students, zip(places, folders))), options, records, show)
-        for note in records.notes()[len(records.about):]:
+        for note in records.notes():
             show(note)
     return records.entries()
 

@@ -292,27 +292,25 @@ def _start(context, maker):
 
 
 def _initialization(context, maker):
-    in_features, out_features = 400, 300
-    found, other_sizes = {}, {}  # standard deviation · √M
+    sizes = [(400, 300), (200, 700)]  # M, N
+    deviations = {}  # of the weights, without and with input_layer: (standard deviation, M, N) for each size
     try:
         for input_layer in (False, True) if maker.has_input_layer else (False,):
             arguments = (input_layer,) if maker.has_input_layer else ()
             context.session.ask('seed', number=3)
-            weight = maker.make(in_features, out_features, *arguments).parameter('weight')
-            found[input_layer] = weight.std() * np.sqrt(in_features)
-            other_sizes[input_layer] = maker.make(200, 700, *arguments).parameter('weight').std()
+            weights = [maker.make(*size, *arguments).parameter('weight') for size in sizes]
+            deviations[input_layer] = [(weight.std(), *size) for weight, size in zip(weights, sizes)]
             context.session.ask('seed', number=4)
-            other = maker.make(in_features, out_features, *arguments).parameter('weight')
-            if weight.any() and np.array_equal(weight, other):
+            if weights[0].any() and np.array_equal(weights[0], maker.make(*sizes[0], *arguments).parameter('weight')):
                 context.note(PART, "The weights are the same whatever NumPy's seed is: the constructor seeds.")
         if maker.has_input_layer:
             _input_layer_changes_nothing_else(context, maker)
     except (SolutionError, Malformed) as error:
         return _deviates_at_start(context, f'A layer of 400 inputs or one with input_layer cannot be built: {error}.')
+    found = {key: of_sizes[0][0] * np.sqrt(sizes[0][0]) for key, of_sizes in deviations.items()}  # · √M
     near = {key: abs(value / np.sqrt(1 if key else 2) - 1) < 0.03 for key, value in found.items()}
-    shown = {key: f'{value:.4g}/√M{_named([(value / np.sqrt(in_features), in_features, out_features), (other_sizes[key], 200, 700)])}'
-             for key, value in found.items()}
-    if not maker.has_input_layer and abs(found[False] / np.sqrt(in_features) / 1e-4 - 1) < 0.03:
+    shown = {key: f'{value:.4g}/√M{_named(deviations[key])}' for key, value in found.items()}
+    if not maker.has_input_layer and abs(deviations[False][0][0] / 1e-4 - 1) < 0.03:
         context.kaiming = False
         context.note(PART, 'The weights start with standard deviation 0.0001, as the course asked before it asked for '
                            'Kaiming. LinearModule takes no input_layer.', cause='initialization')

@@ -65,7 +65,7 @@ def _ask_again(context, part, make, forward, backward):
 
 def _ask_mlp(context, samples, in_features, out_features):
     """Check a small network after many steps, and one step with the sizes of the assignment."""
-    method = 'a small network after many steps'
+    what, besides = f'a small MLP after {CALLS} steps', 'At first it is correct'
     try:
         small = build(context, [4])
         x, D = np.ones((1, INPUTS)), np.arange(CLASSES)[None] - 1.0
@@ -76,22 +76,20 @@ def _ask_mlp(context, samples, in_features, out_features):
             return context.incorrect(
                 'mlp', f'After {CALLS} steps {changed} of the MLP gives something else than at first.',
                 cause='changes after many calls', place=context.mlp.place('MLP', changed, 'if|return|for'))
-        method = '__init__'
+        what, besides = f'MLP({in_features}, [{out_features}], {CLASSES})', 'For small networks and batches it is correct'
         net = build(context, [out_features], in_features)
-        method = 'a step'
+        what += f' with {samples} samples'
         method = _wrong_method(context, net, *(context.rng.normal(size=(samples, size)) for size in (in_features, CLASSES)))
-        is_right, raised, place = not method, '', context.mlp.place('MLP', method, 'if|return|for')
+        failure, place = method and f'{method} is incorrect', context.mlp.place('MLP', method, 'if|return|for')
     except (SolutionError, Malformed) as error:
-        is_right, raised, place = False, f' ({error})', error.place
-    if not is_right and context.faulty:
+        failure, place = f'fails with {error}', error.place
+    if failure and context.faulty:
         names = f'{" and ".join(context.faulty)} {"is" if len(context.faulty) == 1 else "are"}'
         context.incorrect('mlp', f'Incorrect for {samples} samples, or after many steps, only because {names} (see '
                                  'there).',
                           cause=INHERITED)
-    elif not is_right:
-        what = {'__init__': 'cannot be built'}.get(method, f'{method} is incorrect for {samples} samples')
-        context.incorrect('mlp', f'MLP({in_features}, [{out_features}], {CLASSES}): {what}{raised}. For small '
-                                 'networks and batches it is correct.', cause='only small sizes', place=place)
+    elif failure:
+        context.incorrect('mlp', f'{what}: {failure}. {besides}.', cause='only small sizes', place=place)
 
 
 def _wrong_method(context, net, x, D):

@@ -83,7 +83,7 @@ class Records:
                     (self.folder / GONE).mkdir(exist_ok=True)
                     with contextlib.suppress(FileNotFoundError):
                         os.replace(self.folder / name, self.folder / GONE / name)
-                self.about.append(f'{path.stem}: {record["folder"]} no longer exists; moved to {self.folder / GONE}')
+                self.about.append(clean(f'{path.stem}: {record["folder"]} no longer exists; moved to {self.folder / GONE}'))
             elif usable:
                 record['seal'] = str(entry.get('seal', ''))
                 self.records[path.stem] = record
@@ -105,14 +105,14 @@ class Records:
                           f'strict: {"yes" if self.options.strict else "no"}', f'timeout: {self.options.timeout:g} s'])
 
     def notes(self):
-        """Lines about the whole class: changes, results that are not believed, overrides of unknown students."""
-        lines = list(self.about)
+        """Lines about the class after a run: results that are not believed, overrides of unknown students."""
+        lines = []
         if names := [student for student in sorted(self.records, key=_order) if not self._is_believed(student)]:
             lines.append(f'Not verified: {_listed(names)}. A run without protection wrote these results, or somebody changed '
                          'them, so a solution may have forged them: grade these solutions again.')
         if names := sorted({student for student, _ in self.options.decided} - set(self.records)):
             lines.append(f'overrides.csv names students who are not in this report: {_listed(names)}.')
-        return [clean(line) for line in lines]
+        return lines
 
     def _is_believed(self, student):
         record = self.records[student]
@@ -162,7 +162,7 @@ class Records:
         entries = self.entries()
         about = [f'Options: {self.options_in_words()}', *dict.fromkeys(line for entry in entries for line in (
             f'Versions: {report.versions(entry)}', f'Sandbox: {entry["sandbox"]}'))]
-        self._write('index.html', class_page.page(entries, self._same_code(), about, self.notes()))
+        self._write('index.html', class_page.page(entries, self._same_code(), about, [*self.about, *self.notes()]))
         self._write(OPTIONS, self.options_in_words())
 
     def _same_code(self):
@@ -218,7 +218,7 @@ def names_for(folders, known):
 
 
 def _listed(names):
-    return ', '.join(names[:5]) + (f' and {len(names) - 5} more' if len(names) > 5 else '')
+    return ', '.join(map(clean, names[:5])) + (f' and {len(names) - 5} more' if len(names) > 5 else '')
 
 
 def _plain(name):

@@ -64,12 +64,16 @@ def absent(name):
 def missing_here(error):
     """The missing module that a NameError or an AttributeError may be due to: from an import * or as a base class."""
     if type(error) is NameError:
-        return next((module.__name__ for module in sys.modules.values() if isinstance(module, StandIn) and module._starred), '')
+        return next((module.__name__ for module in list(sys.modules.values())
+                     if isinstance(module, StandIn) and module._starred), '')
     thing = getattr(error, 'obj', None)
     cls = thing.__self_class__ if isinstance(thing, super) else type(thing)
     if not isinstance(error, AttributeError) or not isinstance(cls, Absent):
         return ''
-    return '' if re.search(rf'\.{error.name}\s*=[^=]', inspect.getsource(cls)) else cls._absent  # its own, not set yet
+    with contextlib.suppress(OSError, TypeError):  # it has no source
+        if re.search(rf'\.{error.name}\s*=[^=]', inspect.getsource(cls)):
+            return ''  # an attribute of its own that is not set yet
+    return cls._absent
 
 
 class Nothing:
