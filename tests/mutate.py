@@ -124,15 +124,11 @@ def main():
     parser.add_argument('--seed', type=int, default=42, help='draws the sample (default: 42)')
     parser.add_argument('--jobs', type=int, default=os.cpu_count(), help='mutants that are tried at a time')
     parser.add_argument('--again', action='store_true', help='try those again that have survived')
-    parser.add_argument('--files', nargs='+', help='draw from the mutants of these only (default: all)')
     arguments = parser.parse_args()
     if not shutil.which('unshare') or subprocess.run([*ALONE, 'true'], capture_output=True).returncode:
         sys.exit(f'needs Linux, and the right to run `{shlex.join(ALONE[:-4])} true`: a mutant may end any process')
     tests = tests_of_files()
-    files = arguments.files or tests
-    if unknown := set(files) - tests.keys():
-        sys.exit(f'no tests are listed in tests/mutmut.cfg for the mutants of {", ".join(sorted(unknown))}')
-    everything = [mutant for file in tqdm(files, 'files', disable=None) for mutant in mutants_of(file)]
+    everything = [mutant for file in tqdm(tests, 'files', disable=None) for mutant in mutants_of(file)]
     random.Random(arguments.seed).shuffle(everything)  # so that a larger sample holds the smaller ones
     drawn = [written_out(*mutant) for mutant in tqdm(everything[:arguments.sample], 'sample', disable=None)]
     tried, wanted = outcomes(), (None, '') if arguments.again else (None,)  # not tried yet, survived

@@ -63,18 +63,6 @@ def test_each_mistake_in_a_module_is_told_as_approved(judged, part, cls):
     catalogue.assert_catalogue(f'grading_{part}', told)
 
 
-@pytest.mark.parametrize('start, told', [
-    ('2 / in_features', '2/M: the root is forgotten'), ('1 / in_features', '1/M: the root is forgotten'),
-    ('2 / out_features', '2/N: the root is forgotten'), ('2 / (in_features * out_features)', '2/(M · N)'),
-    ('1 / (in_features * out_features)', '1/(M · N)'), ('(2 / (in_features + out_features)) ** 0.5', '√(2/(M + N))'),
-    ('(2 / out_features) ** 0.5', '√(2/N): the outputs are counted, not the inputs'),
-    ('0.1 / in_features ** 0.5', ''), ('0.005', '0.005 for every M')])
-def test_a_common_mistake_in_the_start_is_named(judged, start, told):
-    changes = [('np.sqrt((1 if input_layer else 2) / in_features)', start)]
-    finding, = judged(changes, 'class LinearModule', ['linear']).findings.of('linear')
-    assert f'/√M{told and f" (that is {told})"}. Kaiming asks for' in finding.text
-
-
 def test_rounding_of_float32_is_no_error_and_the_same_difference_in_float64_is_one(judged):
     for kind, verdict in ('np.float32', CORRECT), ('float', INCORRECT):
         changes = [('return np.where(x', 'return (1.00002 * np.where(x'),

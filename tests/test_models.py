@@ -33,14 +33,15 @@ def other_values(setting):
     if setting.default is False:
         return [True]
     values = []
-    for text in ['0.5', '2', *re.findall(r'\w+', setting.allowed.words)]:
+    for text in ['0.3', '0.6', '2', *re.findall(r'\w+', setting.allowed.words)]:
         with contextlib.suppress(argparse.ArgumentTypeError):
             values.append(setting.allowed(text))
     return [value for value in values if value != setting.default]
 
 
-NETS = [*FILES[:3], *({'n_hidden': [6, 5], name: value} for name in inspect.signature(mlp_numpy.MLP).parameters
-                      if name in SETTINGS for value in other_values(SETTINGS[name]))]
+OTHER_NETWORKS = [{name: value} for name in inspect.signature(mlp_numpy.MLP).parameters if name in SETTINGS
+                  for value in other_values(SETTINGS[name])]
+NETS = [*FILES[:3], *({'n_hidden': [6, 5], **network} for network in OTHER_NETWORKS)]
 
 
 def trained(dtype=np.float32, n_inputs=FEATURES, **arguments):
@@ -81,9 +82,6 @@ def test_numpy_to_pytorch_and_back_is_the_same_file_with_the_same_predictions(tm
     np.testing.assert_array_equal(back.forward(x), expected)
     np.testing.assert_allclose(twin(torch.from_numpy(x)).softmax(dim=1).detach(), expected, rtol=0, atol=tolerance)
     assert expected.dtype == dtype and back.forward(x).dtype == dtype
-    kinds = [[(type(layer), [value for value in vars(layer).values() if isinstance(value, (float, str))])
-              for layer in net.layers] for net in (model, trained(dtype, n_hidden=arguments['n_hidden']))]
-    assert len(arguments) == 1 or kinds[0] != kinds[1], 'the argument has no effect'
 
 
 def test_a_model_that_is_read_can_be_trained_on_and_reading_it_draws_nothing_at_random(path):
