@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import os
 import random
 import sys
 import traceback
@@ -192,7 +193,10 @@ def describe(error, folder):
     places = [[name, line] for path, line in passed if (name := own_file(path, folder))]
     if missing := missing_here(error):
         error = ImportError(f'{error}; perhaps it is in {missing}, which {NOT_HERE}')
-    return {'type': type(error).__name__, 'message': str(error)[:500], 'places': places[-5:]}
+    message, front = str(error), os.path.join(folder, '')
+    for own in (front, front.replace('\\', r'\\')):  # the second in the repr of a path of Windows
+        message = message.replace(own, '')
+    return {'type': type(error).__name__, 'message': message[:500], 'places': places[-5:]}
 
 
 def answer(operations, requests, replies):
