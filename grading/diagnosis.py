@@ -80,6 +80,8 @@ HINTS = [  # explanations of messages of NumPy and Python for beginners
      'the shapes do not go together: print them, and write the shape of each array next to the formula'),
     (r"name '\w+' is not defined|referenced before assignment|not associated with a value",
      'the name is used before it has a value'),
+    ('setting an array element with a sequence|only 0-dimensional arrays',
+     'an array is where one number belongs; NumPy before 2.4 accepted an array with one number there'),
     (r'ward\(\) missing 1 required positional argument',
      'a class is called instead of an object: ReLUModule() with parentheses makes an object'),
     (r"'list' object cannot be interpreted as an integer", 'range wants a number: range(len(list))'),

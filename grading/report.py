@@ -21,8 +21,11 @@ COLUMNS = ['student', 'points', 'max_points', 'to_look_at', 'verdict', *PARTS, *
            'same_code', 'errors', 'seconds', 'solution']
 LONGEST = 2000  # characters of a text that may hold a student's own words
 _LACKS = r"module '({0})\b[\w.]*' has no attribute|import name \S+ from '({0})\b"
-DEPENDS = {'NumPy': _LACKS.format('numpy'), 'PyTorch': _LACKS.format('torch'),  # findings that another version may not have
-           'Python': f"Python cannot read|{_LACKS.format('|'.join(sys.stdlib_module_names))}"}
+DEPENDS = {  # findings that another version may not have
+    'NumPy': f"{_LACKS.format('numpy')}|setting an array element|only 0-dimensional arrays",
+    'PyTorch': _LACKS.format('torch'),
+    'Python': f"Python cannot read|{_LACKS.format('|'.join(sys.stdlib_module_names))}",
+}
 PATH = re.compile(r'(?<![\w.\])])(?:[A-Za-z]:[\\/]|/)(?:[^\s/\\\'":,;()<>]+[\\/])+')
 
 

@@ -116,6 +116,8 @@ def test_a_finding_that_hangs_on_a_version_names_it():
                              for text in lacks)))
     assert [finding['text'].rpartition("'")[2] for finding in made['findings']] == [
         version for version in (' (NumPy 2.4.6).', ' (PyTorch 2.13.0).', ' (Python 3.11.7).', '.') for _ in lacks]
+    text = 'raises TypeError: only 0-dimensional arrays can be converted to Python scalars'
+    assert report.record_of(judgement(('mlp', INCORRECT, text)))['findings'][0]['text'] == f'{text} (NumPy 2.4.6)'
 
 
 def test_the_verdict_on_a_solution_is_that_of_its_numpy_half():
