@@ -4,6 +4,7 @@ A cause is named if its formula gives the solution's results in every case. The 
 two mistakes with the same result in one case differ in another.
 """
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -122,7 +123,7 @@ def show(name, value):
         return f'{name} = {_number(value)}'
     array = np.asarray(value)
     text = np.array2string(array, formatter={'float_kind': _number}, separator=', ', threshold=60, max_line_width=100)
-    indented = text.replace('\n', '\n' + ' ' * (len(name) + 3))
+    indented = re.sub('\n+', '\n' + ' ' * (len(name) + 3), text)  # without the blank lines between images
     return f'{name} = {indented}'
 
 

@@ -136,7 +136,7 @@ def check(context, part, what, cases, mistakes=(), place=Place(), hint='', shown
 
 LARGE = 100  # samples; the smaller batches come first
 SAY_IT_ALL = ('raises NameError', 'raises UnboundLocalError', 'raises AttributeError')  # an example with numbers would not help
-SYMBOLS = {'x': 'X', 'y': 'Y', 'D': '∂L/∂Y'}
+SYMBOLS = {'x': 'X', 'images': 'X', 'y': 'Y', 'D': '∂L/∂Y'}
 
 
 def example_of(case, shown):

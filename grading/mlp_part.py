@@ -174,7 +174,8 @@ def _steps(context, net, reference):
                 linear.zero_gradients()
         y = attempt(lambda: net.forward(x))
         result = y if isinstance(y, Exception) else attempt(lambda: net.thing.call('backward', D))
-        data = {'net': reference, 'before': before, 'x': x, 'D': D, 'samples': samples, **reference.parameters()}
+        data = {'net': reference, 'before': before, 'x': x, 'D': D, 'samples': samples, **reference.parameters(),
+                'images': x.reshape(samples, 1, 1, INPUTS)}
         forward.append(Comparison(data, y, reference.forward(x)[2]))
         for layer, (linear, grads) in enumerate(zip(net.linears, reference.gradients(x, D))):
             for which, name in enumerate(('weight', 'bias')):
@@ -204,7 +205,7 @@ def _inherits_forward(context, net, cases, words):
         return True
     check(context, PART, f'{words}, forward', cases, FORWARD, context.mlp.place('MLP', 'forward', r'forward\(|return'),
           'linear layers with an activation between them, a last linear layer, softmax',
-          ['x', *first.inputs['net'].parameters()],
+          ['images' if net.images else 'x', *first.inputs['net'].parameters()],
           [*(('activation after the last layer', context.mlp.place('MLP', '__init__', name)) for _, name in net.activations),
            ('no activation', context.mlp.place('MLP', '__init__', 'LinearModule', first=True))])
     return False
@@ -239,7 +240,8 @@ def _check_backward(context, net, cases, hidden, words):
         first = next(case for case in cases if case.failed)
     explained = explain(cases, BACKWARD)
     check(context, PART, f'{words}, {"backward" if explained or isinstance(first.actual, Exception) else first.label}',
-          cases, BACKWARD, place, GRADIENT_HINT, ['x', *first.inputs['net'].parameters(), 'D'])
+          cases, BACKWARD, place, GRADIENT_HINT,
+          ['images' if net.images else 'x', *first.inputs['net'].parameters(), 'D'])
     return False
 
 
