@@ -52,7 +52,7 @@ def judge(context):
     stubs = [name for name in names if source.is_stub(name, 'forward', 'backward')]
     names = [name for name in names if name not in stubs]
     if not names:
-        return context.skip(PART, NOT_IMPLEMENTED if stubs else MISSING)
+        return context.skip(PART, NOT_IMPLEMENTED) if stubs else context.skip_absent(PART, 'modules')
     for name in stubs:
         context.note(PART, f'{name} is not implemented; other activations are implemented.')
     if len(names) > MOST:

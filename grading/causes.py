@@ -11,6 +11,7 @@ import numpy as np
 
 from grading.remote import SolutionError
 
+SOFTMAX_IN_LOSS = 'softmax in the loss'
 TOLERANCE = 1e-6  # relative; far above rounding in float64, and below any mistake
 TOLERANCE_FLOAT32 = 2e-4
 

@@ -36,6 +36,9 @@ def main(arguments, parser):
         if not submissions.is_submission(path) and (len(arguments.solution) == 1 or not os.path.exists(path)):
             parser.refuse(f'argument --solution: {path!r} is not a folder: use the folder, or the .zip, that has modules.py '
                           'and mlp_numpy.py')
+    for path in arguments.solution:
+        if submissions.may_be_handed_in(path):
+            say(report.clean(f'not graded, because it is neither a folder nor a .zip: {path}'))
     arguments.solution = [path for path in arguments.solution if submissions.is_submission(path)]  # no index.html
     if not arguments.solution:
         parser.refuse('argument --solution: there is no folder and no .zip among these paths')

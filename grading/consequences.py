@@ -33,6 +33,7 @@ def decide(context):
 
 def _accept_one_step(context):
     """Remove the findings that follow only from leaving out the softmax, because they are not errors."""
+    context.one_step = True
     findings, parts = context.findings, set(context.inherited)
     for finding in list(findings.found):
         if finding in context.fused or finding.part in BUILT_ON_BOTH and finding.cause == BLOCKED:

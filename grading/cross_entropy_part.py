@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from grading.causes import Comparison, Mistake, close, explain
+from grading.causes import SOFTMAX_IN_LOSS, Comparison, Mistake, close, explain
 from grading.common_checks import loops
 from grading.diagnosis import attempt, check, example_of
 from grading.findings import NOT_IMPLEMENTED
@@ -38,7 +38,7 @@ def loss_mistakes():
                 lambda x, T, **_: -(T * np.log(x) + (1 - T) * np.log(1 - x)).sum() / len(x)),
         Mistake('mean inside the logarithm', 'is the logarithm of the mean, not the mean of the logarithms',
                 lambda x, T, **_: -np.log(picked(x, T).mean())),
-        Mistake('softmax in the loss', 'takes the softmax of its input first: it expects logits',
+        Mistake(SOFTMAX_IN_LOSS, 'takes the softmax of its input first: it expects logits',
                 lambda x, T, **_: -np.log(picked(softmax(x), T)).mean(), fused=True),
         Mistake('only the first sample', 'is the loss of the first sample only', lambda x, T, **_: -np.log(picked(x, T))[0]),
     ]

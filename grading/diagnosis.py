@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from grading import causes
-from grading.findings import DEVIATES, INCORRECT, NOTE, Findings, Place
+from grading.findings import DEVIATES, INCORRECT, MISSING, NOT_GRADED, NOTE, Findings, Place
 from grading.interface import Malformed
 from grading.remote import SolutionError
 
@@ -34,6 +34,7 @@ class Context:
     one_hot_width: bool = False  # is it that of the largest label?
     fused: list = field(default_factory=list)
     softmax_outside: bool = False  # of the MLP, in the training script
+    one_step: bool = False  # are softmax and cross-entropy one step, which is correct?
     gradients_add_up: bool = False
     kaiming: bool = True  # are the linear module's initial weights correct?
     forgets: set = field(default_factory=set)  # the classes whose clear_cache works
@@ -64,6 +65,14 @@ class Context:
 
     def note(self, part, text, **more):
         self.findings.add(part, NOTE, text, **more)
+
+    def skip_absent(self, part, module, cls=''):
+        """A class is not there: the part is missing, or not graded if the class may be in a file that was not handed in."""
+        found = self.session.ask('missing', module=module)
+        where = found.get(cls) or found.get('*') or not cls and next(iter(found.values()), '')
+        if where:
+            return self.skip(part, NOT_GRADED, f'{module}.py imports {where}, which was not handed in', retry=True)
+        self.skip(part, MISSING, f'{module}.py has no class {cls}' if cls else f'{module}.py has no activation')
 
     def skip(self, part, status, reason='', retry=False):
         self.findings.status[part] = status

@@ -122,7 +122,7 @@ def _optional_parts(context, sources, has_torch):
 def _judge_part(context, part, judge_it):
     cls = CLASSES.get(part)
     if cls and cls not in context.names:
-        return context.skip(part, MISSING)
+        return context.skip_absent(part, 'modules', cls)
     context.begin(part)
     try:
         judge_it(context)
@@ -148,7 +148,7 @@ def _modules_can_be_used(context):
     context.names = set()
     if not source.exists:
         for part in CORE:
-            context.skip(part, MISSING)
+            context.skip(part, MISSING, 'no modules.py' if part == CORE[0] else '')
         return False
     problem = source.problem
     if not problem:

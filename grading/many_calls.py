@@ -9,6 +9,7 @@ from grading.findings import INHERITED
 from grading.formulas import softmax
 from grading.interface import Malformed
 from grading.linear_part import LARGE
+from grading.mlp_part import chain_is_right
 from grading.nets import CLASSES, INPUTS, build, reference_for
 from grading.remote import SolutionError
 
@@ -29,8 +30,13 @@ def judge(context):
         targets)):
         if cls in context.names:
             _ask_again(context, part, lambda: session.new('modules', cls, []), arguments, arguments)
-    if context.linear and _is_open(context, 'mlp') and not context.softmax_outside:
+    if not context.linear or not _is_open(context, 'mlp') or context.softmax_outside:
+        return
+    if not context.one_step:
         _ask_mlp(context, samples, in_features, out_features)
+    elif not chain_is_right(context, samples=samples, inputs=in_features, hidden=[out_features]):
+        context.incorrect('mlp', f'A step of MLP({in_features}, [{out_features}], {CLASSES}) with {samples} samples is '
+                                 'incorrect. For small networks and batches it is correct.', cause='only small sizes')
 
 
 def _linear(context):

@@ -7,7 +7,7 @@ differs, it is also compared with its own modules, assembled correctly: if it eq
 import numpy as np
 
 from grading import mlp_deviations
-from grading.causes import Comparison, Mistake, close, explain
+from grading.causes import SOFTMAX_IN_LOSS, Comparison, Mistake, close, explain
 from grading.diagnosis import attempt, check, hint_for
 from grading.findings import BLOCKED, MISSING, NOT_GRADED, NOT_IMPLEMENTED
 from grading.formulas import MAX_EPSILON, softmax
@@ -17,6 +17,7 @@ from grading.remote import SolutionError
 
 PART = 'mlp'
 HIDDEN = [[4], [6, 4], [6, 5, 4]]  # the smallest first, all sizes different
+EQUAL = [4, 4, 4]
 GRADIENT_HINT = 'backward takes the modules in the reverse order of forward, each with what the one after it gave'
 
 
@@ -69,13 +70,26 @@ def judge(context):
         return context.incorrect(PART, f'mlp_numpy.py cannot be imported: {failed}.', cause='cannot be imported',
                                  place=failed.place)
     if 'MLP' not in [name for name, *_ in session.classes('mlp_numpy')]:
-        return context.skip(PART, MISSING)
+        return context.skip_absent(PART, 'mlp_numpy', 'MLP')
     if context.linear is None:
         return _without_linear(context)
     for hidden in HIDDEN:
         if not _judge_depth(context, hidden):
             break
+    else:
+        _judge_equal_sizes(context)
     context.later.append(_judge_more)
+
+
+def _judge_equal_sizes(context):
+    """Hidden layers of one size, which must not be taken for one layer."""
+    try:
+        build(context, EQUAL)
+    except WrongSizes as error:
+        _report_sizes(context, error)
+    except (SolutionError, Malformed) as error:
+        context.incorrect(PART, f'MLP({INPUTS}, {EQUAL}, {CLASSES}) cannot be built: {error}.', cause='cannot be built',
+                          place=error.place, hint=hint_for(error))
 
 
 def _judge_more(context):
@@ -337,6 +351,11 @@ def _no_hidden_layer(context):
     except (SolutionError, Malformed) as error:
         return context.deviates(PART, f'An empty n_hidden, for multinomial logistic regression, fails: {error}.',
                                 cause='empty n_hidden', place=error.place)
+    if context.one_step and not isinstance(attempt(lambda: net.forward(np.ones((2, INPUTS)))), Exception):
+        if not chain_is_right(context, hidden=()):
+            context.incorrect(PART, 'With no hidden layer, the gradients are incorrect.', cause='no hidden layer',
+                              place=context.mlp.place('MLP', 'backward', r'backward\('))
+        return
     cases, _ = _steps(context, net, reference)
     raised = next((case.actual for case in cases['y'] + cases['grads'] if isinstance(case.actual, Exception)),
                   None)
@@ -349,16 +368,15 @@ def _no_hidden_layer(context):
         _check_backward(context, net, cases['grads'], [], 'with no hidden layer')
 
 
-def chain_is_right(context, softmax_outside=False):
-    """With two hidden layers, are the gradients correct if MLP.backward gets the gradient from CrossEntropyModule?
+def chain_is_right(context, softmax_outside=False, samples=7, inputs=INPUTS, hidden=(6, 4)):
+    """Are the gradients correct if MLP.backward gets the gradient from CrossEntropyModule?
 
     softmax_outside: a SoftMaxModule is between the two, as in some training scripts.
     """
-    samples = 7
     try:
-        net = build(context, HIDDEN[1])
+        net = build(context, list(hidden), inputs)
         reference = reference_for(context, net)
-        x = context.rng.normal(size=(samples, INPUTS))
+        x = context.rng.normal(size=(samples, inputs))
         labels = np.arange(samples) % CLASSES
         T = np.eye(CLASSES)[labels]
         loss = context.session.new('modules', 'CrossEntropyModule', [])
@@ -367,7 +385,10 @@ def chain_is_right(context, softmax_outside=False):
             outside = context.session.new('modules', 'SoftMaxModule', [])
             y = outside.array('forward', y)
         targets = labels if context.targets == 'labels' else T
-        loss.array('forward', y, targets)
+        value = loss.array('forward', y, targets)
+        if any(finding.cause == SOFTMAX_IN_LOSS for finding in context.fused) and not close(
+                value.reshape(()), -np.log((reference.forward(x)[2] * T).sum(axis=1)).mean()):
+            return False  # the MLP has a softmax, too
         D = loss.array('backward', y, targets)
         net.thing.call('backward', outside.array('backward', D) if softmax_outside else D)
         expected = reference.gradients(x, (reference.forward(x)[2] - T) / samples, through_softmax=False)

@@ -32,7 +32,7 @@ def judge(context, source, has_torch):
         return context.incorrect(PART, f'mlp_pytorch.py cannot be imported: {error}.', cause='cannot be imported',
                                  place=error.place)
     if 'MLP' not in names:
-        return context.skip(PART, MISSING, 'no class MLP in mlp_pytorch.py')
+        return context.skip_absent(PART, 'mlp_pytorch', 'MLP')
     try:
         session.ask('seed', number=1)
         model = _build(context, HIDDEN)
@@ -40,6 +40,8 @@ def judge(context, source, has_torch):
     except (SolutionError, SolutionEnded) as error:
         return context.incorrect(PART, f'{BUILT} cannot be built: {error}.', cause='cannot be built',
                                  place=error.place, hint=hint_for(error))
+    if not facts['module'] and session.ask('missing', module='mlp_pytorch'):  # its base class
+        return context.skip_absent(PART, 'mlp_pytorch')
     if not facts['module']:
         return context.incorrect(PART, 'MLP is not an nn.Module: it should be class MLP(nn.Module), and call '
                                        'super().__init__() first.', cause='no nn.Module',

@@ -77,14 +77,16 @@ class Records:
                     isinstance(text, str) for finding in record['findings'] for text in finding.values())
                 report.page(self._entry(path.stem, record))
             except (OSError, ValueError, KeyError, TypeError, AttributeError):
-                continue  # not ours, or not whole: it is graded again if it is among those to grade
-            if usable and not os.path.lexists(record['folder']):
+                usable = False
+            if not usable:  # it is graded again if it is among those to grade
+                self.about.append(clean(f'{path.name} is damaged, or no result of this grader: it is left out until its solution is graded again'))
+            elif not os.path.lexists(record['folder']):
                 for name in (path.name, f'{path.stem}.txt'):
                     (self.folder / GONE).mkdir(exist_ok=True)
                     with contextlib.suppress(FileNotFoundError):
                         os.replace(self.folder / name, self.folder / GONE / name)
                 self.about.append(clean(f'{path.stem}: {record["folder"]} no longer exists; moved to {self.folder / GONE}'))
-            elif usable:
+            else:
                 record['seal'] = str(entry.get('seal', ''))
                 self.records[path.stem] = record
         owners = collections.Counter(record['folder'] for record in self.records.values())

@@ -82,6 +82,7 @@ ANSWERS = {  # operation → the form of its value in worker/operations.py, see 
     'classes': [(str, [str], [str], str)],
     'new': {'made': Ref, 'changed': object},
     'call': {'value': object, 'changed': object, 'shares': object},
+    'missing': dict,
     'find': [(Ref, str)],
     'sizes': [(int, int)],
     'torch_facts': {'module': object},

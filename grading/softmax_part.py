@@ -103,6 +103,10 @@ def judge(context):
     loops(context, part, cls, ('forward', 'backward'))
 
 
+LARGE_ROWS = [np.array([row]) for row in ([1000.0, 0.0, 999.0], [0.0, 999.0, 1000.0], [1000.0, 0.0, -1000.0],
+                                          [-1000.0, -1000.0, -1001.0])]
+
+
 def _large_logits(context, part, cls):
     """Logits that overflow exp: the assignment asks for the maximum; one for the whole batch is enough for it."""
     def forward(x):
@@ -110,18 +114,18 @@ def _large_logits(context, part, cls):
 
     if context.errors(part):
         return
-    row = np.array([[1000.0, 0.0, 999.0]])
-    out = forward(row)
-    if isinstance(out, SolutionError) and out.kind == 'FloatingPointError' and 'underflow' in out.message:
-        return context.note(part, 'exp of the smallest logits underflows, which np.seterr makes an error in this '
-                                  'solution: large logits were not tried.', cause='np.seterr')
-    if isinstance(out, Exception) or not close(out, softmax(row)):
-        got = out if isinstance(out, Exception) else np.asarray(out).tolist()
-        context.incorrect(part, f'forward gives {got} for the logits {row.tolist()}: exp overflows because the '
-                                'maximum is not subtracted first.', cause='maximum not subtracted',
-                          place=context.modules.place(cls, 'forward', r'exp'),
-                          hint='exp(X − max X) / Σ exp(X − max X) is the same number, and never overflows')
-        return
+    for row in LARGE_ROWS:
+        out = forward(row)
+        if isinstance(out, SolutionError) and out.kind == 'FloatingPointError' and 'underflow' in out.message:
+            return context.note(part, 'exp of the smallest logits underflows, which np.seterr makes an error in this '
+                                      'solution: large logits were not tried.', cause='np.seterr')
+        if isinstance(out, Exception) or not close(out, softmax(row)):
+            got = out if isinstance(out, Exception) else np.asarray(out).tolist()
+            return context.incorrect(
+                part, f'forward gives {got} for the logits {row.tolist()}: exp is too large or 0 because the maximum of the '
+                      'row is not subtracted first.', cause='maximum not subtracted',
+                place=context.modules.place(cls, 'forward', r'exp'),
+                hint='exp(X − max X) / Σ exp(X − max X) is the same number, and never overflows')
     rows = np.array([[1000.0, 0.0, 999.0], [0.0, 1.0, 2.0]])
     out = forward(rows)
     if isinstance(out, Exception) or not close(out, softmax(rows)):

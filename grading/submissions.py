@@ -45,6 +45,11 @@ def is_submission(path):
     return os.path.isdir(path) or str(path).lower().endswith('.zip')
 
 
+def may_be_handed_in(path):
+    """Is the path a file that somebody may have handed in, and that is not graded?"""
+    return not is_submission(path) and bool(re.search(r'\.(rar|7z|tar|t?gz|bz2|xz|py|ipynb)$', str(path).lower()))
+
+
 def locate(path):
     """The folder with modules.py or mlp_numpy.py: the one given, or the only one in it; or the only .zip in it.
 

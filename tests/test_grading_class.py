@@ -190,7 +190,8 @@ def test_an_interrupted_run_resumes(run, judge, graded_by):
     for file, text in (('ben.json', '{'), ('cleo.json', '[]')):
         Path('graded', file).write_text(text)
     os.remove('graded/anna.txt')
-    assert graded_by(*names) == ['ben', 'cleo'] and Path('graded/anna.txt').exists(), 'what is not whole is made again'
+    assert 'cleo.json is damaged' in run('--report', 'graded', '--solution', 'ben')[1] and 'cleo' not in verdicts()
+    assert graded_by(*names) == ['cleo'] and Path('graded/anna.txt').exists(), 'what is not whole is made again'
     for retry, again in (True, ['anna']), (False, []):
         judge.says['anna'], judge.retry = {'training': NOT_GRADED}, retry
         assert [graded_by(*names, '--timeout', 7 + retry), graded_by(*names, '--timeout', 7 + retry)] == [[*names], again]

@@ -139,7 +139,7 @@ def test_a_part_without_its_class_is_not_asked(judged):
     result = judged({'modules.py': 'class SoftMaxModule:\n    pass\n', 'mlp_numpy.py': ''})
     assert result.log[:5] == ['activation', 'softmax', 'softmax_cross_entropy', 'mlp', 'linear: missing']
     assert result.findings.status == {'linear': 'missing', 'cross_entropy': 'missing'}
-    assert result.findings.reasons == {} and result.found == []
+    assert result.findings.reasons['linear'] == 'modules.py has no class LinearModule' and result.found == []
 
 
 def test_what_goes_wrong_in_a_part_is_told_of_that_part(judged):

@@ -155,7 +155,7 @@ MALFORMED = {  # operation → answers that do not have its form; test_grading_o
     'find': [[[1, 'a']], [[Ref(1), 0]]], 'sizes': [[[1]], [[1, 'a']]], 'torch_facts': [{}],
     'torch_trace': [{}, dict(passed=[['ReLU', np.ones(1), 1]]), dict(passed=[[1, np.ones(1), np.ones(1)]])],
     'torch_gradients': [dict(none=[]), dict(none=[1], not_finite=[]), dict(not_finite=[])],
-    'evaluate': [dict(result=1)],
+    'evaluate': [dict(result=1)], 'missing': [],
     'train': [dict(outputs={}, validation=[], test=1), dict(outputs={}, test=1.0), dict(validation=[], test=1.0)]}
 
 

@@ -121,8 +121,7 @@ def test_a_place_is_the_last_line_that_computes_what_was_looked_for(read):
         ('forward', 'where'), ('forward', 'where|return'), ('forward', 'mask'), ('backward', 'return|dx'),
         ('backward', 'return'), ('backward', 'def|out$'), ('other', 'return'),
         ('nothing', 'return'), ('missing', 'return')]}
-    assert places == {
-        ('forward', 'where'): 'modules.py, line 6', ('forward', 'where|return'): 'modules.py, line 6',
+    assert places == {('forward', 'where'): 'modules.py, line 6', ('forward', 'where|return'): 'modules.py, line 6',
         ('forward', 'mask'): 'modules.py, line 6', ('backward', 'return|dx'): 'modules.py, line 10',
         ('backward', 'return'): 'modules.py, line 10', ('backward', 'def|out$'): 'modules.py, line 11',
         ('other', 'return'): 'modules.py, line 13', ('nothing', 'return'): 'modules.py, line 18',

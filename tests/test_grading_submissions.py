@@ -98,8 +98,9 @@ def test_a_link_in_a_zip_is_no_file_and_a_link_to_one_is_no_zip(tmp_path):
 
 
 def test_of_a_class_folders_and_zips_are_submissions(tmp_path):
-    hand_in(tmp_path, ['anna/modules.py', 'ben.zip', 'index.html', 'grades.csv'])
+    hand_in(tmp_path, ['anna/modules.py', 'ben.zip', 'index.html', 'grades.csv', 'cleo.tar.gz', 'x_modules.py'])
     assert {path.name for path in tmp_path.iterdir() if submissions.is_submission(path)} == {'anna', 'ben.zip'}
+    assert {path.name for path in tmp_path.iterdir() if submissions.may_be_handed_in(path)} == {'cleo.tar.gz', 'x_modules.py'}
 
 
 def test_of_a_file_that_is_missing_what_resembles_it_is_told(tmp_path):

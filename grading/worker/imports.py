@@ -64,8 +64,7 @@ def absent(name):
 def missing_here(error):
     """The missing module that a NameError or an AttributeError may be due to: from an import * or as a base class."""
     if type(error) is NameError:
-        return next((module.__name__ for module in list(sys.modules.values())
-                     if isinstance(module, StandIn) and module._starred), '')
+        return next(iter(starred()), '')
     thing = getattr(error, 'obj', None)
     cls = thing.__self_class__ if isinstance(thing, super) else type(thing)
     if not isinstance(error, AttributeError) or not isinstance(cls, Absent):
@@ -74,6 +73,11 @@ def missing_here(error):
         if re.search(rf'\.{error.name}\s*=[^=]', inspect.getsource(cls)):
             return ''  # an attribute of its own that is not set yet
     return cls._absent
+
+
+def starred():
+    """The missing modules of which an import * was tried."""
+    return [module.__name__ for module in list(sys.modules.values()) if isinstance(module, StandIn) and module._starred]
 
 
 class Nothing:

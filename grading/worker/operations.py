@@ -12,7 +12,7 @@ import warnings
 import numpy as np
 
 from . import training
-from .imports import NOT_HERE, missing_here, own_file
+from .imports import NOT_HERE, Absent, missing_here, own_file, starred
 from .messages import Ref, pack, read
 
 
@@ -56,6 +56,12 @@ class Operations:
                            and not method.startswith('__')]
                 found.append([name, methods, [base.__name__ for base in cls.__mro__[1:-1]], file])
         return found
+
+    def missing(self, module):
+        """{name: where it was imported from} of the placeholders in a module; '*' for an import * of a missing module."""
+        found = {name: value._absent for name, value in vars(importlib.import_module(module)).items()
+                 if isinstance(value, Absent) and '_absent' in vars(value)}
+        return {**found, **{'*': name for name in starred()}}
 
     def _file_of(self, cls):
         return own_file(getattr(sys.modules.get(cls.__module__), '__file__', None) or '', self.folder)
