@@ -1,10 +1,13 @@
 """The training scripts: accuracy, evaluate_model, and the model that train returns, if they can be called.
 
-train runs on a tiny data set with ten classes that a network learns in a step or two. From the second pass on, the
-labels are shifted by one. So the model is best after the first epoch, and bad after the last one.
+train runs on a tiny data set with ten classes that a network learns in a few steps. In the first pass half of the labels
+are right, in the second all are, then they are shifted by one, and in the fourth by two. So the model is best after the
+second epoch, and bad after the last one. In the test set most labels are shifted by one: there the third model is best,
+which is not the worst on the validation set.
 """
 
 import ast
+import functools
 
 import numpy as np
 
@@ -16,9 +19,10 @@ from grading.source import is_stub
 
 PART = 'training'
 SCRIPTS = {'train_mlp_numpy': False, 'train_mlp_pytorch': True}  # does it work on tensors?
-ARGUMENTS = {'hidden_dims': [16], 'lr': 0.1, 'use_batch_norm': False, 'batch_size': 20, 'epochs': 3, 'seed': 1,
+ARGUMENTS = {'hidden_dims': [16], 'lr': 0.1, 'use_batch_norm': False, 'batch_size': 20, 'epochs': 4, 'seed': 1,
              'data_dir': 'data'}
-CLASSES = 10
+OTHER = {'hidden_dims': [12, 8], 'lr': 1e-12}  # with this learning rate nothing is learned
+CLASSES, VALIDATION, TEST = 10, 50, 45
 
 
 def judge(context, sources, has_torch):
@@ -109,14 +113,15 @@ def _judge_script(context, script, torch_kind, functions, outcomes):
 
 
 def data(rng):
-    """Images (S, 3, 32, 32) and labels by split; the labels of train once for each pass."""
+    """Images (S, 3, 32, 32) and labels by split; those of train for each pass."""
     prototypes = rng.normal(size=(CLASSES, 3, 32, 32)) * 0.15
     images, labels = {}, {}
-    for split, count in (('train', 120), ('validation', 50), ('test', 45)):
+    for split, count in (('train', 200), ('validation', VALIDATION), ('test', TEST)):
         right = np.arange(count) % CLASSES
         images[split] = (prototypes[right] + 0.02 * rng.normal(size=(count, 3, 32, 32))).astype(np.float32)
-        shifted = (right + 1) % CLASSES
-        labels[split] = [right, shifted] if split == 'train' else [right]
+        by_one, by_two = (right + 1) % CLASSES, (right + 2) % CLASSES
+        labels[split] = {'train': [right % 5, right, by_one, by_two], 'validation': [np.where(right < 9, right, by_one)],
+                         'test': [np.where(right < 3, right, by_one)]}[split]
     return images, labels
 
 
@@ -210,47 +215,104 @@ def _train(context, script, torch_kind, images, labels):
             not has_default and name not in arguments for name, has_default in parameters):
         raise _other_arguments([name for name, _ in parameters])
     shown = {split: images[split] for split in ('validation', 'test')}
-    answer = context.session.ask('train', args=[script, arguments, shown, torch_kind], timeout=60)
-    validation, test = np.array(answer['validation']), answer['test']
+
+    def ask(**changes):
+        return context.session.ask('train', args=[script, {**arguments, **changes}, shown, torch_kind], timeout=60)
+
+    answer = ask()
+    subject, place_in = f'In {script}.py train', functools.partial(context.sources[script].place_in, 'train')
+    validation = np.array(answer['validation'])
     if len(validation) != ARGUMENTS['epochs']:
-        return context.incorrect(PART, f'In {script}.py train gives val_accuracies of length {len(validation)} after '
+        return context.incorrect(PART, f'{subject} gives val_accuracies of length {len(validation)} after '
                                        f'{ARGUMENTS["epochs"]} epochs: it should have one for each.',
-                                 cause='validation accuracies',
-                                 place=context.sources[script].place_in('train', r'append|return'))
+                                 cause='validation accuracies', place=place_in(r'append|return'))
+    if not 0 <= validation.min() <= validation.max() <= 1:
+        raise Malformed(f'gives validation accuracies {validation.round(3).tolist()}, which are not from 0 to 1')
     found = {split: float((np.asarray(out).argmax(axis=1) == labels[split][0]).mean())
              for split, out in answer['outputs'].items()}
-    best, last = validation.max(), validation[-1]
+    # The script's own accuracies are those of its evaluate_model. If that is incorrect, only a large difference counts.
+    wrong = {finding.cause for finding in context.errors(PART) if finding.place.file == f'{script}.py'}
+    _model(context, script, place_in, validation, answer['test'], found, wrong)
+    if answer['added']:
+        context.incorrect(PART, f'{subject} lets the gradients of all batches add up: optimizer.zero_grad() is missing.',
+                          cause='gradients add up', place=place_in(r'backward\('))
+    _settings(context, subject, place_in, ask, answer['made'], arguments)
+
+
+def _model(context, script, place_in, validation, test, found, wrong):
+    """Does train return the best model, and the accuracies of its epochs on the validation set and of it on the test set?
+
+    validation, test: what it returns; found: the accuracies of the model that it returns, by split; wrong: the causes of
+    errors in the script's accuracies.
+    """
+    best, subject, tolerance = validation.max(), f'In {script}.py train', 0.2 if wrong else 0.011
+
+    def near(one, other):
+        return abs(one - other) < tolerance  # False for NaN
+
     accuracies = f'validation accuracies {validation.round(3).tolist()}'
-    if not 0 <= validation.min() <= best <= 1:
-        raise Malformed(f'gives {accuracies}, which are not from 0 to 1')
-    if best - last < 0.1:
-        raise Malformed(f'gives {accuracies} on data that make the first epoch the best: which model it returns '
+    shown_best = f'the model that it returns has {found["validation"]:.3g}'
+    counts = {'validation': VALIDATION, 'test': TEST}
+    together = sum(found[split] * count for split, count in counts.items()) / sum(counts.values())
+    for words, value in (('the test set', found['test']), ('the validation and the test set together', together)):
+        if not wrong and near(best, value) and not near(best, found['validation']):
+            return context.incorrect(PART, f'{subject} gives {accuracies}, which are those on {words}: on the validation set '
+                                           f'of this test, {shown_best}.', cause='validation on the test set',
+                                     place=place_in(r'evaluate_model\(|append'))
+    if best - validation[-1] < 0.1:
+        raise Malformed(f'gives {accuracies} on data that make the second epoch the best: which model it returns '
                         'cannot be seen')
-    # The script's own accuracies are those of its evaluate_model. If that is wrong, only a large difference counts.
-    wrong = any(finding.cause in ('mean of batches', 'evaluate_model') and finding.place.file == f'{script}.py'
-                for finding in context.errors(PART))
-    tolerance = 0.2 if wrong else 0.011
-    if abs(found['validation'] - best) > tolerance:
-        is_last = abs(found['validation'] - last) < tolerance
-        words = 'the last model, not the best' if is_last else 'another model than the best'
+    if not near(best, found['validation']):
+        chosen = ('the best on the test set, not on the validation set' if found['test'] > 0.5 > found['validation'] else
+                  'the last model, not the best' if near(found['validation'], validation[-1]) else
+                  'the first model, not the best' if near(found['validation'], validation[0]) else
+                  'another model than the best')
         epoch = int(validation.argmax()) + 1
-        text = (f'In {script}.py train returns {words}. On the small data set of this test, epoch {epoch} is the best: '
-                f'train gives {accuracies}, and the model that it returns has {found["validation"]:.3g}.')
-        if abs(test - found['test']) > 0.2:  # the test accuracy is of another model, the best apparently
-            context.deviates(PART, f'{text} Its test accuracy, {test:.3g}, belongs to another model.',
-                             cause='not the best model',
-                             place=context.sources[script].place_in('train', r'best|copy|return'))
-        else:
-            advice, pattern = ((f'It should be a copy of the model after epoch {epoch}.', 'best|copy|return')
-                               if context.sources[script].mentions('deepcopy') else
-                               ('A copy of the best one is needed: copy.deepcopy.', r'best.*[^=]=[^=].*model'))
-            context.incorrect(PART, f'{text} {advice}', cause='not the best model',
-                              place=context.sources[script].place_in('train', pattern))
-    elif not abs(test - found['test']) < tolerance:  # NaN too
-        context.incorrect(PART, f'In {script}.py train gives the test accuracy of another model: on the small data set of '
-                                f'this test {test:.3g}, and the model that it returns has {found["test"]:.3g}.',
-                          cause='test accuracy of another model',
-                          place=context.sources[script].place_in('train', r'evaluate_model\(.*test|\btest\w* = '))
+        text = (f'{subject} returns {chosen}. On the small data set of this test, epoch {epoch} is the best: '
+                f'train gives {accuracies}, and {shown_best}.')
+        if abs(test - found['test']) > 0.05:  # the test accuracy is of another model, the best apparently
+            return context.deviates(PART, f'{text} Its test accuracy, {test:.3g}, belongs to another model.',
+                                    cause='not the best model', place=place_in(r'best|copy|return'))
+        advice, pattern = ((f'It should be a copy of the model after epoch {epoch}.', 'best|copy|return')
+                           if context.sources[script].mentions('deepcopy') else
+                           ('A copy of the best one is needed: copy.deepcopy.', r'best.*[^=]=[^=].*model'))
+        context.incorrect(PART, f'{text} {advice}', cause='not the best model', place=place_in(pattern))
+    elif not near(test, found['test']) and not {'accuracy', 'evaluate_model'} & wrong:
+        of = ('as test accuracy the one on the validation set' if near(test, found['validation']) else
+              'the test accuracy of another model')
+        context.incorrect(PART, f'{subject} gives {of}: on the small data set of this test {test:.3g}, and the model that '
+                                f'it returns has {found["test"]:.3g} on the test set.', cause='test accuracy',
+                          place=place_in(r'evaluate_model\(.*test|\btest\w* = '))
+
+
+def _settings(context, subject, place_in, ask, before, arguments):
+    """Does train use its arguments? Asked with others; of a script without the MLP of its file only lr can be seen.
+
+    before: the arguments of MLP with the usual ones.
+    """
+    answer = attempt(lambda: ask(**OTHER))
+    if isinstance(answer, Exception):  # some have no best model if nothing was right
+        return
+    validation, made = answer['validation'], answer['made']
+    shown = f'(validation accuracies {np.round(validation, 3).tolist()})'
+    if max(validation) > 0.5:
+        context.incorrect(PART, f'{subject} does not use its lr: with lr = {OTHER["lr"]:g} it learns as well {shown}.',
+                          cause='argument not used', place=place_in(r'\blr\b|learning_rate|SGD|Adam|0\.\d|1e-'))
+    elif len(made) >= len(validation) and len(set(validation)) > 1:
+        context.incorrect(PART, f'{subject} makes a new MLP in each epoch: with lr = {OTHER["lr"]:g}, which learns nothing, '
+                                f'the accuracies differ {shown}.', cause='new model in each epoch', place=place_in(r'MLP\('))
+    settings = [('hidden_dims', OTHER['hidden_dims'], made)]
+    if 'use_batch_norm' in arguments:
+        settings.append(('use_batch_norm', True, ask(use_batch_norm=True, epochs=1)['made']))
+    for name, value, made in settings:
+        if made and (made == before or not any(_begins(given, value) for arguments in made for given in arguments)):
+            context.incorrect(PART, f'{subject} does not use its {name}: with {name} = {value} it makes '
+                                    f'MLP({", ".join(map(str, made[0]))}).', cause='argument not used', place=place_in(r'MLP\('))
+
+
+def _begins(given, value):
+    """Is an argument a value of ours, or a list that begins with it?"""
+    return given[:len(value)] == value if isinstance(value, list) and isinstance(given, list) else given is value
 
 
 JUDGES = {'accuracy': _accuracy, 'evaluate_model': _evaluate, 'train': _train}  # by the function's name

@@ -34,7 +34,7 @@ def judged(tmp_path):
 
 def told(findings, part, seen):
     """What was found in a part, as the student reads it; the verdict if that is all, or no verdict could be given."""
-    found = findings.of(part)
+    found = [each for each in findings.of(part) if part not in findings.status or each.cause != 'not graded']  # told above
     verdict = [f'[{findings.verdict(part)}{", retry" * findings.retry}] {findings.reasons.get(part, "")}'.rstrip()]
     return verdict * (not found or part in findings.status) + catalogue.told(found, seen)
 

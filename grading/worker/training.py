@@ -1,8 +1,10 @@
 """The requests to the PyTorch MLP and to the training scripts. PyTorch is imported only if it is needed."""
 
+import contextlib
 import importlib.util
 import sys
 import types
+from unittest import mock
 
 import numpy as np
 
@@ -193,8 +195,13 @@ def use_data(images, labels, torch_kind):
 
 
 def train(module, arguments, images, torch_kind):
-    """train(…) of a training script → validation accuracies, test accuracy, and the model's outputs for `images`."""
-    returned = importlib.import_module(module).train(**arguments)
+    """train(…) of a training script → validation accuracies, test accuracy, and the model's outputs for `images`.
+
+    Also the arguments of each MLP that it makes, and whether the gradients of all batches add up.
+    """
+    script = importlib.import_module(module)
+    with _watch('mlp_pytorch' if torch_kind else 'mlp_numpy', torch_kind) as (made, added):
+        returned = script.train(**arguments)
     if not isinstance(returned, (tuple, list)) or len(returned) < 3:
         raise TypeError('it should return model, val_accuracies, test_accuracy, logging_info')
     model, val_accuracies, test_accuracy, *_ = returned
@@ -217,4 +224,41 @@ def train(module, arguments, images, torch_kind):
             outputs[split] = forward(x)
         except Exception:  # images may have to be flat
             outputs[split] = forward(x.reshape(len(x), -1))
-    return {'validation': validation, 'test': test, 'outputs': outputs}
+    return {'validation': validation, 'test': test, 'outputs': outputs, 'made': made,
+            'added': len(added) > 2 and all(added[1:])}
+
+
+@contextlib.contextmanager
+def _watch(module, torch_kind):
+    """→ two lists: the arguments of each MLP that is made; at each backward of PyTorch, were there gradients already?"""
+    made, added = [], []
+    with contextlib.ExitStack() as stack:
+        if cls := getattr(sys.modules.get(module), 'MLP', None):
+            begin = cls.__init__
+
+            def note_arguments(self, *args, **kwargs):
+                made.append([*args, *kwargs.values()])
+                begin(self, *args, **kwargs)
+
+            stack.enter_context(mock.patch.object(cls, '__init__', note_arguments))
+        if torch_kind:
+            import torch
+            go_back = torch.Tensor.backward
+
+            def note_gradients(self, *args, **kwargs):
+                added.append(_has_gradients(self.grad_fn))
+                return go_back(self, *args, **kwargs)
+
+            stack.enter_context(mock.patch.object(torch.Tensor, 'backward', note_gradients))
+        yield made, added
+
+
+def _has_gradients(node):
+    """Does a parameter that a node of the graph depends on have a gradient, one that is not zero?"""
+    nodes = [node]
+    for node in nodes:  # the list grows in the loop
+        nodes += [following for following, _ in getattr(node, 'next_functions', ()) if following not in nodes]
+        gradient = getattr(getattr(node, 'variable', None), 'grad', None)
+        if gradient is not None and gradient.any():
+            return True
+    return False
