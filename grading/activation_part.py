@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from grading.causes import Comparison, Mistake, close
-from grading.common_checks import cache, loops
+from grading.common_checks import cache, loops, nothing_shared
 from grading.diagnosis import attempt, check
 from grading.findings import MISSING, NOT_IMPLEMENTED
 from grading.formulas import kind_of
@@ -110,6 +110,8 @@ def _judge_one(context, name):
         context.blame(name)
     else:
         _far_out(context, activation)
+    x = np.array([[1.0, -2, 3], [-4, 0.5, -6]])
+    nothing_shared(context, PART, name, lambda _: activation.make(context.session), x, x + 1)
     cache(context, PART, name, lambda: activation.make(context.session), np.ones((4, 3)), np.ones((4, 3)))
     loops(context, PART, name, ('forward', 'backward'))
 

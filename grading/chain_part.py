@@ -1,11 +1,14 @@
-"""Softmax and cross-entropy together, as in a training step: the gradient of the logits is (Y − T)/S."""
+"""Softmax and cross-entropy together, as in a training step: the gradient of the logits is (Y − T)/S, and what follows."""
 
 import numpy as np
 
-from grading.causes import Comparison
+from grading.causes import SOFTMAX_IN_LOSS, Comparison, close
 from grading.diagnosis import attempt, check
 from grading.findings import NOT_GRADED, TITLES
 from grading.formulas import MAX_EPSILON, softmax
+from grading.interface import Malformed
+from grading.nets import CLASSES, INPUTS, build, reference_for
+from grading.remote import SolutionError
 from grading.softmax_part import SIZES
 
 
@@ -43,3 +46,34 @@ def judge(context):
     check(context, part, 'the gradient of the logits', cases,
           shown=['logits', 'labels' if context.targets == 'labels' else 'T'],
           hint='it is (Y − T)/S; each of the two is correct by itself, so look for what they share')
+
+
+def chain_is_right(context, softmax_outside=False, samples=7, inputs=INPUTS, hidden=(6, 4), classes=CLASSES):
+    """Are the gradients correct if MLP.backward gets the gradient from CrossEntropyModule?
+
+    softmax_outside: a SoftMaxModule is between the two, as in some training scripts.
+    """
+    try:
+        net = build(context, list(hidden), inputs, classes)
+        reference = reference_for(context, net)
+        x = context.rng.normal(size=(samples, inputs))
+        labels = np.arange(samples) % classes
+        T = np.eye(classes)[labels]
+        loss = context.session.new('modules', 'CrossEntropyModule', [])
+        y = net.forward(x)
+        if softmax_outside:
+            outside = context.session.new('modules', 'SoftMaxModule', [])
+            y = outside.array('forward', y)
+        targets = labels if context.targets == 'labels' else T
+        value = loss.array('forward', y, targets)
+        if any(finding.cause == SOFTMAX_IN_LOSS for finding in context.fused) and not close(
+                value.reshape(()), -np.log((reference.forward(x)[2] * T).sum(axis=1)).mean()):
+            return False  # the MLP has a softmax, too
+        D = loss.array('backward', y, targets)
+        net.thing.call('backward', outside.array('backward', D) if softmax_outside else D)
+        expected = reference.gradients(x, (reference.forward(x)[2] - T) / samples, through_softmax=False)
+        slack = 5 * min(context.epsilon, MAX_EPSILON)
+        return all(close(linear.gradient(name), grads[which], slack)
+                   for linear, grads in zip(net.linears, expected) for which, name in enumerate(('weight', 'bias')))
+    except (SolutionError, Malformed):
+        return False

@@ -1,7 +1,8 @@
-"""Checks of every module: clear_cache, and no Python loop over samples. Their findings are deviations."""
+"""Checks of every module: clear_cache, nothing shared by two objects, and no Python loop over samples."""
 
 import numpy as np
 
+from grading.causes import close
 from grading.diagnosis import attempt
 from grading.interface import Malformed
 from grading.remote import SolutionError
@@ -17,7 +18,7 @@ def cache(context, part, cls, make, x, dout):
             return context.deviates(part, f'{cls} has no clear_cache.', cause='clear_cache')
         if context.modules.is_empty(cls, 'clear_cache'):
             return context.deviates(part, f'clear_cache of {cls} is not implemented.', cause='clear_cache')
-        thing.array('forward', x)
+        first = thing.array('forward', x)
         try:
             thing.call('clear_cache')
         except SolutionError as failed:
@@ -27,6 +28,10 @@ def cache(context, part, cls, make, x, dout):
         if isinstance(again, Exception):
             return context.incorrect(part, f'After clear_cache of {cls} forward cannot be computed: {again}. It clears '
                                            'more than the cache.', cause='clear_cache', place=again.place)
+        if not context.errors(part) and not close(again, first):
+            return context.incorrect(part, f'After clear_cache of {cls} forward gives something else for the same input. It '
+                                           'clears more than the cache.', cause='clear_cache',
+                                     place=context.modules.place(cls, 'clear_cache', r'params|='))
         thing.call('clear_cache')
         result = attempt(lambda: thing.array('backward', dout))
         if isinstance(result, Exception):
@@ -36,6 +41,34 @@ def cache(context, part, cls, make, x, dout):
                              cause='clear_cache')
     except (SolutionError, Malformed):
         pass  # reported with forward
+
+
+def nothing_shared(context, part, cls, make, x, dout):
+    """Do two objects, used in turn as in an MLP, give what each gives alone? make: called with a number for its parameters."""
+    if context.errors(part):
+        return
+
+    def results(in_turn):
+        one, other = make(1), make(2) if in_turn else None
+        answers = []
+        for method, of_one, of_other in (('forward', x, 1 - x), ('backward', dout, dout)):
+            answers.append(one.array(method, of_one))
+            if other:
+                other.array(method, of_other)
+        return [*answers, *(one.gradient(name) for name in getattr(one, 'keys', ())), one.array('forward', x)]
+
+    expected, got = (attempt(lambda in_turn=in_turn: results(in_turn)) for in_turn in (False, True))
+    failed = isinstance(got, Exception)
+    if isinstance(expected, Exception) or not failed and all(map(close, got, expected)):
+        return
+    wrong = 1 if failed else next(number for number, pair in enumerate(zip(got, expected)) if not close(*pair))
+    where = {0: ('__init__', r'params|='), 1: ('forward', rf'\b({cls}|cls|__class__)\.|=')}
+    context.incorrect(part, f'Two objects of {cls} disturb each other: what one stores, the other reads'
+                            f'{f" ({got})" * failed}. In an MLP there are several.',
+                      cause='shared state', place=context.modules.place(cls, *where.get(wrong, ('__init__', 'grads'))),
+                      hint='each object needs its own: self.x = …, made anew for it; an attribute of the class, or a global '
+                           'name, is the same for all')
+    context.blame(cls)
 
 
 def _needs_forward(make, x, dout):

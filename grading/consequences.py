@@ -1,7 +1,7 @@
 """Findings that depend on several parts; they are added after all NumPy parts have been graded."""
 
+from grading.chain_part import chain_is_right
 from grading.findings import BLOCKED, INHERITED
-from grading.mlp_part import chain_is_right
 
 TWICE = ' Softmax is differentiated twice.'
 ONE_STEP = ('Softmax and cross-entropy are one step here: CrossEntropyModule gives the gradient of both, and the '

@@ -259,6 +259,10 @@ def _cross_entropy_notes(context, part, cls, of_loss, of_gradient):
     if fails[0]:
         even = f', and {got[1]} even if it is exactly 1' if fails[1] else ''
         context.note(part, f'The loss is {got[0]} if the probability of the label is exactly 0{even}.', cause='log of 0')
+    if not fails[1] and abs(got[1]) > 2 * of_loss + 1e-3:
+        context.incorrect(part, f'The loss is {got[1]:.3g} if the probability of the label is 1; it should be 0.',
+                          cause='loss of a certain prediction', place=context.modules.place(cls, 'forward', 'clip|min|log|return'))
+        context.blame(cls)
     x, labels, T = _data(context.rng, 3, 3)
     fresh = attempt(lambda: context.session.new('modules', cls, []).array(
         'backward', x, labels if context.targets == 'labels' else T))

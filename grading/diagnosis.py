@@ -109,9 +109,10 @@ def attempt(function):
         return error
 
 
-def check(context, part, what, cases, mistakes=(), place=Place(), hint='', shown=(), place_of=()):
+def check(context, part, what, cases, mistakes=(), place=Place(), hint='', shown=(), place_of=(), all_shown=None):
     """Add a finding if a case failed. what: the subject of its sentence; shown: the names of the inputs in the example;
-    place_of: pairs of a cause and its Place, for causes with another place.
+    all_shown: of the example of an error whose cause is unknown; place_of: pairs of a cause and its Place, for causes with
+    another place.
 
     The finding's text and its example are about the same case. Returns whether all cases passed.
     """
@@ -132,9 +133,10 @@ def check(context, part, what, cases, mistakes=(), place=Place(), hint='', shown
         cause = f'raises {getattr(failure.actual, "kind", "no array")}'
         hint = hint_for(failure.actual) or hint
     else:
-        text, cause = f'{what} {_difference(failure)}', 'unexplained'
+        text, cause, shown = f'{what} {_difference(failure)}', 'unexplained', all_shown or shown
     if failure.inputs.get('samples', 1) >= LARGE:
-        special, shown = f', for {failure.inputs["samples"]} samples. For small batches it is correct', None
+        shape = failure.inputs['x'].shape
+        special, shown = f', for an input of shape {shape}. For the smaller inputs of this test it is correct', None
     example = '' if shown is None or cause in SAY_IT_ALL else example_of(failure, shown)
     finding = context.incorrect(part, f'{text}{special}.', cause=cause, hint=hint, example=example,
                                 place=getattr(failure.actual, 'place', None) or dict(place_of).get(cause, place))

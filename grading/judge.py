@@ -8,6 +8,8 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from grading import (activation_part, chain_part, consequences, cross_entropy_part, linear_part, many_calls, mlp_part,
                      pytorch_part, sandbox, softmax_part, submissions, training_part)
 from grading.diagnosis import Context
@@ -16,8 +18,10 @@ from grading.interface import Malformed, Session
 from grading.remote import NoServer, NotGradable, SolutionEnded, SolutionError
 from grading.source import Source, libraries
 from grading.submissions import FILES
+from grading.worker.imports import OLD_NAMES
 
 CLASSES = {'linear': 'LinearModule', 'softmax': 'SoftMaxModule', 'cross_entropy': 'CrossEntropyModule'}
+PART_OF_FILE = {'modules': 'linear', 'mlp_numpy': 'mlp', 'mlp_pytorch': 'pytorch'}
 JUDGES = {
     'linear': linear_part.judge, 'activation': activation_part.judge, 'softmax': softmax_part.judge,
     'cross_entropy': cross_entropy_part.judge, 'softmax_cross_entropy': chain_part.judge, 'mlp': mlp_part.judge,
@@ -181,5 +185,9 @@ def _notes(context):
     for (cls, method), facts in context.session.facts.items():
         for fact in sorted(facts):
             context.note(part_of.get(cls, 'activation'), f'{cls}.{method} {words[fact]}.', cause='in place')
+    for file in FILES:
+        for name in sorted(context.sources[file].attributes_of('np', 'numpy') & {*OLD_NAMES} - {*vars(np)}):
+            context.note(PART_OF_FILE.get(file, 'training'), f'{file}.py uses np.{name}, which NumPy {np.__version__} does not '
+                         'have; it was given back for the grading.', cause='removed name')
     if context.session.printed:
         context.note('mlp', f'Prints {context.session.printed} characters in these checks.', cause='prints')

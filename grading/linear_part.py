@@ -3,7 +3,7 @@
 import numpy as np
 
 from grading.causes import Comparison, Mistake, close, explain, penalty, show
-from grading.common_checks import cache, loops
+from grading.common_checks import cache, loops, nothing_shared
 from grading.diagnosis import attempt, check, hint_for
 from grading.findings import NOT_IMPLEMENTED
 from grading.interface import LinearMaker, Malformed, as_array, describe_value
@@ -110,10 +110,20 @@ def judge(context):
     _report(context, cls, maker, cases)
     _second_step(context, maker)
     _start(context, maker)
-    cache(context, PART, cls, lambda: maker.make(3, 2), np.ones((4, 3)), np.ones((4, 2)))
+    nothing_shared(context, PART, cls, _with_parameters(maker), x := np.arange(12.0).reshape(4, 3), x[:, :2])
+    cache(context, PART, cls, _with_parameters(maker), np.ones((4, 3)), np.ones((4, 2)))
     loops(context, PART, cls, ('forward', 'backward'))
     if context.errors(PART):
         context.blame(cls)
+
+
+def _with_parameters(maker):
+    """A function that makes a linear module (3 → 2) of these parameters, other ones for each number that it gets."""
+    def make(number=1):
+        linear = maker.make(3, 2)
+        linear.set_parameters(number * np.array([[1.0, -2, 3], [0.5, 2, -1]]), np.array([number, -1.0]))
+        return linear
+    return make
 
 
 def _numbers(rng, shape, small):
@@ -150,9 +160,8 @@ def one_size(context, maker, samples, in_features, out_features):
 def _report(context, cls, maker, cases):
     place = context.modules.place
     if context.updates_itself:
-        context.incorrect(PART, 'backward changes the parameters: an SGD step is in it. The step belongs in the '
-                                'training '
-                                'loop, after the gradients of all layers are known.', cause='update in backward',
+        context.incorrect(PART, 'backward changes the parameters. Their update, a step of SGD or weight decay, belongs in the '
+                                'training loop, after the gradients of all layers are known.', cause='update in backward',
                           place=place(cls, 'backward', r'-=|params\b.*[^=]=[^=]'), hint='backward fills grads and returns ∂L/∂X')
     forward = [STORED_IN_OUT, *FORWARD] if maker.transposed else FORWARD
     check(context, PART, 'forward', cases['y'], forward, place(cls, 'forward', r'@|dot|matmul|einsum|return'),
@@ -177,7 +186,7 @@ def _report(context, cls, maker, cases):
                               place=where, example=_example(cases[name]), hint=hint)
         elif not (name == 'x' and context.updates_itself):  # follows from it
             shown = ['x', 'D'] if name == 'weight' else ['D'] if name == 'bias' else ['W', 'D']
-            check(context, PART, what, cases[name], mistakes, where, hint, shown)
+            check(context, PART, what, cases[name], mistakes, where, hint, shown, all_shown=['x', 'W', 'b', 'D'])
 
 
 PRODUCTS = [Mistake('order of the product', f'is {words}: a product in the wrong order or with a wrong transpose',
@@ -219,7 +228,7 @@ def _second_step(context, maker):
         linear.set_parameters(W, b)
         first, names = {}, ('weight', 'bias')
         for samples in (4, 2):
-            x, D = rng.normal(size=(samples, 3)), rng.normal(size=(samples, 2))
+            x, D = rng.normal(size=(samples, 3)).round(2), rng.normal(size=(samples, 2)).round(2)
             linear.array('forward', x)
             linear.array('backward', D)
             own = {'weight': D.T @ x, 'bias': D.sum(axis=0)}
@@ -231,7 +240,9 @@ def _second_step(context, maker):
         if neither:
             context.incorrect(PART, f'The gradient of the {neither[0]} of a second backward, with another batch, is '
                                     'neither its own nor added to the first one.', cause='second step',
-                              example=show('got', actual[neither[0]]) + '\n' + show('expected', own[neither[0]]))
+                              example='\n'.join(show(*pair) for pair in [
+                                  ('X', x), ('∂L/∂Y', D), ('the first one', first[neither[0]]), ('got', actual[neither[0]]),
+                                  ('expected', own[neither[0]])]))
         elif added:
             linear.clear()
             linear.array('forward', x)
@@ -302,7 +313,12 @@ def _initialization(context, maker):
             deviations[input_layer] = [(weight.std(), *size) for weight, size in zip(weights, sizes)]
             context.session.ask('seed', number=4)
             if weights[0].any() and np.array_equal(weights[0], maker.make(*sizes[0], *arguments).parameter('weight')):
-                context.note(PART, "The weights are the same whatever NumPy's seed is: the constructor seeds.")
+                context.note(PART, "The weights are the same whatever NumPy's seed is.")
+            if weights[0].any() and not np.ptp(weights[0], axis=0).any():
+                _deviates_at_start(context, 'All units start with the same weights, so they stay equal.')
+            elif abs(weights[0].mean()) > 0.02 * weights[0].std() > 0:  # 7 standard errors
+                _deviates_at_start(context, f'The weights start with mean {weights[0].mean():.2g}'
+                                   f'{" with input_layer=True" * input_layer}; it should be 0.')
         if maker.has_input_layer:
             _input_layer_changes_nothing_else(context, maker)
     except (SolutionError, Malformed) as error:

@@ -4,22 +4,22 @@ import numpy as np
 
 from grading.activation_part import LARGE as HIDDEN
 from grading.causes import close
+from grading.chain_part import chain_is_right
 from grading.diagnosis import attempt
 from grading.findings import INHERITED
 from grading.formulas import softmax
 from grading.interface import Malformed
-from grading.linear_part import LARGE
-from grading.mlp_part import chain_is_right
 from grading.nets import CLASSES, INPUTS, build, reference_for
 from grading.remote import SolutionError
 
 CALLS = 600
+SAMPLES, *ASSIGNMENT = 128, [512, 256, 128], 3072, 10  # hidden sizes, inputs and classes of its largest network
+IN_WORDS = f'MLP({ASSIGNMENT[1]}, {ASSIGNMENT[0]}, {ASSIGNMENT[2]}) with {SAMPLES} samples'
 
 
 def judge(context):
     rng, session = context.rng, context.session
-    samples, in_features, out_features = LARGE
-    logits, labels = rng.normal(size=(samples, 10)), np.arange(samples) % 10
+    logits, labels = rng.normal(size=(SAMPLES, 10)), np.arange(SAMPLES) % 10
     targets = [softmax(logits), labels if context.targets == 'labels' else np.eye(10)[labels]]
     hidden = [rng.normal(size=HIDDEN)]
     if context.linear:
@@ -33,10 +33,10 @@ def judge(context):
     if not context.linear or not _is_open(context, 'mlp') or context.softmax_outside:
         return
     if not context.one_step:
-        _ask_mlp(context, samples, in_features, out_features)
-    elif not chain_is_right(context, samples=samples, inputs=in_features, hidden=[out_features]):
-        context.incorrect('mlp', f'A step of MLP({in_features}, [{out_features}], {CLASSES}) with {samples} samples is '
-                                 'incorrect. For small networks and batches it is correct.', cause='only small sizes')
+        _ask_mlp(context)
+    elif not chain_is_right(context, samples=SAMPLES, **dict(zip(('hidden', 'inputs', 'classes'), ASSIGNMENT))):
+        context.incorrect('mlp', f'A step of {IN_WORDS} is incorrect. For small networks and batches it is correct.',
+                          cause='only small sizes')
 
 
 def _linear(context):
@@ -69,7 +69,7 @@ def _ask_again(context, part, make, forward, backward):
             context.blame(thing.cls)
 
 
-def _ask_mlp(context, samples, in_features, out_features):
+def _ask_mlp(context):
     """Check a small network after many steps, and one step with the sizes of the assignment."""
     what, besides = f'a small MLP after {CALLS} steps', 'At first it is correct'
     try:
@@ -82,16 +82,15 @@ def _ask_mlp(context, samples, in_features, out_features):
             return context.incorrect(
                 'mlp', f'After {CALLS} steps {changed} of the MLP gives something else than at first.',
                 cause='changes after many calls', place=context.mlp.place('MLP', changed, 'if|return|for'))
-        what, besides = f'MLP({in_features}, [{out_features}], {CLASSES})', 'For small networks and batches it is correct'
-        net = build(context, [out_features], in_features)
-        what += f' with {samples} samples'
-        method = _wrong_method(context, net, *(context.rng.normal(size=(samples, size)) for size in (in_features, CLASSES)))
+        what, besides = IN_WORDS, 'For small networks and batches it is correct'
+        net = build(context, *ASSIGNMENT)
+        method = _wrong_method(context, net, *(context.rng.normal(size=(SAMPLES, size)) for size in ASSIGNMENT[1:]))
         failure, place = method and f'{method} is incorrect', context.mlp.place('MLP', method, 'if|return|for')
     except (SolutionError, Malformed) as error:
         failure, place = f'fails with {error}', error.place
     if failure and context.faulty:
         names = f'{" and ".join(context.faulty)} {"is" if len(context.faulty) == 1 else "are"}'
-        context.incorrect('mlp', f'Incorrect for {samples} samples, or after many steps, only because {names} (see '
+        context.incorrect('mlp', f'Incorrect for {SAMPLES} samples, or after many steps, only because {names} (see '
                                  'there).',
                           cause=INHERITED)
     elif failure:
@@ -105,8 +104,9 @@ def _wrong_method(context, net, x, D):
         thing.clear()
     for linear in net.linears if context.gradients_add_up else ():
         linear.zero_gradients()
-    if not close(net.forward(x), reference.forward(x)[2]):
+    y, gradients = reference.forward(x)[2], reference.gradients(x, D)  # first, since it may ask the activation of the network
+    if not close(net.forward(x), y):
         return 'forward'
     net.thing.call('backward', D)
-    return '' if all(close(linear.gradient(name), expected) for linear, pair in zip(
-        net.linears, reference.gradients(x, D)) for name, expected in zip(('weight', 'bias'), pair)) else 'backward'
+    return '' if all(close(linear.gradient(name), expected) for linear, pair in zip(net.linears, gradients)
+                     for name, expected in zip(('weight', 'bias'), pair)) else 'backward'

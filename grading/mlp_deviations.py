@@ -48,11 +48,17 @@ def cache(context):
     if context.mlp.is_empty('MLP', 'clear_cache'):
         return context.deviates(PART, 'clear_cache of MLP is not implemented.', cause='clear_cache')
     before = _ready_for_backward(context, net)  # objects that the network may not use
-    net.forward(np.ones((2, INPUTS)))
+    y = net.forward(np.ones((2, INPUTS)))
     try:
         net.thing.call('clear_cache')
     except SolutionError as failed:
         return context.deviates(PART, f'clear_cache of MLP raises {failed}.', cause='clear_cache', place=failed.place)
+    again = attempt(lambda: net.forward(np.ones((2, INPUTS))))
+    if not context.faulty and (isinstance(again, Exception) or not close(again, y)):
+        return context.incorrect(PART, 'After clear_cache of the MLP forward gives something else for the same input'
+                                       f'{f" ({again})" if isinstance(again, Exception) else ""}: it changes more than the '
+                                       'cache.', cause='clear_cache', place=context.mlp.place('MLP', 'clear_cache', '='))
+    net.thing.call('clear_cache')
     left = [words for ref, words in _ready_for_backward(context, net).items() if ref not in before]
     if left:
         context.deviates(PART, f'clear_cache of MLP does not reach its {" and ".join(dict.fromkeys(left))}.',

@@ -7,10 +7,11 @@ differs, it is also compared with its own modules, assembled correctly: if it eq
 import numpy as np
 
 from grading import mlp_deviations
-from grading.causes import SOFTMAX_IN_LOSS, Comparison, Mistake, close, explain
+from grading.causes import Comparison, Mistake, close, explain
+from grading.chain_part import chain_is_right
 from grading.diagnosis import attempt, check, hint_for
 from grading.findings import BLOCKED, MISSING, NOT_GRADED, NOT_IMPLEMENTED
-from grading.formulas import MAX_EPSILON, softmax
+from grading.formulas import softmax
 from grading.interface import Linear, Malformed, RemoteObject
 from grading.nets import CLASSES, INPUTS, WrongSizes, build, check_sizes, reference_for
 from grading.remote import SolutionError
@@ -126,12 +127,14 @@ def _judge_depth(context, hidden):
     if forward_fails and not _inherits_forward(context, net, cases['y'], words):
         return False
     fine = _check_backward(context, net, cases['grads'], hidden, words)
-    if after.failed and not forward_fails and context.updates_itself:
-        context.inherited[PART] = ['LinearModule']
-    elif after.failed and not forward_fails:
-        _report_changed(context, net, after, words)
-        return False
-    return fine
+    if not after.failed or forward_fails:
+        return fine
+    incorrect = _incorrect_modules(context, net)
+    if incorrect and _same(_own_modules(context, net, [after.inputs] * 2)[0], after.actual):
+        context.inherited[PART] = incorrect
+        return fine
+    _report_changed(context, net, after, words)
+    return False
 
 
 def _takes_images_only(context, net, first):
@@ -214,7 +217,7 @@ def _inherits_forward(context, net, cases, words):
         context.incorrect(PART, f'Cannot be computed because the {" and the ".join(stubs)} '
                                 f'{"is" if len(stubs) == 1 else "are"} not implemented or missing.', cause=BLOCKED)
         return False
-    if incorrect and _same(_own_modules(context, net, first)[0], first.actual):
+    if incorrect and _same(_own_modules(context, net, _steps_to_failure(cases))[0], first.actual):
         context.inherited[PART] = incorrect
         return True
     check(context, PART, f'{words}, forward', cases, FORWARD, context.mlp.place('MLP', 'forward', r'forward\(|return'),
@@ -232,13 +235,13 @@ def _check_backward(context, net, cases, hidden, words):
         return True
     incorrect = _incorrect_modules(context, net)
     place = context.mlp.place('MLP', 'backward', r'backward\(')
+    first, steps = failing[0], _steps_to_failure(cases)
     if incorrect:
-        samples = [case for case in cases if case.inputs['samples'] == failing[0].inputs['samples']]
-        own = _own_modules(context, net, samples[0])
-        if all(_same(value, case.actual) for value, case in zip(own[1], samples)):
+        of_the_step = [case for case in cases if case.inputs['samples'] == first.inputs['samples']]
+        own = _own_modules(context, net, steps)
+        if all(_same(value, case.actual) for value, case in zip(own[1], of_the_step)):
             context.inherited[PART] = incorrect
             return True
-    first = failing[0]
     if len(hidden) > 1 and len(net.activations) == 1 and _keeps_the_last_only(context, net):
         name, raised = net.activations[0][1], getattr(first.actual, 'kind', '') in ('ValueError', 'IndexError')
         context.incorrect(PART, f'{words}, backward {"fails" if isinstance(first.actual, Exception) else "is off"}: '
@@ -248,6 +251,11 @@ def _check_backward(context, net, cases, hidden, words):
                           hint='each hidden layer needs an activation object of its own')
         if raised or not isinstance(first.actual, Exception):
             return False
+    if isinstance(first.actual, SolutionError) and _same(_own_modules(context, net, steps, from_front=True)[1][0], first.actual):
+        context.incorrect(PART, f'{words}, backward begins with the first linear layer: it takes the modules in the order of '
+                                f'forward, not in reverse ({first.actual}).', cause='order of backward',
+                          place=context.mlp.place('MLP', 'backward', r'for |backward\('), hint=GRADIENT_HINT)
+        return False
     if incorrect and not explain(cases, BACKWARD):  # of one gradient the wrong module may be innocent
         alone = ([case for case in cases if case.inputs['which'] == which] for which in (0, 1))
         cases = next((some for some in alone if explain(some, BACKWARD)), cases)
@@ -277,43 +285,63 @@ def _incorrect_modules(context, net):
     return [name for name in context.faulty if name in used]
 
 
-def _own_modules(context, net, case):
-    """(probabilities, gradients) of the solution's own modules, assembled rightly, with the weights of the case."""
-    reference, x, D = (case.inputs[name] for name in ('net', 'x', 'D'))
+def _steps_to_failure(cases):
+    """The inputs of each step of the network, up to the first that fails."""
+    steps = {}
+    for case in cases:
+        steps[case.inputs['samples']] = case.inputs
+        if case.failed:
+            break
+    return list(steps.values())
 
-    def forward():
-        modules = _put_together(context, net, reference)
-        out = x
+
+def _own_modules(context, net, steps, from_front=False):
+    """(probabilities, gradients) of the solution's own modules, assembled rightly, after the steps of the network.
+
+    from_front: backward takes them in the order of forward, which is wrong.
+    """
+    parameters = 2 * len(steps[0]['net'].weights)
+    modules = attempt(lambda: _put_together(context, steps[0]['net']))
+    if isinstance(modules, Exception):
+        return modules, [modules] * parameters
+    linears = [module for module in modules if isinstance(module, Linear)]
+
+    def forward(inputs, is_new):
+        for linear, W, b in zip(linears, inputs['net'].weights, inputs['net'].biases):
+            if is_new:
+                linear.set_parameters(W, b)
+            if context.gradients_add_up:
+                linear.zero_gradients()
+        out = inputs['x']
         for module in modules[:-1]:
             out = module.call('forward', out)
-        return modules, modules[-1].array('forward', out)
+        return modules[-1].array('forward', out)
 
-    def backward():
-        d = D
-        for module in reversed(modules):
+    def backward(d):
+        for module in modules if from_front else reversed(modules):
             d = module.call('backward', d)
 
-    result = attempt(forward)
+    for before, inputs in zip([None, *steps], steps):
+        is_new = not before or before['net'] is not inputs['net']
+        y = result = attempt(lambda inputs=inputs, is_new=is_new: forward(inputs, is_new))
+        if not isinstance(y, Exception):
+            result = attempt(lambda inputs=inputs: backward(inputs['D']))
     if isinstance(result, Exception):
-        return result, [result] * 2 * len(reference.weights)
-    modules, y = result
-    result = attempt(backward)
-    linears = [module for module in modules if isinstance(module, Linear)]
-    return y, [result if isinstance(result, Exception) else attempt(lambda: linear.gradient(name))
-               for linear in linears for name in ('weight', 'bias')]
+        return y, [result] * parameters
+    return y, [attempt(lambda: linear.gradient(name)) for linear in linears for name in ('weight', 'bias')]
 
 
-def _put_together(context, net, reference):
-    """Linear modules with the weights of a reference, the activations of the network between them, and a softmax."""
+def _put_together(context, reference):
+    """Linear modules of the sizes of a reference, the activations of a new network between them, and a softmax."""
     session, modules = context.session, []
-    for layer, (W, b) in enumerate(zip(reference.weights, reference.biases)):
+    net = build(context, [len(b) for b in reference.biases[:-1]])
+    for layer, W in enumerate(reference.weights):
         if layer and net.activations:
             of_the_net = net.activations[layer - 1:layer]  # with the parameter that it has there; none where they share
             modules.append(RemoteObject(session, *of_the_net[0]) if of_the_net else
                            context.activations[net.activations[0][1]].make(session, reference.value))
         first = (layer == 0,) if context.linear.has_input_layer else ()
         modules.append(context.linear.make(W.shape[1], W.shape[0], *first))
-        modules[-1].set_parameters(W, b)
     return [*modules, session.new('modules', 'SoftMaxModule', [])]
 
 
@@ -366,34 +394,3 @@ def _no_hidden_layer(context):
         _inherits_forward(context, net, cases['y'], 'with no hidden layer')
     else:
         _check_backward(context, net, cases['grads'], [], 'with no hidden layer')
-
-
-def chain_is_right(context, softmax_outside=False, samples=7, inputs=INPUTS, hidden=(6, 4)):
-    """Are the gradients correct if MLP.backward gets the gradient from CrossEntropyModule?
-
-    softmax_outside: a SoftMaxModule is between the two, as in some training scripts.
-    """
-    try:
-        net = build(context, list(hidden), inputs)
-        reference = reference_for(context, net)
-        x = context.rng.normal(size=(samples, inputs))
-        labels = np.arange(samples) % CLASSES
-        T = np.eye(CLASSES)[labels]
-        loss = context.session.new('modules', 'CrossEntropyModule', [])
-        y = net.forward(x)
-        if softmax_outside:
-            outside = context.session.new('modules', 'SoftMaxModule', [])
-            y = outside.array('forward', y)
-        targets = labels if context.targets == 'labels' else T
-        value = loss.array('forward', y, targets)
-        if any(finding.cause == SOFTMAX_IN_LOSS for finding in context.fused) and not close(
-                value.reshape(()), -np.log((reference.forward(x)[2] * T).sum(axis=1)).mean()):
-            return False  # the MLP has a softmax, too
-        D = loss.array('backward', y, targets)
-        net.thing.call('backward', outside.array('backward', D) if softmax_outside else D)
-        expected = reference.gradients(x, (reference.forward(x)[2] - T) / samples, through_softmax=False)
-        slack = 5 * min(context.epsilon, MAX_EPSILON)
-        return all(close(linear.gradient(name), grads[which], slack)
-                   for linear, grads in zip(net.linears, expected) for which, name in enumerate(('weight', 'bias')))
-    except (SolutionError, Malformed):
-        return False

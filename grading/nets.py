@@ -72,10 +72,10 @@ class Reference:
         return x
 
 
-def build(context, hidden, inputs=INPUTS):
+def build(context, hidden, inputs=INPUTS, classes=CLASSES):
     """An MLP and its layers. Raises SolutionError or Malformed if it cannot be used."""
     session = context.session
-    thing = session.new('mlp_numpy', 'MLP', [inputs, hidden, CLASSES])
+    thing = session.new('mlp_numpy', 'MLP', [inputs, hidden, classes])
 
     def find():
         return session.ask('find', target=thing.ref, module='modules', classes=['LinearModule', *context.activations])
@@ -86,21 +86,21 @@ def build(context, hidden, inputs=INPUTS):
         found = find()
     linears = [context.linear.around(ref) for ref, name in found if name == 'LinearModule']
     activations = [(ref, name) for ref, name in found if name in context.activations]
-    linears = _in_order(linears, _sizes(inputs, hidden))
-    check_sizes(inputs, hidden, [linear.shape for linear in linears])
+    linears = _in_order(linears, _sizes(inputs, hidden, classes))
+    check_sizes(inputs, hidden, [linear.shape for linear in linears], classes=classes)
     return Net(thing, linears, activations, context.images)
 
 
-def _sizes(inputs, hidden):
+def _sizes(inputs, hidden, classes):
     """The shapes (N, M) of the weights of an MLP."""
-    return list(zip([*hidden, CLASSES], [inputs, *hidden]))
+    return list(zip([*hidden, classes], [inputs, *hidden]))
 
 
-def check_sizes(inputs, hidden, shapes, verb='has'):
+def check_sizes(inputs, hidden, shapes, verb='has', classes=CLASSES):
     """Raise WrongSizes if the weights of an MLP have wrong shapes."""
-    expected = _sizes(inputs, hidden)
+    expected = _sizes(inputs, hidden, classes)
     if shapes != expected:
-        raise WrongSizes(f'MLP({inputs}, {hidden}, {CLASSES}) {verb} {_in_words(shapes)}; it should have '
+        raise WrongSizes(f'MLP({inputs}, {hidden}, {classes}) {verb} {_in_words(shapes)}; it should have '
                          f'{_in_words(expected)}', only_the_last=shapes[:-1] == expected[:-1])
 
 

@@ -60,8 +60,11 @@ def judge(context, source, has_torch):
                                  place=_at(context, '__init__', r'self\.\w+\s*=|append'))
     if not _linears(trace):
         return context.skip(PART, NOT_GRADED, 'the network has no nn.Linear that its forward uses')
-    right_layers, linear = _layers(context, trace), False
+    right_layers, linear = _layers(context, trace, own=facts['own']), False
+    if PART in context.findings.status:
+        return
     if right_layers:
+        _input(context, trace, x)
         linear = _between(context, trace)
         _after_the_last(context, source, trace)
     if getattr(trace['out'], 'shape', None) == (len(x), CLASSES):
@@ -137,11 +140,24 @@ def _shapes(trace):
     return [(out.shape[-1], into.shape[-1]) for into, out in _linears(trace)]
 
 
-def _layers(context, trace, verb='goes through'):
-    """Check number and shapes of the linear layers. Returns whether the other checks can observe them."""
+def _input(context, trace, x):
+    into = _linears(trace)[0][0]
+    if not _close(into, x.reshape(len(x), -1)) and not any(NORM in kind for kind, *_ in trace['passed']):
+        context.incorrect(PART, 'The first linear layer gets other numbers than forward does: forward should only flatten its '
+                                'input.', cause='input changed', place=_at(context, 'forward', r'[-/*+]|x *='))
+
+
+def _layers(context, trace, verb='goes through', own=()):
+    """Check number and shapes of the linear layers. Returns whether the other checks can observe them.
+
+    own: the classes of modules with parameters that are none of PyTorch's, and may be linear layers.
+    """
     try:
         check_sizes(INPUTS, HIDDEN, _shapes(trace), verb)
     except WrongSizes as error:
+        if own:
+            context.skip(PART, NOT_GRADED, f'{error}; what its own modules do is not known ({", ".join(own)})')
+            return False
         longer = len(_shapes(trace)) > len(HIDDEN) + 1  # often because n_hidden was
         place = longer and _written(context.sources['mlp_pytorch'], r'hidden\w*(\.append|\.extend|\.insert| *\+=)')
         context.incorrect(PART, f'{error}.', cause='layer sizes', place=place or _at(context, '__init__', r'Linear'))

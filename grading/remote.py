@@ -62,7 +62,7 @@ class SolutionError(Exception):
     @property
     def is_of_the_machine(self):
         """Is it something that this machine lacks: a package, a file, space on the disk, a GPU?"""
-        return (self.kind == 'ModuleNotFoundError' or 'No space left on device' in self.message
+        return (self.kind in ('ModuleNotFoundError', 'FileNotFoundError') or 'No space left on device' in self.message
                 or 'CUDA' in self.message or 'NVIDIA' in self.message
                 or self.kind == 'ImportError' and 'cannot import name' not in self.message)
 
@@ -85,11 +85,11 @@ ANSWERS = {  # operation → the form of its value in worker/operations.py, see 
     'missing': dict,
     'find': [(Ref, str)],
     'sizes': [(int, int)],
-    'torch_facts': {'module': object},
+    'torch_facts': {'module': object},  # and more if it is one
     'torch_trace': {'passed': [(str, np.ndarray, np.ndarray)]},
     'torch_gradients': {'none': [str], 'not_finite': [str]},
     'evaluate': {'result': object, 'training': object, 'grad': object, 'after': object, 'split': object},
-    'train': {'outputs': dict, 'validation': [Real], 'test': float},
+    'train': {'outputs': dict, 'validation': [Real], 'test': float, 'made': [list], 'added': bool},
 }
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from grading.causes import Comparison, Mistake, close
-from grading.common_checks import cache, loops
+from grading.common_checks import cache, loops, nothing_shared
 from grading.diagnosis import attempt, check
 from grading.findings import NOT_IMPLEMENTED
 from grading.formulas import softmax, softmax_gradient
@@ -99,6 +99,7 @@ def judge(context):
     if context.errors(part):
         context.blame(cls)
     x = np.array([[0.0, 1.0, -1.0], [2.0, 0.5, 0.0]])  # not constant: then the gradient would be zero in any case
+    nothing_shared(context, part, cls, lambda _: session.new('modules', cls, []), x, x)
     cache(context, part, cls, lambda: session.new('modules', cls, []), x, x)
     loops(context, part, cls, ('forward', 'backward'))
 
@@ -122,8 +123,8 @@ def _large_logits(context, part, cls):
         if isinstance(out, Exception) or not close(out, softmax(row)):
             got = out if isinstance(out, Exception) else np.asarray(out).tolist()
             return context.incorrect(
-                part, f'forward gives {got} for the logits {row.tolist()}: exp is too large or 0 because the maximum of the '
-                      'row is not subtracted first.', cause='maximum not subtracted',
+                part, f'forward gives {got} for the logits {row.tolist()}: the maximum of the row is not subtracted before exp.',
+                cause='maximum not subtracted',
                 place=context.modules.place(cls, 'forward', r'exp'),
                 hint='exp(X − max X) / Σ exp(X − max X) is the same number, and never overflows')
     rows = np.array([[1000.0, 0.0, 999.0], [0.0, 1.0, 2.0]])

@@ -35,7 +35,8 @@ class Source:
         except OSError as error:
             return f'{path.name} cannot be read: {error.strerror}'
         if content.startswith((b'\xff\xfe', b'\xfe\xff')) or content[:100].count(0) > 20:
-            return f'{path.name} is saved as UTF-16: save it as UTF-8'  # with or without a byte order mark
+            name = 'UTF-32' if content[:100].count(0) > 60 else 'UTF-16'  # with or without a byte order mark
+            return f'{path.name} is saved as {name}: save it as UTF-8'
         # As in Python, a form feed or U+2028 does not end a line.
         self.lines = re.split(r'\r\n|\r|\n', content.decode('utf-8-sig', errors='replace'))
         try:
@@ -161,6 +162,11 @@ class Source:
 
     def mentions(self, name):
         return any(name in (getattr(node, 'id', ''), getattr(node, 'attr', '')) for node in ast.walk(self.tree))
+
+    def attributes_of(self, *names):
+        """The attributes of these names that the file uses."""
+        return {node.attr for node in ast.walk(self.tree) if isinstance(node, ast.Attribute)
+                and isinstance(node.value, ast.Name) and node.value.id in names}
 
     def calls_method(self, name):
         return any(isinstance(node, ast.Call) and getattr(node.func, 'attr', '') == name for node in ast.walk(self.tree))

@@ -72,7 +72,7 @@ def locate(path):
     found = [folder for folder, wanted in folders.items() if wanted == most] or archives
     if len(found) > 1:
         names = ', '.join(sorted(folder.relative_to(path).as_posix() for folder in found)[:5])
-        raise NotFound(f'there are {len(found)} solutions ({names}): which one is it?')
+        raise NotFound(f'there are {len(found)} possible solutions ({names}): which one is it?')
     if found and (most == 0 or (found[0] / WANTED[0]).is_file()):
         return found[0]
     if instead := similar(WANTED[0], names_found) or notebooks:

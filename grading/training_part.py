@@ -94,11 +94,15 @@ def _judge_script(context, script, torch_kind, functions, outcomes):
 
     try:
         start()
+        absent = session.ask('missing', module=script)
     except (SolutionError, SolutionEnded, NotGradable) as error:
         context.findings.retry |= not isinstance(error, SolutionError)
         return outcomes.append(f'{script}.py cannot be imported: {error}')
     for name in functions:
         try:
+            if name in absent:
+                outcomes.append(f'{script}.py imports {absent[name]}, which was not handed in')
+                continue
             if session.process.ended:
                 start()
             JUDGES[name](context, script, torch_kind, images, labels)
@@ -307,7 +311,7 @@ def _settings(context, subject, place_in, ask, before, arguments):
     for name, value, made in settings:
         if made and (made == before or not any(_begins(given, value) for arguments in made for given in arguments)):
             context.incorrect(PART, f'{subject} does not use its {name}: with {name} = {value} it makes '
-                                    f'MLP({", ".join(map(str, made[0]))}).', cause='argument not used', place=place_in(r'MLP\('))
+                                    f'MLP({", ".join(map(str, made[0])):.60}).', cause='argument not used', place=place_in(r'MLP\('))
 
 
 def _begins(given, value):

@@ -68,7 +68,7 @@ def _put(text, lines, wrong):
 
 
 def told(findings, seen):
-    """What findings say, a line each; once each hint, each list of arrays in an example, and a paragraph of each form.
+    """What findings say, a line each; once each hint, each list of arrays in an example, and a paragraph of each form with one.
 
     seen: the hints, lists and forms that have been told, to which those of the findings are added.
     """
@@ -78,8 +78,7 @@ def told(findings, seen):
         form = bool(finding.hint), bool(finding.example), bool(finding.quote)
         if finding.kind == 'incorrect':
             arrays = ', '.join(re.findall(r'^ *(\S+) = ', finding.example, re.M))
-            lines += [report.paragraph(finding)] if form not in seen else [
-                *[f'   Example: {arrays}'] * (arrays not in seen),
-                *[f'   Hint: {finding.hint}'] * (finding.hint not in seen)]
-            seen.update([form, finding.hint, arrays, ''])
+            lines += [report.paragraph(finding)] if finding.example and form not in seen else [
+                f'   {name}: {text}' for name, text in (('Example', arrays), ('Hint', finding.hint)) if text and text not in seen]
+            seen.update([form, finding.hint, arrays])
     return lines

@@ -29,8 +29,8 @@ def _linear_is_right(context):
 @pytest.fixture
 def judged(tmp_path, monkeypatch):
     """judged(changes, parts=…, …) → the Judgement of the small solution with these changes, in these parts."""
-    for module in (linear_part, many_calls):  # smaller sizes and fewer calls than those of the assignment
-        monkeypatch.setattr(module, 'LARGE', (128, 20, 10))
+    monkeypatch.setattr(linear_part, 'LARGE', (128, 20, 10))  # smaller sizes and fewer calls than those of the assignment
+    monkeypatch.setattr(many_calls, 'ASSIGNMENT', [[20, 15, 10], 20, 10])
     monkeypatch.setattr(many_calls, 'CALLS', 60)
     numbers, judges = itertools.count(), dict(judging.JUDGES)
 
@@ -104,6 +104,7 @@ def test_a_right_solution_in_its_process_is_right_with_names_that_numpy_no_longe
     with remote.Server(bubblewrap=False) as server:
         findings = judging.judge(server, folder).findings
     assert verdicts(findings, CORE) == [] and findings.overall() == CORRECT
+    assert 'modules.py uses np.float, which NumPy' in ' '.join(note.text for note in findings.of('linear', 'note'))
 
 
 @pytest.mark.parametrize('body', ['', 'raise NotImplementedError\n        '])

@@ -242,8 +242,7 @@ def test_a_solution_that_changed_is_judged_again(judge, graded_by, monkeypatch):
     inner = Path(*folders('anna'))
     unread = lambda: [(inner / 'zzz.py').write_text('#' * (2 ** 21 + 1)),
                       (inner / 'x.py').mkdir(), (inner / 'dangling.py').symlink_to(inner / 'nothing')]
-    for change, judged in [
-            (lambda: None, ['anna']), (unread, []), *((change, ['anna']) for change in (
+    for change, judged in [(lambda: None, ['anna']), (unread, []), *((change, ['anna']) for change in (
                 lambda: (inner / 'modules.py').write_text('x = 2'),
                 lambda: (inner / 'modules.py').rename(inner / 'mlp_numpy.py'),
                 lambda: folders('anna/more'), lambda: (inner / 'weights.txt').write_text('1'),

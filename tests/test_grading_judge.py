@@ -131,8 +131,7 @@ def test_what_follows_from_what_is_decided_after_all_parts(judged):
         ('softmax_cross_entropy', 'incorrect', 'It is off.', 'c', '', ''),
         ('mlp', 'incorrect', 'Incorrect only because LinearModule is (see there).', 'inherited', '', ''),
         ('softmax_cross_entropy', 'incorrect', 'Besides, softmax and cross-entropy are incorrect (see there).',
-         'inherited', '', ''),
-        ('mlp', 'note', '4 findings.', 'n', '', '')]
+         'inherited', '', ''), ('mlp', 'note', '4 findings.', 'n', '', '')]
 
 
 def test_a_part_without_its_class_is_not_asked(judged):

@@ -92,6 +92,7 @@ def lock(calls):
 NETS = '''
 import numpy as np
 import parts
+from collections import deque
 from parts import Linear, Special
 
 class Holder:
@@ -121,6 +122,7 @@ class Net(Holder):
         self.kind = Unused
         self.layers[0].inside = Linear(9)
         self.slots = Slots()
+        self.slots.inner = deque([Linear(13)])
         self.more = More(7)
 
 class Builds:
@@ -239,11 +241,11 @@ def test_layers_are_found_wherever_a_net_keeps_them(opened):
     net = opened.ask('new', module='nets', name='Net', args=[])['made']
     found = opened.ask('find', target=net, module='parts', classes=['Linear', 'Special'])
     sizes = [opened.ask('function', module='nets', name='inputs_of', args=[ref]) for ref, _ in found]
-    assert sizes == [4, 9, 5, 6, 7, 1, 2, 3]
-    assert [name for _, name in found] == ['Linear', 'Linear', 'Special', *['Linear'] * 5]
+    assert sizes == [4, 9, 5, 6, 8, 13, 7, 1, 2, 3]
+    assert [name for _, name in found] == ['Linear', 'Linear', 'Special', *['Linear'] * 7]
     assert opened.ask('find', target=net, module='nets', classes=['Builds']) == []
     found = opened.ask('find', target=net, module='parts', classes=['Linear'])
-    assert [name for _, name in found] == ['Linear'] * 8, 'a class below the wanted one is one too'
+    assert [name for _, name in found] == ['Linear'] * 10, 'a class below the wanted one is one too'
 
 
 def test_sizes_are_what_the_linear_modules_are_asked_for(opened):
@@ -278,8 +280,7 @@ def sent(value):
     return read(io.BytesIO(pack({'value': value}, keep)), lambda ref: ref)['value']
 
 
-@pytest.mark.parametrize('value, expected', [
-    *((value, value) for value in (True, 3, -2.5, float('inf'), None, 'é')),
+@pytest.mark.parametrize('value, expected', [*((value, value) for value in (True, 3, -2.5, float('inf'), None, 'é')),
     ('é' * 10_001, 'é' * 10_000), (np.float32(0.5), np.array(0.5, np.float32)), (np.str_('text'), 'text'),
     (np.arange(6, dtype='>i4').reshape(2, 3), np.arange(6, dtype='<i4').reshape(2, 3)),
     (np.arange(6.0).reshape(2, 3).T, np.array([[0.0, 3], [1, 4], [2, 5]])), (np.zeros((0, 4)), np.zeros((0, 4))),

@@ -328,8 +328,7 @@ def test_bubblewrap_is_tried(tmp_path, monkeypatch, capfd, text, there):
 def test_the_report_says_what_a_solution_is_kept_from(monkeypatch):
     for system, limits in (('linux', 'time, memory, processes, files'), ('darwin', 'time, files')):
         monkeypatch.setattr(sys, 'platform', system)
-        for bubblewrap, user, closed in (
-                (True, False, 'bubblewrap: no network, no view of other files'),
+        for bubblewrap, user, closed in ((True, False, 'bubblewrap: no network, no view of other files'),
                 (False, False, 'network and files are accessible (no bubblewrap)'),
                 (False, True, 'a user of its own: the network and all files that every user may read are accessible '
                               '(no bubblewrap)')):

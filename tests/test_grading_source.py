@@ -136,10 +136,11 @@ def test_the_line_at_a_place_is_quoted_as_it_stands_there(read):
 
 
 def test_a_file_that_python_can_not_read_says_why_and_where(read):
-    assert [read(text).problem for text in ('x = 1\n  y = 2\n', b'x = 1\n\0\0', 'x = 1\n# at home'.encode('utf-16-le') * 5)] == [
+    assert [read(text).problem for text in ('x = 1\n  y = 2\n', b'x = 1\n\0\0', 'x = 1\n# at home'.encode('utf-16-le') * 5,
+                                            ('x = 1\n' * 20).encode('utf-32'))] == [
         'Python cannot read modules.py: unexpected indent in line 2: y = 2',
         'Python cannot read modules.py: source code string cannot contain null bytes',
-        'modules.py is saved as UTF-16: save it as UTF-8']
+        'modules.py is saved as UTF-16: save it as UTF-8', 'modules.py is saved as UTF-32: save it as UTF-8']
     deep = read('-' * 200_000 + '1')
     assert deep.problem.removeprefix('Python cannot read modules.py: ')[:1].isalpha() and 'None' not in deep.problem
 

@@ -46,8 +46,8 @@ def test_of_too_many_files_those_of_python_are_graded(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize('names, words', [
-    (['one/modules.py', 'two/modules.py'], 'there are 2 solutions (one, two): which one is it?'),
-    (['one/mlp.zip', 'two/mlp.zip'], 'there are 2 solutions (one/mlp.zip, two/mlp.zip): which one is it?'),
+    (['one/modules.py', 'two/modules.py'], 'there are 2 possible solutions (one, two): which one is it?'),
+    (['one/mlp.zip', 'two/mlp.zip'], 'there are 2 possible solutions (one/mlp.zip, two/mlp.zip): which one is it?'),
     *(([f'a/{name}'], f'no modules.py; found {name}: is it that?') for name in (
         'modules-1.py', 'modules (1).py', 'Modules.py', 'modules.py.txt', 'Copy of modules.py', 'Untitled.ipynb')),
     (['mlp_numpy.py', 'modules (1).py', 'my_modules.py'], 'no modules.py; found modules (1).py: is it that?'),
@@ -70,8 +70,7 @@ def test_a_zip_is_unpacked_for_as_long_as_it_is_graded(tmp_path, place, kind):
     assert not folder.exists()
 
 
-@pytest.mark.parametrize('content, words', [
-    (b'no zip', 'anna.zip cannot be unpacked: File is not a zip file'),
+@pytest.mark.parametrize('content, words', [(b'no zip', 'anna.zip cannot be unpacked: File is not a zip file'),
     (zipped('modules.py').replace(struct.pack('<2L', 10, 10), struct.pack('<2L', 999, 999)), ': it is cut short$|Overlapped entries'),
     (zipped('modules.py', how=zipfile.ZIP_DEFLATED).replace(b'\xcb', b'\xff'), 'Error -3 while decompressing'),
     *((zipped(*names), 'a file and a folder in it have one name') for names in (['a', 'a/b'], ['a/b', 'a'])),

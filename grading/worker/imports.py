@@ -165,12 +165,13 @@ class Finder(importlib.abc.MetaPathFinder):
         if _has_another_plan(frame.f_code.co_filename, frame.f_lineno):
             return None
         root = fullname.partition('.')[0]
-        if fullname not in (root, *REMOVED) and not isinstance(sys.modules.get(root), StandIn):
+        if fullname not in (root, *REMOVED) and root != PACKAGE and not isinstance(sys.modules.get(root), StandIn):
             return None
         return self._stand_in(fullname)
 
     def _stand_in(self, fullname):
-        return importlib.machinery.ModuleSpec(fullname, Alias(lambda: StandIn(fullname, self.folder)), is_package=True)
+        stand_in = StandIn(fullname.removeprefix(f'{PACKAGE}.'), self.folder)
+        return importlib.machinery.ModuleSpec(fullname, Alias(lambda: stand_in), is_package=True)
 
     def _asked_by_the_solution(self):
         frame = sys._getframe(1)
@@ -252,14 +253,16 @@ def compile_nothing():
         compiler.graph_break = lambda *_, **__: None
 
 
+OLD_NAMES = {
+    'float': float, 'int': int, 'bool': bool, 'object': object, 'float_': np.float64, 'Inf': np.inf, 'NaN': np.nan,
+    'product': np.prod, 'cumproduct': np.cumprod, 'alltrue': np.all, 'sometrue': np.any, 'row_stack': np.vstack,
+    'asscalar': lambda array: np.asarray(array).item(), 'in1d': np.isin,
+}
+
+
 def restore_old_names():
     """Give NumPy the functions and the parameter that only older versions have, for older solutions."""
-    names = {
-        'float': float, 'int': int, 'bool': bool, 'object': object, 'float_': np.float64, 'Inf': np.inf, 'NaN': np.nan,
-        'product': np.prod, 'cumproduct': np.cumprod, 'alltrue': np.all, 'sometrue': np.any, 'row_stack': np.vstack,
-        'asscalar': lambda array: np.asarray(array).item(), 'in1d': np.isin,
-    }
-    for name, value in names.items():
+    for name, value in OLD_NAMES.items():
         if not hasattr(np, name):
             setattr(np, name, value)
     reshape = np.reshape

@@ -8,6 +8,7 @@ an object that stays in the solution's process. A dict of a solution that has on
 import io
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,14 +47,15 @@ def pack(values, keep=None):
             return {OBJECT: [value.number, value.type]}
         if depth < DEEPEST and isinstance(value, (list, tuple)):
             return [encoded(item, depth + 1) for item in value[:LONGEST]]
-        if depth < DEEPEST and isinstance(value, dict):
+        if depth < DEEPEST and isinstance(value, Mapping):
             return {str(key): encoded(item, depth + 1) for key, item in value.items()}
         is_tensor = hasattr(value, 'detach') and hasattr(value, 'cpu')
         array = value.detach().cpu().numpy() if is_tensor else value
         if isinstance(array, np.generic) and not keep:  # the grader's own numbers
             return array.item()
         if isinstance(array, (np.ndarray, np.generic)) and array.dtype.kind in 'biuf':
-            array = np.asarray(array, array.dtype.newbyteorder('<'))
+            dtype = array.dtype.newbyteorder('<')
+            array = np.asarray(array, dtype if dtype.str in DTYPES else float)  # np.longdouble
             data.extend(array.tobytes())
             return {ARRAY: [array.dtype.str, array.shape]}
         return encoded(keep(value), depth)

@@ -1,8 +1,10 @@
 """The questions of the grader: make objects of the solution, call them, look into them."""
 
+import collections
 import importlib
 import inspect
 import os
+import re
 import random
 import sys
 import traceback
@@ -172,6 +174,8 @@ def _differ(old, new):
 
 
 def _reach(value, wanted, seen, found):
+    if isinstance(value, np.ndarray) and value.dtype == object:
+        value = value.tolist()
     if id(value) in seen or isinstance(value, (np.ndarray, np.generic, str, bytes, int, float, type(None), type)):
         return
     seen.add(id(value))
@@ -179,13 +183,15 @@ def _reach(value, wanted, seen, found):
         found.append(value)
     if isinstance(value, dict):
         children = list(value.values())
-    elif isinstance(value, (list, tuple)):
+    elif isinstance(value, (list, tuple, collections.deque)):
         children = value
     elif isinstance(value, (types.ModuleType, types.FunctionType, types.BuiltinFunctionType)):
         return
     else:
-        own = map(vars, type(value).__mro__)
-        children = [*getattr(value, '__dict__', {}).values(),  # and lists of the class, that all objects share
+        own = list(map(vars, type(value).__mro__))
+        slots = [getattr(value, name, None) for space in own for name, item in space.items()
+                 if isinstance(item, types.MemberDescriptorType)]
+        children = [*getattr(value, '__dict__', {}).values(), *slots,  # and lists of the class, that all objects share
                     *(item for space in own for item in space.values() if isinstance(item, (list, dict, wanted)))]
     for child in children:
         _reach(child, wanted, seen, found)
@@ -202,6 +208,7 @@ def describe(error, folder):
     message, front = str(error), os.path.join(folder, '')
     for own in (front, front.replace('\\', r'\\')):  # the second in the repr of a path of Windows
         message = message.replace(own, '')
+    message = re.sub(' at 0x[0-9a-fA-F]+', '', message)  # in the repr of an object, another one in each run
     return {'type': type(error).__name__, 'message': message[:500], 'places': places[-5:]}
 
 

@@ -10,18 +10,33 @@ import numpy as np
 
 
 def torch_facts(thing):
-    """Is it an nn.Module, does it have parameters, and a description of a problem with its device, or ''."""
+    """Is it an nn.Module, does it have parameters, and a description of a problem with its device, or ''.
+
+    Also the linear layers without a bias, and the classes of modules with parameters that are none of PyTorch's.
+    """
+    import torch
     from torch import nn
     if not isinstance(thing, nn.Module):
         return {'module': False}
     device, found = '', getattr(type(thing), 'device', None)
     try:  # nn.Module reports an AttributeError in a property as one of the property's own name
-        found.fget(thing) if isinstance(found, property) else thing.device
+        value = found.fget(thing) if isinstance(found, property) else thing.device
+        if not isinstance(value, (torch.device, str)):
+            device = 'is a method: @property is missing' if callable(value) else f'gives {type(value).__name__}'
     except Exception as error:
         device = f'fails: {type(error).__name__}: {error}'.rstrip(': ') if found else 'is missing'
     no_bias = [name for name, module in nn.Module.named_modules(thing)
                if isinstance(module, nn.Linear) and module.bias is None]
-    return {'module': True, 'device': device, 'parameters': any(True for _ in thing.parameters()), 'no_bias': no_bias}
+    own = [type(module).__name__ for _, module in nn.Module.named_modules(thing)
+           if not _torch_kind(module) and list(module.parameters(recurse=False))]
+    return {'module': True, 'device': device, 'own': own, 'parameters': any(True for _ in thing.parameters()), 'no_bias': no_bias}
+
+
+def _torch_kind(module):
+    """The name of PyTorch's class of a module, '' if it has one of its own."""
+    from torch import nn
+    return next((base.__name__ for base in type(module).__mro__
+                 if base.__module__.startswith('torch.nn') and base is not nn.Module), '')
 
 
 def _leaves(thing):
@@ -36,6 +51,8 @@ def torch_trace(thing, x, training):
     """
     import torch
     thing.train(training)
+    if any(map(torch.nn.parameter.is_lazy, thing.parameters())):
+        thing(torch.from_numpy(x))
     passed, leaves = [], _leaves(thing)
     for leaf in leaves:
         if isinstance(leaf, torch.nn.Linear):
@@ -46,9 +63,7 @@ def torch_trace(thing, x, training):
         def traced(*args, **kwargs):
             into = [arg.clone() for arg in (*args, *kwargs.values()) if isinstance(arg, torch.Tensor)]  # it may change
             out = forward(*args, **kwargs)
-            kind = next((base.__name__ for base in type(leaf).__mro__
-                         if base.__module__.startswith('torch.nn') and base is not torch.nn.Module),
-                        type(leaf).__name__)
+            kind = _torch_kind(leaf) or type(leaf).__name__
             if into and isinstance(out, torch.Tensor):
                 passed.append([kind, into[0], out.clone()])
             return out
