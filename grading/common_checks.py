@@ -88,5 +88,5 @@ def loops(context, part, cls, methods):
     for method in methods:
         place, line = context.modules.loop(cls, method)
         if line:
-            context.deviates(part, f'{cls}.{method} runs a Python loop, over samples or units apparently: {line}',
+            context.deviates(part, f'{cls}.{method} has a Python loop, probably over samples or units (“{line}”).',
                              cause='loop', place=place)

@@ -232,15 +232,16 @@ def _labels_of_few_classes(context, part, cls, forward, backward):
         if any(case.failed for case in cases) and not any(case.failed for case in usual):
             failing.append((name, [case for case in cases if case.failed]))
     if failing:
-        raised = next((case.actual for _, cases in failing for case in cases
-                       if isinstance(case.actual, Exception)), None)
+        all_failing = [case for _, cases in failing for case in cases]
+        shown = next((case for case in all_failing if isinstance(case.actual, Exception)), all_failing[0])
+        raised = shown.actual if isinstance(shown.actual, Exception) else None
         context.incorrect(part, f'{" and ".join(name for name, _ in failing)} fail{"s" * (len(failing) == 1)} for a '
                                 'batch without a sample of the highest class: the one-hot rows are as wide as the '
                                 f'largest label, max(y) + 1, instead of C{f" ({raised})" if raised else ""}.',
                           cause='one-hot width',
                           place=context.modules.place(cls, 'forward' if failing[0][0] == 'the loss' else 'backward',
                                                       r'max|eye|zeros'),
-                          example=example_of(failing[0][1][0], _shown(context)),
+                          example=example_of(shown, _shown(context)),
                           hint='the rows must be as wide as X: X.shape[1]')
         context.one_hot_width = True
 
@@ -257,8 +258,8 @@ def _cross_entropy_notes(context, part, cls, of_loss, of_gradient):
     fails = [isinstance(loss, Exception) or not np.isfinite(loss).all() for loss in certain]
     got = [loss if isinstance(loss, Exception) else float(np.asarray(loss).ravel()[0]) for loss in certain]
     if fails[0]:
-        even = f', and {got[1]} even if it is exactly 1' if fails[1] else ''
-        context.note(part, f'The loss is {got[0]} if the probability of the label is exactly 0{even}.', cause='log of 0')
+        even = f', and {got[1]} if it is 1' if fails[1] else ''
+        context.note(part, f'The loss is {got[0]} if the probability of the label is 0{even}.', cause='log of 0')
     if not fails[1] and abs(got[1]) > 2 * of_loss + 1e-3:
         context.incorrect(part, f'The loss is {got[1]:.3g} if the probability of the label is 1; it should be 0.',
                           cause='loss of a certain prediction', place=context.modules.place(cls, 'forward', 'clip|min|log|return'))

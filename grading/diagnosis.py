@@ -36,7 +36,6 @@ class Context:
     softmax_outside: bool = False  # of the MLP, in the training script
     one_step: bool = False  # are softmax and cross-entropy one step, which is correct?
     gradients_add_up: bool = False
-    kaiming: bool = True  # are the linear module's initial weights correct?
     forgets: set = field(default_factory=set)  # the classes whose clear_cache works
     images: bool = False  # does the MLP take images only?
     updates_itself: bool = False  # does backward of the linear module change its parameters?
@@ -84,7 +83,7 @@ class Context:
 HINTS = [  # explanations of messages of NumPy and Python for beginners
     (r"Cannot interpret '\d+' as a data type", 'a shape is one argument, a tuple: np.zeros((rows, columns))'),
     (r'cannot unpack non-iterable int', '`for i, n in enumerate(sizes)` gives pairs; a list of numbers does not'),
-    ('3072', 'an image of CIFAR-10 has 3072 numbers, other inputs have not: n_inputs is how many there are'),
+    ('3072', 'only an image of CIFAR-10 has 3072 numbers; n_inputs says how many the input has'),
     (r'could not be broadcast|mismatch in its core dimension|not aligned|shape-mismatch|mat1 and mat2 shapes',
      'the shapes do not go together: print them, and write the shape of each array next to the formula'),
     (r"name '\w+' is not defined|referenced before assignment|not associated with a value",

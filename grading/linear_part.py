@@ -277,7 +277,8 @@ def _start(context, maker):
                                 cause='gradients at the start')
     for name in ('weight', 'bias'):
         key = maker.keys[name]
-        grad, shape = grads.get(key) if isinstance(grads, dict) else None, np.shape(params[key])
+        grad = grads.get(key) if isinstance(grads, dict) else None
+        shape = np.shape(params[key]) or (4,)  # a bias may be a number
         if isinstance(grads, dict) and key not in grads:
             context.deviates(PART, f'Before the first backward grads has no entry {key!r} (its keys: '
                                    f'{", ".join(map(str, grads)) or "none"}).', cause='gradients at the start')
@@ -293,7 +294,7 @@ def _start(context, maker):
         after = as_array(linear.get('grads', [maker.keys['bias']]), 'grads is')
         bias = np.asarray(params[maker.keys['bias']])
         if after.size == 4 and after.shape != bias.shape:
-            fails = np.broadcast_shapes(after.shape, bias.shape) != bias.shape
+            fails = bias.ndim and np.broadcast_shapes(after.shape, bias.shape) != bias.shape
             context.deviates(PART, f'The gradient of the bias has shape {after.shape}, the bias {bias.shape}'
                                    f'{": an update in place fails" if fails else ""}. The shapes should be equal.',
                              cause='shape of the bias gradient')
@@ -327,7 +328,6 @@ def _initialization(context, maker):
     near = {key: abs(value / np.sqrt(1 if key else 2) - 1) < 0.03 for key, value in found.items()}
     shown = {key: f'{value:.4g}/√M{_named(deviations[key])}' for key, value in found.items()}
     if not maker.has_input_layer and abs(deviations[False][0][0] / 1e-4 - 1) < 0.03:
-        context.kaiming = False
         context.note(PART, 'The weights start with standard deviation 0.0001, as the course asked before it asked for '
                            'Kaiming. LinearModule takes no input_layer.', cause='initialization')
     elif not maker.has_input_layer:
@@ -338,19 +338,18 @@ def _initialization(context, maker):
                              for key in found if not near[key])
         ignored = abs(found[True] / found[False] - 1) < 0.03
         _deviates_at_start(
-            context, f'input_layer is ignored: the weights start with standard deviation {shown[False]}. Kaiming asks '
-            'for 1.414/√M, and for 1/√M with input_layer=True.' if ignored else
+            context, f'The initialization ignores input_layer: with it or without, the weights start with standard deviation '
+            f'{shown[False]}. Kaiming asks for 1.414/√M, and for 1/√M with input_layer=True.' if ignored else
             f'The weights start with standard deviation {wrong}.')
 
 
 def _deviates_at_start(context, text):
-    context.kaiming = False
     context.deviates(PART, text, cause='initialization')
 
 
 STARTS = {  # common mistakes in the standard deviation
-    '2/M: the root is forgotten': lambda M, N: 2 / M, '1/M: the root is forgotten': lambda M, N: 1 / M,
-    '2/N: the root is forgotten': lambda M, N: 2 / N, '2/(M · N)': lambda M, N: 2 / (M * N),
+    '2/M, without the root': lambda M, N: 2 / M, '1/M, without the root': lambda M, N: 1 / M,
+    '2/N, without the root': lambda M, N: 2 / N, '2/(M · N)': lambda M, N: 2 / (M * N),
     '1/(M · N)': lambda M, N: 1 / (M * N), '√(2/(M + N))': lambda M, N: np.sqrt(2 / (M + N)),
     '√(2/N): the outputs are counted, not the inputs': lambda M, N: np.sqrt(2 / N),
 }

@@ -11,19 +11,18 @@ PART = 'mlp'
 
 
 def initialization(context):
-    """The first linear module starts with gain 1, because the MLP passes input_layer=True, and the others with gain 2."""
-    if not context.linear.has_input_layer or not context.kaiming:
+    """The first linear module starts like one with input_layer=True, and the others like one without it."""
+    if not context.linear.has_input_layer:
         return
-    first, second, _ = build(context, [300, 300], inputs=400).linears
-    for layer, gain, words, advice in ((first, 1, '1', ': is input_layer=True passed to it?'),
-                                       (second, np.sqrt(2), '1.414', ': input_layer=True is for the first layer only.')):
-        weight = layer.parameter('weight')
-        start = weight.std() * np.sqrt(weight.shape[1])
-        if abs(start / gain - 1) > 0.05:
-            is_the_other = abs(start * gain / np.sqrt(2) - 1) < 0.05
-            context.deviates(PART, f'The {"first" if layer is first else "second"} linear layer starts with standard '
-                                   f'deviation {start:.3f}/√M instead of {words}/√M{advice if is_the_other else "."}',
-                             cause='initialization')
+    for number, layer in enumerate(build(context, [300, 300], inputs=400).linears[:2]):
+        N, M = layer.shape
+        start, own, other = (linear.parameter('weight').std() for linear in (
+            layer, *(context.linear.make(M, N, flag) for flag in (number == 0, number != 0))))
+        if abs(start - own) > 0.05 * own:
+            advice = ('.' if abs(start - other) > 0.05 * other else
+                      ': input_layer=True is for the first layer only.' if number else ': is input_layer=True passed to it?')
+            context.deviates(PART, f'The {"second" if number else "first"} linear layer starts with standard deviation '
+                                   f'{start:.3g} instead of {own:.3g}{advice}', cause='initialization')
 
 
 def images(context):

@@ -154,7 +154,7 @@ def _takes_images_only(context, net, first):
 def _report_sizes(context, error, before=''):
     context.incorrect(PART, f'{before}{error}.', cause='layer sizes',
                       place=context.mlp.place('MLP', '__init__', 'Linear', first=not error.only_the_last),
-                      hint='each layer takes as many inputs as the one before it has outputs')
+                      hint='the sizes go from n_inputs over those in n_hidden to n_classes')
 
 
 def _report_changed(context, net, after, words):

@@ -258,6 +258,8 @@ def _gradients(context, model, x):
     place = _at(context, 'forward', r'detach|no_grad|\.data|numpy|sqrt|return')
     answer = attempt(lambda: context.session.ask('torch_gradients', args=[model, x, labels]))
     if isinstance(answer, Exception):
+        if 'modified by an inplace operation' in str(answer):
+            place = _written(context.sources['mlp_pytorch'], r'inplace|LU\([\d.]|[-+*/]=', 'forward', '__init__') or place
         return context.incorrect(PART, f'The gradients of the cross-entropy cannot be computed: {answer}.',
                                  cause='no gradients', place=place)
     if answer['none']:

@@ -89,7 +89,8 @@ ANSWERS = {  # operation → the form of its value in worker/operations.py, see 
     'torch_trace': {'passed': [(str, np.ndarray, np.ndarray)]},
     'torch_gradients': {'none': [str], 'not_finite': [str]},
     'evaluate': {'result': object, 'training': object, 'grad': object, 'after': object, 'split': object},
-    'train': {'outputs': dict, 'validation': [Real], 'test': float, 'made': [list], 'added': bool},
+    'train': {'outputs': dict, 'validation': [Real], 'test': float, 'made': [list], 'added': bool,
+              'evaluated_in_training_mode': bool},
 }
 
 

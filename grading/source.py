@@ -52,8 +52,8 @@ class Source:
         """The reason why Python cannot read the file."""
         for number, line in enumerate(self.lines, 1):
             if MARKER.match(line):
-                return (f'{self.name} has the markers of a merge conflict, the first in line {number}: no Python, so '
-                        'nothing in it can be used')
+                return (f'{self.name} has the markers of a merge conflict, the first in line {number}, so it is not '
+                        'valid Python')
         number = getattr(error, 'lineno', None)
         words = getattr(error, 'msg', None) or str(error) or type(error).__name__
         where = f' in line {number}: {self.line(number)}' if number else ''

@@ -108,7 +108,7 @@ def test_scripts_find_a_tiny_data_set_in_place_of_cifar10_utils(monkeypatch, tor
     with monkeypatch.context() as without_torch:
         without_torch.setattr('importlib.util.find_spec', lambda name: None)
         assert of(tiny.DataSet(images['train'], [0, 1, 2])[2][0], np.ndarray) == pictures[2]
-    with pytest.raises(ImportError, match='the cifar10_utils of the grader has no get_images'):
+    with pytest.raises(ImportError, match='the grader gives its own cifar10_utils, which has no get_images'):
         tiny.get_images()
     loaders = tiny.get_dataloader(tiny.get_cifar10(), 2)
     train, test = loaders['train'], loaders['test']

@@ -148,7 +148,7 @@ def test_a_file_that_python_can_not_read_says_why_and_where(read):
 def test_the_markers_of_a_merge_conflict_are_named_where_the_first_stands(read):
     for line in ('<<<<<<< HEAD', '=======', '>>>>>>> main', '<<<<<<<'):
         assert read(f'x = 1\n\n{line}\n>>>>>>> main\n').problem == (
-            'modules.py has the markers of a merge conflict, the first in line 3: no Python, so nothing in it can be used')
+            'modules.py has the markers of a merge conflict, the first in line 3, so it is not valid Python')
     for line in ('<<<<<<<<', ' =======', '<<<<<< a', '>>>>>>>main'):
         assert read(f'x = 1\n{line}\ny = (\n').problem.startswith('Python cannot read')
     assert read('x = """\n=======\n"""\n').problem is None

@@ -208,7 +208,7 @@ def describe(error, folder):
     message, front = str(error), os.path.join(folder, '')
     for own in (front, front.replace('\\', r'\\')):  # the second in the repr of a path of Windows
         message = message.replace(own, '')
-    message = re.sub(' at 0x[0-9a-fA-F]+', '', message)  # in the repr of an object, another one in each run
+    message = re.sub(' at 0x[0-9a-fA-F]+| Hint: enable anomaly detection.*', '', message)  # the first is another one in each run
     return {'type': type(error).__name__, 'message': message[:500], 'places': places[-5:]}
 
 

@@ -202,7 +202,7 @@ def use_data(images, labels, torch_kind):
     def missing(name):
         if name.startswith('_'):  # libraries look for such names in every module
             raise AttributeError(name)
-        raise ImportError(f'the cifar10_utils of the grader has no {name}')
+        raise ImportError(f'the grader gives its own cifar10_utils, which has no {name}')
 
     data.__getattr__, data.DataSet = missing, Split  # the name in the editions up to 2020
     data.get_cifar10, data.get_dataloader, data.cifar10_loader = get_cifar10, get_dataloader, get_dataloader
@@ -212,10 +212,12 @@ def use_data(images, labels, torch_kind):
 def train(module, arguments, images, torch_kind):
     """train(…) of a training script → validation accuracies, test accuracy, and the model's outputs for `images`.
 
-    Also the arguments of each MLP that it makes, and whether the gradients of all batches add up.
+    Also the arguments of each MLP that it makes, whether the gradients of all batches add up, and whether an MLP of
+    PyTorch gets these images in training mode.
     """
     script = importlib.import_module(module)
-    with _watch('mlp_pytorch' if torch_kind else 'mlp_numpy', torch_kind) as (made, added):
+    firsts = {float(image.flat[0]) for of_split in images.values() for image in of_split}
+    with _watch('mlp_pytorch' if torch_kind else 'mlp_numpy', torch_kind, firsts) as (made, added, modes):
         returned = script.train(**arguments)
     if not isinstance(returned, (tuple, list)) or len(returned) < 3:
         raise TypeError('it should return model, val_accuracies, test_accuracy, logging_info')
@@ -240,13 +242,15 @@ def train(module, arguments, images, torch_kind):
         except Exception:  # images may have to be flat
             outputs[split] = forward(x.reshape(len(x), -1))
     return {'validation': validation, 'test': test, 'outputs': outputs, 'made': made,
-            'added': len(added) > 2 and all(added[1:])}
+            'added': len(added) > 2 and all(added[1:]), 'evaluated_in_training_mode': any(modes)}
 
 
 @contextlib.contextmanager
-def _watch(module, torch_kind):
-    """→ two lists: the arguments of each MLP that is made; at each backward of PyTorch, were there gradients already?"""
-    made, added = [], []
+def _watch(module, torch_kind, firsts):
+    """→ lists: the arguments of each MLP that is made; of each backward of PyTorch, were there gradients already? of each
+    batch that begins with one of the numbers `firsts`, was the MLP in training mode?
+    """
+    made, added, modes = [], [], []
     with contextlib.ExitStack() as stack:
         if cls := getattr(sys.modules.get(module), 'MLP', None):
             begin = cls.__init__
@@ -260,12 +264,17 @@ def _watch(module, torch_kind):
             import torch
             go_back = torch.Tensor.backward
 
+            def note_mode(self, inputs):
+                if inputs and isinstance(inputs[0], torch.Tensor) and inputs[0].flatten()[:1].tolist()[0] in firsts:
+                    modes.append(self.training)
+
             def note_gradients(self, *args, **kwargs):
                 added.append(_has_gradients(self.grad_fn))
                 return go_back(self, *args, **kwargs)
 
             stack.enter_context(mock.patch.object(torch.Tensor, 'backward', note_gradients))
-        yield made, added
+            stack.enter_context(torch.nn.modules.module.register_module_forward_pre_hook(note_mode))
+        yield made, added, modes
 
 
 def _has_gradients(node):
