@@ -44,9 +44,19 @@ def cache(context, part, cls, make, x, dout):
 
 
 def nothing_shared(context, part, cls, make, x, dout):
-    """Do two objects, used in turn as in an MLP, give what each gives alone? make: called with a number for its parameters."""
+    """Do two objects, used in turn as in an MLP, give what each gives alone? Does one in its second step what it did before?
+
+    make: called with a number for its parameters.
+    """
     if context.errors(part):
         return
+
+    def second_step():
+        thing = make(1)
+        for factor in (-3, 1):
+            thing.array('forward', factor * x)
+            result = thing.array('backward', dout)
+        return result
 
     def results(in_turn):
         one, other = make(1), make(2) if in_turn else None
@@ -58,8 +68,17 @@ def nothing_shared(context, part, cls, make, x, dout):
         return [*answers, *(one.gradient(name) for name in getattr(one, 'keys', ())), one.array('forward', x)]
 
     expected, got = (attempt(lambda in_turn=in_turn: results(in_turn)) for in_turn in (False, True))
+    if isinstance(expected, Exception):
+        return
+    again = attempt(second_step)
+    if isinstance(again, Exception) or not close(again, expected[1]):
+        context.incorrect(part, f'In a second step, with another batch, backward of {cls} gives something else than in a first '
+                                f'one{f" ({again})" if isinstance(again, Exception) else ""}.', cause='second step',
+                          place=context.modules.place(cls, 'backward', r'\[0\]|return'),
+                          hint='backward uses the input of the last forward')
+        return context.blame(cls)
     failed = isinstance(got, Exception)
-    if isinstance(expected, Exception) or not failed and all(map(close, got, expected)):
+    if not failed and all(map(close, got, expected)):
         return
     wrong = 1 if failed else next(number for number, pair in enumerate(zip(got, expected)) if not close(*pair))
     where = {0: ('__init__', r'params|='), 1: ('forward', rf'\b({cls}|cls|__class__)\.|=')}

@@ -43,6 +43,7 @@ class Context:
     names: set = field(default_factory=set)  # of the classes in modules.py
     asks_for_clear_cache: bool = True  # does this edition of the assignment?
     inherited: dict = field(default_factory=dict)
+    wrong_accuracy: set = field(default_factory=set)  # the training scripts that get a right one, to judge the rest
     later: list = field(default_factory=list)  # functions to call after all parts are graded
 
     def begin(self, part):

@@ -14,14 +14,14 @@ def initialization(context):
     """The first linear module starts like one with input_layer=True, and the others like one without it."""
     if not context.linear.has_input_layer:
         return
-    for number, layer in enumerate(build(context, [300, 300], inputs=400).linears[:2]):
+    for number, layer in enumerate(build(context, [300, 300], inputs=400, classes=300).linears):
         N, M = layer.shape
         start, own, other = (linear.parameter('weight').std() for linear in (
             layer, *(context.linear.make(M, N, flag) for flag in (number == 0, number != 0))))
         if abs(start - own) > 0.05 * own:
             advice = ('.' if abs(start - other) > 0.05 * other else
                       ': input_layer=True is for the first layer only.' if number else ': is input_layer=True passed to it?')
-            context.deviates(PART, f'The {"second" if number else "first"} linear layer starts with standard deviation '
+            context.deviates(PART, f'The {("first", "second", "last")[number]} linear layer starts with standard deviation '
                                    f'{start:.3g} instead of {own:.3g}{advice}', cause='initialization')
 
 

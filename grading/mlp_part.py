@@ -19,6 +19,11 @@ from grading.remote import SolutionError
 PART = 'mlp'
 HIDDEN = [[4], [6, 4], [6, 5, 4]]  # the smallest first, all sizes different
 EQUAL = [4, 4, 4]
+WRONG_WAYS = {  # of backward, tried with the modules of the solution: do they raise the same?
+    'order of backward': 'begins with the first linear layer: it takes the modules in the order of forward, not in reverse',
+    'result not passed on': 'does not pass on what a module returns: the one before it gets the same argument',
+    'forward in backward': 'calls forward of the modules instead of backward',
+}
 GRADIENT_HINT = 'backward takes the modules in the reverse order of forward, each with what the one after it gave'
 
 
@@ -40,6 +45,11 @@ FORWARD = [
             lambda net, x, **_: net.variant(x, last=True, softmaxes=0), fused=True),
     Mistake('activation of the input', 'puts its input through the activation first',
             lambda net, x, **_: net.variant(x, first=True)),
+    Mistake('input changed', 'divides its input by 255', lambda net, x, **_: net.variant(x / 255)),
+    Mistake('input changed', 'normalizes its input', lambda net, x, **_: net.variant((x - x.mean()) / x.std()),
+            lambda net, x, **_: net.variant((x - x.mean(axis=0)) / x.std(axis=0))),
+    Mistake('input changed', 'mixes the samples when it reshapes its input', lambda net, x, **_: net.variant(
+        x.reshape(x.shape[1], -1).T)),
     Mistake('old parameters', 'still has the parameters from before their update',
             lambda before, x, **_: before.forward(x)[2]),
 ]
@@ -251,11 +261,11 @@ def _check_backward(context, net, cases, hidden, words):
                           hint='each hidden layer needs an activation object of its own')
         if raised or not isinstance(first.actual, Exception):
             return False
-    if isinstance(first.actual, SolutionError) and _same(_own_modules(context, net, steps, from_front=True)[1][0], first.actual):
-        context.incorrect(PART, f'{words}, backward begins with the first linear layer: it takes the modules in the order of '
-                                f'forward, not in reverse ({first.actual}).', cause='order of backward',
-                          place=context.mlp.place('MLP', 'backward', r'for |backward\('), hint=GRADIENT_HINT)
-        return False
+    for way, text in WRONG_WAYS.items() if isinstance(first.actual, SolutionError) else ():
+        if _same(_own_modules(context, net, steps, way)[1][0], first.actual):
+            context.incorrect(PART, f'{words}, backward {text} ({first.actual}).', cause=way,
+                              place=context.mlp.place('MLP', 'backward', r'ward\('), hint=GRADIENT_HINT)
+            return False
     if incorrect and not explain(cases, BACKWARD):  # of one gradient the wrong module may be innocent
         alone = ([case for case in cases if case.inputs['which'] == which] for which in (0, 1))
         cases = next((some for some in alone if explain(some, BACKWARD)), cases)
@@ -295,10 +305,10 @@ def _steps_to_failure(cases):
     return list(steps.values())
 
 
-def _own_modules(context, net, steps, from_front=False):
+def _own_modules(context, net, steps, way=''):
     """(probabilities, gradients) of the solution's own modules, assembled rightly, after the steps of the network.
 
-    from_front: backward takes them in the order of forward, which is wrong.
+    way: one of WRONG_WAYS that backward takes, or ''.
     """
     parameters = 2 * len(steps[0]['net'].weights)
     modules = attempt(lambda: _put_together(context, steps[0]['net']))
@@ -318,8 +328,9 @@ def _own_modules(context, net, steps, from_front=False):
         return modules[-1].array('forward', out)
 
     def backward(d):
-        for module in modules if from_front else reversed(modules):
-            d = module.call('backward', d)
+        for module in modules if way == 'order of backward' else reversed(modules):
+            after = module.call('forward' if way == 'forward in backward' else 'backward', d)
+            d = d if way == 'result not passed on' else after
 
     for before, inputs in zip([None, *steps], steps):
         is_new = not before or before['net'] is not inputs['net']

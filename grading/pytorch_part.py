@@ -223,8 +223,8 @@ def _batch_norm(context, x, right_layers, linear):
     norms = [(into, out) for kind, into, out in trace['passed'] if NORM in kind]
     pairs = _linears(trace)
     if not norms:
-        return context.incorrect(PART, 'With use_batch_norm=True forward uses no batch normalization.',
-                                 cause='batch norm missing',
+        return context.incorrect(PART, 'With use_batch_norm=True forward uses no batch normalization layer of the model.',
+                                 cause='batch norm missing', hint='nn.BatchNorm1d as an attribute, or in nn.Sequential or nn.ModuleList',
                                  place=_at(context, '__init__', r'BatchNorm|Linear', first=True))
     if not right_layers or not _layers(context, trace, 'with use_batch_norm=True goes through'):
         return
@@ -255,13 +255,17 @@ def _batch_norm(context, x, right_layers, linear):
 
 def _gradients(context, model, x):
     labels = np.arange(len(x)) % CLASSES
-    place = _at(context, 'forward', r'detach|no_grad|\.data|numpy|sqrt|return')
+    place = _at(context, 'forward', r'detach|no_grad|\.data|numpy|sqrt')
     answer = attempt(lambda: context.session.ask('torch_gradients', args=[model, x, labels]))
     if isinstance(answer, Exception):
         if 'modified by an inplace operation' in str(answer):
             place = _written(context.sources['mlp_pytorch'], r'inplace|LU\([\d.]|[-+*/]=', 'forward', '__init__') or place
         return context.incorrect(PART, f'The gradients of the cross-entropy cannot be computed: {answer}.',
                                  cause='no gradients', place=place)
+    if not answer['same']:
+        context.incorrect(PART, 'In evaluation mode forward gives something else for the same input: a dropout is active, too.',
+                          cause='random in evaluation mode', place=_at(context, 'forward', r'dropout'),
+                          hint='F.dropout(x, p, training=self.training), or nn.Dropout, which knows the mode')
     if answer['none']:
         context.incorrect(PART, f'These parameters get no gradient: {", ".join(answer["none"])}.', cause='no gradients',
                           place=place)

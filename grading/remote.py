@@ -87,10 +87,11 @@ ANSWERS = {  # operation → the form of its value in worker/operations.py, see 
     'sizes': [(int, int)],
     'torch_facts': {'module': object},  # and more if it is one
     'torch_trace': {'passed': [(str, np.ndarray, np.ndarray)]},
-    'torch_gradients': {'none': [str], 'not_finite': [str]},
+    'torch_gradients': {'same': bool, 'none': [str], 'not_finite': [str]},
     'evaluate': {'result': object, 'training': object, 'grad': object, 'after': object, 'split': object},
-    'train': {'outputs': dict, 'validation': [Real], 'test': float, 'made': [list], 'added': bool,
-              'evaluated_in_training_mode': bool},
+    'train': {'outputs': dict, 'validation': [Real], 'test': float, 'steady': bool, 'made': [list], 'batch_sizes': [object],
+              'modes': [str], 'start': float, 'trained_on': [str], 'reads': [(str, int)], 'trained': int,
+              'unchanged': [str], 'largest': float, 'added': bool},
 }
 
 

@@ -128,9 +128,9 @@ class Source:
         source, node = self.method(cls, method)
         return source._place_in(node, pattern, first)
 
-    def place_in(self, function, pattern):
+    def place_in(self, function, pattern, first=False):
         """The same of a function."""
-        return self._place_in(self.function(function), pattern)
+        return self._place_in(self.function(function), pattern, first)
 
     def place_of_class(self, cls):
         return Place(self.name, self.classes[cls].lineno) if cls in self.classes else Place()
@@ -216,13 +216,17 @@ def _is_loop_over_names(node):
 
 
 PRELOADED = ['torch', 'pandas', 'tqdm.auto']  # imported before the limits of a solution hold
+WHOLE = 'torch._dynamo'  # instead of a placeholder that is quicker, for files with one of these names
+NEEDS_WHOLE = ['use_deterministic_algorithms', 'checkpoint', 'profiler', 'profile']
 
 
 def libraries(folder, names, read=Source):
     """The PRELOADED libraries that files of the solution, or its files that they import, import. read: path → Source."""
-    files, roots = list(names), set()
+    files, roots, whole = list(names), set(), False
     for name in files:  # the list grows in the loop
-        imported = read(Path(folder) / f'{name}.py').imports()
+        source = read(Path(folder) / f'{name}.py')
+        imported, whole = source.imports(), whole or any(map(source.mentions, NEEDS_WHOLE))
         roots.update(module.partition('.')[0] for module in imported)
         files += {module.rpartition('.')[2] for module in imported}.difference(files)
-    return {library for library in PRELOADED if library.partition('.')[0] in roots}
+    found = {library for library in PRELOADED if library.partition('.')[0] in roots}
+    return found | {WHOLE} if whole and 'torch' in found else found

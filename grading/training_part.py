@@ -3,7 +3,7 @@
 train runs on a tiny data set with ten classes that a network learns in a few steps. In the first pass half of the labels
 are right, in the second all are, then they are shifted by one, and in the fourth by two. So the model is best after the
 second epoch, and bad after the last one. In the test set most labels are shifted by one: there the third model is best,
-which is not the worst on the validation set.
+which is neither the worst on the validation set nor the last that has something right there.
 """
 
 import ast
@@ -12,16 +12,17 @@ import functools
 import numpy as np
 
 from grading.diagnosis import attempt
-from grading.findings import MISSING, NOT_GRADED, NOT_IMPLEMENTED
+from grading.findings import INCORRECT, MISSING, NOT_GRADED, NOT_IMPLEMENTED
 from grading.interface import Malformed, describe_value
 from grading.remote import NotGradable, SolutionEnded, SolutionError
 from grading.source import is_stub
 
 PART = 'training'
 SCRIPTS = {'train_mlp_numpy': False, 'train_mlp_pytorch': True}  # does it work on tensors?
-ARGUMENTS = {'hidden_dims': [16], 'lr': 0.1, 'use_batch_norm': False, 'batch_size': 20, 'epochs': 4, 'seed': 1,
+ARGUMENTS = {'hidden_dims': [16], 'lr': 0.5, 'use_batch_norm': False, 'batch_size': 20, 'epochs': 4, 'seed': 7,
              'data_dir': 'data'}
 OTHER = {'hidden_dims': [12, 8], 'lr': 1e-12}  # with this learning rate nothing is learned
+RETURNS = 'it should return', 'val_accuracies should be'  # the beginnings of messages of worker/training.py
 CLASSES, VALIDATION, TEST = 10, 50, 45
 
 
@@ -85,7 +86,7 @@ def _returns_unset(function):
 
 
 def _judge_script(context, script, torch_kind, functions, outcomes):
-    session = context.session
+    session, source = context.session, context.sources[script]
     images, labels = data(np.random.default_rng(5))
 
     def start():
@@ -110,7 +111,18 @@ def _judge_script(context, script, torch_kind, functions, outcomes):
         except Malformed as error:
             outcomes.append(f'{name} of {script}.py {error}')
         except SolutionError as error:
-            outcomes.append(f'{name} of {script}.py fails: {error}')
+            missing_name = error.message.partition("'")[2].partition("'")[0]
+            if error.kind == 'TypeError' and error.message.startswith(RETURNS):
+                context.incorrect(PART, f'In {script}.py {name} returns something else: {error.message}.', cause='returns',
+                                  place=source.place_in(name, 'return'))
+                outcomes.append('')
+            elif error.kind in ('NameError', 'UnboundLocalError') and not source.may_have(missing_name):
+                context.incorrect(PART, f'In {script}.py {name} fails: {error}.', cause=f'raises {error.kind}', place=error.place)
+                outcomes.append('')
+            else:
+                broken = name == 'train' and context.findings.verdict('pytorch' if torch_kind else 'mlp') == INCORRECT
+                outcomes.append(f'{name} of {script}.py fails: {error}'
+                                + f'; the {"PyTorch" if torch_kind else "NumPy"} MLP is incorrect, too' * broken)
         except (SolutionEnded, NotGradable) as error:
             outcomes.append(f'{name} of {script}.py: {error}')
             context.findings.retry = True
@@ -124,7 +136,8 @@ def data(rng):
         right = np.arange(count) % CLASSES
         images[split] = (prototypes[right] + 0.02 * rng.normal(size=(count, 3, 32, 32))).astype(np.float32)
         by_one, by_two = (right + 1) % CLASSES, (right + 2) % CLASSES
-        labels[split] = {'train': [right % 5, right, by_one, by_two], 'validation': [np.where(right < 9, right, by_one)],
+        mixed = np.select([right == 8, np.isin(right, [7, 9])], [by_two, by_one], right)
+        labels[split] = {'train': [right % 5, right, by_one, by_two], 'validation': [mixed],
                          'test': [np.where(right < 3, right, by_one)]}[split]
     return images, labels
 
@@ -176,10 +189,22 @@ def _evaluate(context, script, torch_kind, *_):
     labels = np.arange(CLASSES)
     predictions = 0.09 + 0.1 * np.eye(CLASSES, dtype=np.float32)
     predictions[[5, 9]] = predictions[[9, 5]]  # the batches have 4 of 4, 3 of 4 and 1 of 2
-    answer = context.session.ask('evaluate', args=[script, predictions, labels, 4, torch_kind])
-    result = _number(answer['result'])
+
+    def ask(own_accuracy=True):
+        answer = context.session.ask('evaluate', args=[script, predictions, labels, 4, torch_kind, own_accuracy])
+        return answer, _number(answer['result'])
+
+    answer, result = ask()
+    if result is None:
+        return context.incorrect(PART, f'In {script}.py evaluate_model returns None; it should return the accuracy.',
+                                 cause='evaluate_model', place=context.sources[script].place_in('evaluate_model', 'return'))
     if not isinstance(result, float):
         raise Malformed(f'returned {describe_value(result)}, no number')
+    if not abs(result - 0.8) < 1e-4 and 'accuracy' in _wrong(context, script):
+        answer, again = ask(own_accuracy=False)
+        if again == 0.8:  # only because accuracy is incorrect
+            context.wrong_accuracy.add(script)
+            result = again
     subject = f'In {script}.py evaluate_model'
     if abs(result - 0.75) < 1e-4:
         context.incorrect(PART, f'{subject} gives the mean of the accuracies of the batches: a last batch that is '
@@ -221,35 +246,72 @@ def _train(context, script, torch_kind, images, labels):
     shown = {split: images[split] for split in ('validation', 'test')}
 
     def ask(**changes):
-        return context.session.ask('train', args=[script, {**arguments, **changes}, shown, torch_kind], timeout=60)
+        return context.session.ask('train', args=[script, {**arguments, **changes}, shown, torch_kind,
+                                                  script not in context.wrong_accuracy], timeout=60)
 
     answer = ask()
     subject, place_in = f'In {script}.py train', functools.partial(context.sources[script].place_in, 'train')
-    validation = np.array(answer['validation'])
+    validation, outputs = np.array(answer['validation']), {split: np.asarray(out) for split, out in answer['outputs'].items()}
     if len(validation) != ARGUMENTS['epochs']:
         return context.incorrect(PART, f'{subject} gives val_accuracies of length {len(validation)} after '
                                        f'{ARGUMENTS["epochs"]} epochs: it should have one for each.',
                                  cause='validation accuracies', place=place_in(r'append|return'))
     if not 0 <= validation.min() <= validation.max() <= 1:
         raise Malformed(f'gives validation accuracies {validation.round(3).tolist()}, which are not from 0 to 1')
-    found = {split: float((np.asarray(out).argmax(axis=1) == labels[split][0]).mean())
-             for split, out in answer['outputs'].items()}
-    # The script's own accuracies are those of its evaluate_model. If that is incorrect, only a large difference counts.
-    wrong = {finding.cause for finding in context.errors(PART) if finding.place.file == f'{script}.py'}
-    _model(context, script, place_in, validation, answer['test'], found, wrong)
+    before, mlp = len(context.errors(PART)), 'PyTorch MLP' if torch_kind else 'NumPy MLP'
+    because = f'because the {mlp} is incorrect' * (context.findings.verdict('pytorch' if torch_kind else 'mlp') == INCORRECT)
+    if outputs['test'].shape[1:] != (CLASSES,) and because:
+        raise Malformed(f'cannot be judged {because}')
+    if outputs['test'].shape[1:] != (CLASSES,):
+        return context.incorrect(PART, f'{subject} returns a model whose outputs have shape {outputs["test"].shape} for '
+                                       f'{TEST} images: there are {CLASSES} classes.', cause='classes', place=place_in(r'MLP\('))
+    _facts(context, subject, place_in, answer, because)
+    unseen = None
+    if answer['largest'] and answer['steady'] and not answer['trained_on']:
+        found = {split: float((out.argmax(axis=1) == labels[split][0]).mean()) for split, out in outputs.items()}
+        unseen = attempt(lambda: _model(context, script, place_in, validation, answer, found))
+    reads_validation = not answer['reads'] or 'validation' in [split for split, _ in answer['reads']]
+    if isinstance(unseen, Exception) and not reads_validation:
+        context.incorrect(PART, f'{subject} never goes through the loader of the validation set.', cause='validation data',
+                          place=place_in(r'evaluate_model\(|append'))
+    _settings(context, subject, place_in, ask, answer, arguments)
+    if not answer['steady']:
+        unseen = Malformed('returns a model whose outputs for an image depend on other images, or differ from call to call: '
+                           'which model it is cannot be seen')
+    if (isinstance(unseen, Exception) or because and not answer['largest']) and len(context.errors(PART)) == before:
+        raise Malformed(f'cannot be judged {because}') if because else unseen
+
+
+def _wrong(context, script):
+    """The causes of errors in the accuracies of a script, except those of an accuracy that its train does not get here."""
+    causes = {'accuracy', 'mean of batches', 'evaluate_model'} - ({'accuracy'} if script in context.wrong_accuracy else set())
+    return causes & {finding.cause for finding in context.errors(PART) if finding.place.file == f'{script}.py'}
+
+
+def _facts(context, subject, place_in, answer, mlp_is_incorrect):
+    """Report what was noted while train ran (see worker/watch.py)."""
+    def incorrect(text, cause, pattern):
+        context.incorrect(PART, f'{subject} {text}.', cause=cause, place=place_in(pattern))
+
+    for split in answer['trained_on']:
+        incorrect(f'trains on the {split} set', 'training data', r'for .* in ')
+    if not answer['largest'] and not mlp_is_incorrect:
+        return incorrect('changes no parameter of the MLP that it makes', 'no update', r'-=|step\(|params')
+    if answer['unchanged'] and not mlp_is_incorrect:
+        incorrect(f'never changes {", ".join(answer["unchanged"][:4])}', 'no update', r'-=|step\(|params')
     if answer['added']:
-        context.incorrect(PART, f'{subject} lets the gradients of all batches add up: optimizer.zero_grad() is missing.',
-                          cause='gradients add up', place=place_in(r'backward\('))
-    _settings(context, subject, place_in, ask, answer['made'], arguments)
+        incorrect('lets gradients of different batches add up: optimizer.zero_grad() is missing before a backward',
+                  'gradients add up', r'backward\(')
 
 
-def _model(context, script, place_in, validation, test, found, wrong):
+def _model(context, script, place_in, validation, answer, found):
     """Does train return the best model, and the accuracies of its epochs on the validation set and of it on the test set?
 
-    validation, test: what it returns; found: the accuracies of the model that it returns, by split; wrong: the causes of
-    errors in the script's accuracies.
+    validation: the accuracies that it returns; found: those of the model that it returns, by split.
     """
-    best, subject, tolerance = validation.max(), f'In {script}.py train', 0.2 if wrong else 0.011
+    # The script's own accuracies are those of its evaluate_model. If that is incorrect, only a large difference counts.
+    wrong, best, subject, test = _wrong(context, script), validation.max(), f'In {script}.py train', answer['test']
+    tolerance = 0.2 if wrong else 0.011
 
     def near(one, other):
         return abs(one - other) < tolerance  # False for NaN
@@ -262,12 +324,12 @@ def _model(context, script, place_in, validation, test, found, wrong):
         if not wrong and near(best, value) and not near(best, found['validation']):
             return context.incorrect(PART, f'{subject} gives {accuracies}, which are those on {words}: on the validation set '
                                            f'of this test, {shown_best}.', cause='validation on the test set',
-                                     place=place_in(r'evaluate_model\(|append'))
-    if best - validation[-1] < 0.1:
-        raise Malformed(f'gives {accuracies} on data that make the second epoch the best: which model it returns '
-                        'cannot be seen')
+                                     place=place_in(r'evaluate_model\(.*test', first=True))
+    if near(best, validation[-1]):
+        raise Malformed(f'gives {accuracies}: which of the models it returns cannot be seen')
     if not near(best, found['validation']):
-        chosen = ('the best on the test set, not on the validation set' if not wrong and found['test'] > 0.5 else
+        reads_test = any(split == 'test' and trained < answer['trained'] for split, trained in answer['reads'])
+        chosen = ('the best on the test set, not on the validation set' if reads_test and found['test'] > 0.5 else
                   'the last model, not the best' if near(found['validation'], validation[-1]) else
                   'the first model, not the best' if near(found['validation'], validation[0]) else
                   'another model than the best')
@@ -287,34 +349,41 @@ def _model(context, script, place_in, validation, test, found, wrong):
                           place=place_in(r'evaluate_model\(.*test|\btest\w* = '))
 
 
-def _settings(context, subject, place_in, ask, before, arguments):
-    """Does train use its arguments? Asked with others; of a script without the MLP of its file only lr can be seen.
+def _settings(context, subject, place_in, ask, first, arguments):
+    """Does train use its arguments? Asked with others; first: the answer with the usual ones."""
+    def incorrect(text, cause, pattern):
+        context.incorrect(PART, f'{subject} {text}', cause=cause, place=place_in(pattern))
 
-    before: the arguments of MLP with the usual ones.
-    """
-    answer = attempt(lambda: ask(**OTHER))
-    if isinstance(answer, Exception):  # some have no best model if nothing was right
-        return
-    validation, made = answer['validation'], answer['made']
-    shown = f'(validation accuracies {np.round(validation, 3).tolist()})'
-    if max(validation) > 0.5:
-        context.incorrect(PART, f'{subject} does not use its lr: with lr = {OTHER["lr"]:g} it learns as well {shown}.',
-                          cause='argument not used', place=place_in(r'\blr\b|learning_rate|SGD|Adam|0\.\d|1e-'))
-    elif len(made) >= len(validation) and len(set(validation)) > 1:
-        context.incorrect(PART, f'{subject} makes a new MLP in each epoch: with lr = {OTHER["lr"]:g}, which learns nothing, '
-                                f'the accuracies differ {shown}.', cause='new model in each epoch', place=place_in(r'MLP\('))
-    settings = [('hidden_dims', OTHER['hidden_dims'], made)]
+    if first['batch_sizes'] and ARGUMENTS['batch_size'] not in first['batch_sizes']:
+        incorrect(f'does not use its batch_size: with {ARGUMENTS["batch_size"]} it asks for batches of '
+                  f'{first["batch_sizes"][0]}.', 'argument not used', r'get_dataloader|batch_size')
+    answer, settings = attempt(lambda: ask(**OTHER)), []
+    if not isinstance(answer, Exception):  # some have no best model if nothing was right
+        validation, made = answer['validation'], answer['made']
+        settings.append(('hidden_dims', OTHER['hidden_dims'], made))
+        if answer['largest'] > 1e-6:
+            incorrect(f'takes another learning rate than its lr: with lr = {OTHER["lr"]:g}, too, parameters change by up to '
+                      f'{answer["largest"]:.2g}.', 'argument not used', r'\blr\b|learning_rate|SGD|Adam|0\.\d|1e-')
+        elif len(made) >= len(validation) and len(set(validation)) > 1:
+            incorrect(f'makes a new MLP in each epoch: with lr = {OTHER["lr"]:g}, which learns nothing, the accuracies differ '
+                      f'(validation accuracies {np.round(validation, 3).tolist()}).', 'new model in each epoch', r'MLP\(')
+    if 'seed' in arguments and abs(ask(epochs=1)['start'] - first['start']) > 1e-6:
+        incorrect('does not use its seed: with the same seed the MLP starts with other weights.', 'argument not used',
+                  r'seed|MLP\(')
     if 'use_batch_norm' in arguments:
-        answer = ask(use_batch_norm=True, epochs=1)
+        answer = ask(use_batch_norm=True, epochs=2)
         settings.append(('use_batch_norm', True, answer['made']))
-        if answer['evaluated_in_training_mode']:
-            context.incorrect(PART, f'{subject} measures accuracies in training mode, in which batch normalization takes the '
-                                    'statistics of the batch: model.eval() is missing.', cause='evaluation mode',
-                              place=place_in(r'evaluate_model\('))
+        if 'evaluated in training mode' in answer['modes']:
+            incorrect('measures accuracies in training mode, in which batch normalization takes the statistics of the batch: '
+                      'model.eval() is missing.', 'evaluation mode', r'evaluate_model\(')
+        if 'trained in evaluation mode' in answer['modes']:
+            incorrect('trains in evaluation mode, in which batch normalization does not use the statistics of the batch: '
+                      'model.train() is missing at the beginning of each epoch.', 'training mode', r'for .* in |\.train\(')
     for name, value, made in settings:
-        if made and (made == before or not any(_begins(given, value) for arguments in made for given in arguments)):
-            context.incorrect(PART, f'{subject} does not use its {name}: with {name} = {value} it makes '
-                                    f'MLP({", ".join(map(str, made[0])):.60}).', cause='argument not used', place=place_in(r'MLP\('))
+        if made and (made == first['made'] or not any(_begins(given, value) for arguments in made for given in arguments)):
+            words = 'whatever it is,' if made == first['made'] else f'with {name} = {value}'
+            incorrect(f'does not use its {name}: {words} it makes MLP({", ".join(map(str, made[0])):.60}).',
+                      'argument not used', r'MLP\(')
 
 
 def _begins(given, value):

@@ -75,7 +75,7 @@ def test_each_mistake_in_the_mlp_is_told_as_approved(judged):
 
     def told(title, changes):
         findings = judged(changes, parts=['activation', 'mlp']).findings
-        return verdicts(findings, ['mlp']) + catalogue.told(findings.of('mlp'), seen)
+        return verdicts(findings, ['mlp'] if 'mlp' in findings.status else []) + catalogue.told(findings.of('mlp'), seen)
 
     catalogue.assert_catalogue('grading_mlp', told)
 

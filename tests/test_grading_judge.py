@@ -147,8 +147,7 @@ def test_what_goes_wrong_in_a_part_is_told_of_that_part(judged):
                     softmax=fails(Malformed('it is no array')), cross_entropy=fails(ZeroDivisionError('oh')),
                     pytorch=fails(SolutionEnded('it is gone')), training=fails(KeyError('oh')))
     ends = 'Could not be graded to the end: '
-    assert result.found == [
-        ('linear', 'incorrect', f'{ends}it is gone.', 'no answer', '', ''),
+    assert result.found == [('linear', 'incorrect', f'{ends}it is gone.', 'no answer', '', ''),
         ('activation', 'incorrect', f'{ends}Kind: text (modules.py, line 3).', 'unexpected answer', 'modules.py, line 3',
          'pass'),
         ('softmax', 'incorrect', f'{ends}it is no array.', 'unexpected answer', '', ''),

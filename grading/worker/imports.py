@@ -226,18 +226,20 @@ def load_libraries(names):
 
     Their messages are not the solution's output.
     """
-    meta = 'torch._meta_registrations'  # for tensors without data; it takes a fifth of PyTorch's import
-    sys.modules[meta] = types.ModuleType(meta)
+    meta, whole = 'torch._meta_registrations', 'torch._dynamo'  # the first takes a fifth of PyTorch's import
+    if whole not in names:
+        sys.modules[meta] = types.ModuleType(meta)
     output = os.dup(2)
     os.dup2(0, 2)  # to nowhere
     gc.disable()  # what is imported stays: a tenth of the time
-    for name in names:
+    for name in sorted(names) + ['torch._prims.rng_prims'] * ('torch' in names):  # the last for torch.Generator
         with contextlib.suppress(Exception):  # not installed, or broken: the solution will see for itself
             importlib.import_module(name)
     gc.freeze()
     gc.enable()
     restore_old_names()
-    compile_nothing()
+    if whole not in names:
+        compile_nothing()
     os.dup2(output, 2)
     os.close(output)
 

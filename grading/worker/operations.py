@@ -129,7 +129,7 @@ class Operations:
         """
         wanted = {name: getattr(importlib.import_module(module), name) for name in classes}
         found = []
-        _reach(target, tuple(wanted.values()), set(), found)
+        reach(target, tuple(wanted.values()), set(), found)
         answer = []
         for instance in found:
             fits = [name for name, cls in wanted.items() if isinstance(instance, cls)]
@@ -173,7 +173,7 @@ def _differ(old, new):
     return type(old) is list and old != new
 
 
-def _reach(value, wanted, seen, found):
+def reach(value, wanted, seen, found):
     if isinstance(value, np.ndarray) and value.dtype == object:
         value = value.tolist()
     if id(value) in seen or isinstance(value, (np.ndarray, np.generic, str, bytes, int, float, type(None), type)):
@@ -194,7 +194,7 @@ def _reach(value, wanted, seen, found):
         children = [*getattr(value, '__dict__', {}).values(), *slots,  # and lists of the class, that all objects share
                     *(item for space in own for item in space.values() if isinstance(item, (list, dict, wanted)))]
     for child in children:
-        _reach(child, wanted, seen, found)
+        reach(child, wanted, seen, found)
 
 
 def describe(error, folder):

@@ -8,6 +8,8 @@ from unittest import mock
 
 import numpy as np
 
+from .watch import Watch
+
 
 def torch_facts(thing):
     """Is it an nn.Module, does it have parameters, and a description of a problem with its device, or ''.
@@ -81,12 +83,22 @@ def torch_trace(thing, x, training):
 
 
 def torch_gradients(thing, x, labels):
-    """The names of the parameters that cross-entropy of forward(x) sends no gradient to, or one that isn't finite."""
+    """The names of the parameters that cross-entropy of forward(x) sends no gradient to, or one that isn't finite.
+
+    Without those of modules that forward does not call. Also whether forward gives the same twice in evaluation mode.
+    """
     import torch
+    thing.eval()
+    with torch.no_grad():
+        same = torch.equal(thing(torch.from_numpy(x)), thing(torch.from_numpy(x)))
     thing.train()
-    torch.nn.functional.cross_entropy(thing(torch.from_numpy(x)), torch.from_numpy(labels)).backward()
-    return {'none': [name for name, parameter in thing.named_parameters()
-                     if parameter.requires_grad and parameter.grad is None],
+    called = set()
+    with torch.nn.modules.module.register_module_forward_pre_hook(lambda module, _: called.add(module)):
+        out = thing(torch.from_numpy(x))
+    torch.nn.functional.cross_entropy(out, torch.from_numpy(labels)).backward()
+    return {'same': same,
+            'none': [name for name, parameter in thing.named_parameters() if parameter.requires_grad and parameter.grad is None
+                     and thing.get_submodule(name.rpartition('.')[0]) in called],
             'not_finite': [name for name, parameter in thing.named_parameters()
                            if parameter.grad is not None and not torch.isfinite(parameter.grad).all()]}
 
@@ -102,11 +114,14 @@ def _tensor(array):
     return torch.from_numpy(array)
 
 
+BATCH = 20  # images in a batch, unless a script asks for another number
+
+
 class Split:
     """A data set with the attributes of the course's own that training scripts use."""
 
-    def __init__(self, images, labels):
-        self.images, self.targets = images, labels
+    def __init__(self, images, *passes):
+        self.images, self.passes = images, passes
         self.data = images.transpose(0, 2, 3, 1) if images.ndim == 4 else images
         self.classes = [str(label) for label in range(10)]
         self.indices, self.dataset = range(len(images)), self
@@ -114,18 +129,29 @@ class Split:
     def __len__(self):
         return len(self.images)
 
+    @property
+    def targets(self):
+        """The labels of this pass: the next begins when as many batches have been trained on as there are in one."""
+        if Watch.now and len(self.passes) > 1:
+            Watch.now.open_batch()
+        done = Watch.now.trained if Watch.now else 0
+        return self.passes[min(done * BATCH // len(self), len(self.passes) - 1)]
+
     def __getitem__(self, index):
         image = self.images[index]  # the course's own gives a tensor (ToTensor), also if its loaders give arrays
         return _tensor(image) if importlib.util.find_spec('torch') else image, int(self.targets[index])
 
 
 class Loader:
-    """Batches in order; `passes` holds the labels of the first pass, the second and so on, the last for the rest."""
+    """Batches in order; `passes` holds the labels of the first pass, the second and so on, the last for the rest.
 
-    def __init__(self, images, passes, batch_size, torch_kind, drop_last=False):
+    A pass without training, such as that for the accuracy on the training set, is none of these.
+    """
+
+    def __init__(self, images, passes, batch_size, torch_kind, name=''):
         self.images, self.passes, self.batch_size, self.torch_kind = images, passes, batch_size, torch_kind
-        self.drop_last, self.given, self.split = drop_last, 0, None
-        self.dataset = Split(images, passes[0])
+        self.name, self.drop_last, self.split = name, name == 'train', None
+        self.dataset = Split(images, *passes)
         self.labels = _tensor(passes[0]) if torch_kind else passes[0]  # as in the loaders of this project
 
     def __getitem__(self, split):  # some take it for the dict of the loaders
@@ -136,15 +162,34 @@ class Loader:
         return len(self.images) // self.batch_size if self.drop_last else -(-len(self.images) // self.batch_size)
 
     def __iter__(self):
-        labels = self.passes[min(self.given // len(self), len(self.passes) - 1)]
+        done = Watch.now.trained if Watch.now else 0
+        labels = self.passes[min(done // len(self), len(self.passes) - 1)]
         for batch in range(len(self)):
-            self.given += 1  # counted in batches: a look at the first one is no pass
+            if Watch.now and not batch:
+                Watch.now.reads.append([self.name, done])
+            if Watch.now and self.name == 'train':
+                Watch.now.open_batch()
             where = slice(batch * self.batch_size, (batch + 1) * self.batch_size)
             pair = self.images[where].copy(), labels[where].copy()
             yield tuple(map(_tensor, pair)) if self.torch_kind else pair
 
 
-def evaluate(module, predictions, labels, batch_size, torch_kind):
+def _right_accuracy(predictions, targets):
+    """For a script whose own accuracy is incorrect, so that this is not an error of its other functions, too."""
+    predictions, targets = (array if isinstance(array, np.ndarray) else array.detach().cpu().numpy()
+                            for array in (predictions, targets))
+    return (predictions.argmax(axis=1) == (targets.argmax(axis=1) if targets.ndim == 2 else targets)).mean()
+
+
+def _script(module, own_accuracy):
+    """A context in which the script has its own accuracy, or a right one, and the script."""
+    script = importlib.import_module(module)
+    if own_accuracy or not hasattr(script, 'accuracy'):
+        return contextlib.nullcontext(), script
+    return mock.patch.object(script, 'accuracy', _right_accuracy), script
+
+
+def evaluate(module, predictions, labels, batch_size, torch_kind, own_accuracy):
     """Call evaluate_model with a model whose outputs are in its input → the result, and its changes of the model."""
     seen, classes = {'training': [], 'grad': []}, predictions.shape[1]
     images = np.zeros((len(predictions), 3, 32, 32), np.float32)  # some solutions expect 3072 numbers each
@@ -177,7 +222,9 @@ def evaluate(module, predictions, labels, batch_size, torch_kind):
 
             __call__, train, eval, clear_cache = forward, ignore, ignore, ignore
     model, loader = Model(), Loader(images, [labels], batch_size, torch_kind)
-    result = importlib.import_module(module).evaluate_model(model, loader)
+    context, script = _script(module, own_accuracy)
+    with context:
+        result = script.evaluate_model(model, loader)
     if isinstance(result, tuple):
         result = result[0]
     if isinstance(result, dict):
@@ -191,12 +238,13 @@ def use_data(images, labels, torch_kind):
     data = types.ModuleType('cifar10_utils')
 
     def get_cifar10(*args, **kwargs):
-        return {split: Split(images[split], labels[split][0]) for split in images}
+        return {split: Split(images[split], *labels[split]) for split in images}
 
-    def get_dataloader(dataset=None, batch_size=20, return_numpy=None, **kwargs):
+    def get_dataloader(dataset=None, batch_size=BATCH, return_numpy=None, **kwargs):
+        if Watch.now:
+            Watch.now.batch_sizes.append(batch_size)
         tensors = torch_kind if return_numpy is None else not return_numpy
-        return {split: Loader(images[split], labels[split], batch_size, tensors, drop_last=split == 'train')
-                for split in images}
+        return {split: Loader(images[split], labels[split], batch_size, tensors, split) for split in images}
 
     data.first_batch = lambda loader: next(iter(loader))  # of this project
     def missing(name):
@@ -209,21 +257,27 @@ def use_data(images, labels, torch_kind):
     sys.modules['cifar10_utils'] = data
 
 
-def train(module, arguments, images, torch_kind):
+def train(module, arguments, images, torch_kind, own_accuracy):
     """train(…) of a training script → validation accuracies, test accuracy, and the model's outputs for `images`.
 
-    Also the arguments of each MLP that it makes, whether the gradients of all batches add up, and whether an MLP of
-    PyTorch gets these images in training mode.
+    Also what was noted meanwhile (see watch.py), and whether each output depends on its own image alone.
     """
-    script = importlib.import_module(module)
-    firsts = {float(image.flat[0]) for of_split in images.values() for image in of_split}
-    with _watch('mlp_pytorch' if torch_kind else 'mlp_numpy', torch_kind, firsts) as (made, added, modes):
+    firsts = {float(image.flat[0]): split for split, of_split in images.items() for image in of_split}
+    context, script = _script(module, own_accuracy)
+    with context, Watch(torch_kind, firsts) as noted:
         returned = script.train(**arguments)
+    unchanged, largest = noted.changes()
+    facts = {'made': noted.made, 'batch_sizes': noted.batch_sizes, 'modes': sorted(noted.modes), 'start': noted.start(),
+             'trained_on': sorted(noted.trained_on), 'reads': noted.reads, 'trained': noted.trained,
+             'unchanged': unchanged, 'largest': largest,
+             'added': noted.stepped or len(noted.added) > 2 and all(noted.added[1:])}
     if not isinstance(returned, (tuple, list)) or len(returned) < 3:
         raise TypeError('it should return model, val_accuracies, test_accuracy, logging_info')
     model, val_accuracies, test_accuracy, *_ = returned
     try:
         *validation, test = [float(value) for value in (*val_accuracies, test_accuracy)]
+        if isinstance(val_accuracies, dict):
+            raise TypeError
     except TypeError:
         raise TypeError('val_accuracies should be a list of numbers, and test_accuracy a number') from None
 
@@ -233,56 +287,15 @@ def train(module, arguments, images, torch_kind):
         import torch
         model.eval()
         with torch.no_grad():
-            return model(torch.from_numpy(x))
+            return model(torch.from_numpy(x).to(next(model.parameters()).dtype)).double().numpy()
 
-    outputs = {}
+    outputs, steady = {}, True
     for split, x in images.items():
         try:
             outputs[split] = forward(x)
         except Exception:  # images may have to be flat
-            outputs[split] = forward(x.reshape(len(x), -1))
-    return {'validation': validation, 'test': test, 'outputs': outputs, 'made': made,
-            'added': len(added) > 2 and all(added[1:]), 'evaluated_in_training_mode': any(modes)}
-
-
-@contextlib.contextmanager
-def _watch(module, torch_kind, firsts):
-    """→ lists: the arguments of each MLP that is made; of each backward of PyTorch, were there gradients already? of each
-    batch that begins with one of the numbers `firsts`, was the MLP in training mode?
-    """
-    made, added, modes = [], [], []
-    with contextlib.ExitStack() as stack:
-        if cls := getattr(sys.modules.get(module), 'MLP', None):
-            begin = cls.__init__
-
-            def note_arguments(self, *args, **kwargs):
-                made.append([*args, *kwargs.values()])
-                begin(self, *args, **kwargs)
-
-            stack.enter_context(mock.patch.object(cls, '__init__', note_arguments))
-        if torch_kind:
-            import torch
-            go_back = torch.Tensor.backward
-
-            def note_mode(self, inputs):
-                if inputs and isinstance(inputs[0], torch.Tensor) and inputs[0].flatten()[:1].tolist()[0] in firsts:
-                    modes.append(self.training)
-
-            def note_gradients(self, *args, **kwargs):
-                added.append(_has_gradients(self.grad_fn))
-                return go_back(self, *args, **kwargs)
-
-            stack.enter_context(mock.patch.object(torch.Tensor, 'backward', note_gradients))
-            stack.enter_context(torch.nn.modules.module.register_module_forward_pre_hook(note_mode))
-        yield made, added, modes
-
-
-def _has_gradients(node):
-    """Does a parameter that a node of the graph depends on have a gradient, one that is not zero?"""
-    nodes = [node]
-    for node in nodes:  # the list grows in the loop
-        nodes += [following for following, _ in getattr(node, 'next_functions', ()) if following not in nodes]
-        gradient = getattr(getattr(node, 'variable', None), 'grad', None)
-        if gradient is not None and gradient.any():
-            return True
-    return False
+            x = x.reshape(len(x), -1)
+            outputs[split] = forward(x)
+        halves = np.concatenate([forward(x[:20]), forward(x[20:])])
+        steady &= np.allclose(halves, outputs[split], rtol=1e-3, atol=1e-6, equal_nan=True)
+    return {'validation': validation, 'test': test, 'outputs': outputs, 'steady': bool(steady), **facts}
