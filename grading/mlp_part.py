@@ -12,18 +12,14 @@ from grading.chain_part import chain_is_right
 from grading.diagnosis import attempt, check, hint_for
 from grading.findings import BLOCKED, MISSING, NOT_GRADED, NOT_IMPLEMENTED
 from grading.formulas import softmax
-from grading.interface import Linear, Malformed, RemoteObject
+from grading.interface import Malformed, RemoteObject
 from grading.nets import CLASSES, INPUTS, WrongSizes, build, check_sizes, reference_for
+from grading.own_modules import WRONG_WAYS, own_modules, same, steps_to_failure
 from grading.remote import SolutionError
 
 PART = 'mlp'
 HIDDEN = [[4], [6, 4], [6, 5, 4]]  # the smallest first, all sizes different
 EQUAL = [4, 4, 4]
-WRONG_WAYS = {  # of backward, tried with the modules of the solution: do they raise the same?
-    'order of backward': 'begins with the first linear layer: it takes the modules in the order of forward, not in reverse',
-    'result not passed on': 'does not pass on what a module returns: the one before it gets the same argument',
-    'forward in backward': 'calls forward of the modules instead of backward',
-}
 GRADIENT_HINT = 'backward takes the modules in the reverse order of forward, each with what the one after it gave'
 
 
@@ -140,7 +136,7 @@ def _judge_depth(context, hidden):
     if not after.failed or forward_fails:
         return fine
     incorrect = _incorrect_modules(context, net)
-    if incorrect and _same(_own_modules(context, net, [after.inputs] * 2)[0], after.actual):
+    if incorrect and same(own_modules(context, [after.inputs] * 2)[0], after.actual):
         context.inherited[PART] = incorrect
         return fine
     _report_changed(context, net, after, words)
@@ -227,7 +223,7 @@ def _inherits_forward(context, net, cases, words):
         context.incorrect(PART, f'Cannot be computed because the {" and the ".join(stubs)} '
                                 f'{"is" if len(stubs) == 1 else "are"} not implemented or missing.', cause=BLOCKED)
         return False
-    if incorrect and _same(_own_modules(context, net, _steps_to_failure(cases))[0], first.actual):
+    if incorrect and same(own_modules(context, steps_to_failure(cases))[0], first.actual):
         context.inherited[PART] = incorrect
         return True
     check(context, PART, f'{words}, forward', cases, FORWARD, context.mlp.place('MLP', 'forward', r'forward\(|return'),
@@ -245,11 +241,11 @@ def _check_backward(context, net, cases, hidden, words):
         return True
     incorrect = _incorrect_modules(context, net)
     place = context.mlp.place('MLP', 'backward', r'backward\(')
-    first, steps = failing[0], _steps_to_failure(cases)
+    first, steps = failing[0], steps_to_failure(cases)
     if incorrect:
         of_the_step = [case for case in cases if case.inputs['samples'] == first.inputs['samples']]
-        own = _own_modules(context, net, steps)
-        if all(_same(value, case.actual) for value, case in zip(own[1], of_the_step)):
+        own = own_modules(context, steps)
+        if all(same(value, case.actual) for value, case in zip(own[1], of_the_step)):
             context.inherited[PART] = incorrect
             return True
     if len(hidden) > 1 and len(net.activations) == 1 and _keeps_the_last_only(context, net):
@@ -262,7 +258,7 @@ def _check_backward(context, net, cases, hidden, words):
         if raised or not isinstance(first.actual, Exception):
             return False
     for way, text in WRONG_WAYS.items() if isinstance(first.actual, SolutionError) else ():
-        if _same(_own_modules(context, net, steps, way)[1][0], first.actual):
+        if same(own_modules(context, steps, way)[1][0], first.actual):
             context.incorrect(PART, f'{words}, backward {text} ({first.actual}).', cause=way,
                               place=context.mlp.place('MLP', 'backward', r'ward\('), hint=GRADIENT_HINT)
             return False
@@ -293,75 +289,6 @@ def _incorrect_modules(context, net):
     """The names of the modules in the network that are incorrect by themselves."""
     used = {'LinearModule', 'SoftMaxModule', *(name for _, name in net.activations)}
     return [name for name in context.faulty if name in used]
-
-
-def _steps_to_failure(cases):
-    """The inputs of each step of the network, up to the first that fails."""
-    steps = {}
-    for case in cases:
-        steps[case.inputs['samples']] = case.inputs
-        if case.failed:
-            break
-    return list(steps.values())
-
-
-def _own_modules(context, net, steps, way=''):
-    """(probabilities, gradients) of the solution's own modules, assembled rightly, after the steps of the network.
-
-    way: one of WRONG_WAYS that backward takes, or ''.
-    """
-    parameters = 2 * len(steps[0]['net'].weights)
-    modules = attempt(lambda: _put_together(context, steps[0]['net']))
-    if isinstance(modules, Exception):
-        return modules, [modules] * parameters
-    linears = [module for module in modules if isinstance(module, Linear)]
-
-    def forward(inputs, is_new):
-        for linear, W, b in zip(linears, inputs['net'].weights, inputs['net'].biases):
-            if is_new:
-                linear.set_parameters(W, b)
-            if context.gradients_add_up:
-                linear.zero_gradients()
-        out = inputs['x']
-        for module in modules[:-1]:
-            out = module.call('forward', out)
-        return modules[-1].array('forward', out)
-
-    def backward(d):
-        for module in modules if way == 'order of backward' else reversed(modules):
-            after = module.call('forward' if way == 'forward in backward' else 'backward', d)
-            d = d if way == 'result not passed on' else after
-
-    for before, inputs in zip([None, *steps], steps):
-        is_new = not before or before['net'] is not inputs['net']
-        y = result = attempt(lambda inputs=inputs, is_new=is_new: forward(inputs, is_new))
-        if not isinstance(y, Exception):
-            result = attempt(lambda inputs=inputs: backward(inputs['D']))
-    if isinstance(result, Exception):
-        return y, [result] * parameters
-    return y, [attempt(lambda: linear.gradient(name)) for linear in linears for name in ('weight', 'bias')]
-
-
-def _put_together(context, reference):
-    """Linear modules of the sizes of a reference, the activations of a new network between them, and a softmax."""
-    session, modules = context.session, []
-    net = build(context, [len(b) for b in reference.biases[:-1]])
-    for layer, W in enumerate(reference.weights):
-        if layer and net.activations:
-            of_the_net = net.activations[layer - 1:layer]  # with the parameter that it has there; none where they share
-            modules.append(RemoteObject(session, *of_the_net[0]) if of_the_net else
-                           context.activations[net.activations[0][1]].make(session, reference.value))
-        first = (layer == 0,) if context.linear.has_input_layer else ()
-        modules.append(context.linear.make(W.shape[1], W.shape[0], *first))
-    return [*modules, session.new('modules', 'SoftMaxModule', [])]
-
-
-def _same(one, other):
-    if isinstance(one, Exception) or isinstance(other, Exception):
-        return type(one) is type(other) and one.place == other.place
-    if not np.isfinite(one).all():
-        return np.array_equal(one, other, equal_nan=True)
-    return close(other, one)
 
 
 def _without_linear(context):

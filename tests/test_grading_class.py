@@ -5,7 +5,6 @@ Where what is said of a solution is not what is tested, the judge is one that gi
 
 import _thread
 import csv
-import json
 import os
 import re
 import shutil

@@ -10,7 +10,6 @@ from PIL import Image
 
 import mlp_numpy
 import mlp_pytorch
-import train_mlp_numpy
 import train_mlp_pytorch
 from experiments import twins
 from modules import CrossEntropyModule
