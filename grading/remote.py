@@ -91,7 +91,7 @@ ANSWERS = {  # operation → the form of its value in worker/operations.py, see 
     'evaluate': {'result': object, 'training': object, 'grad': object, 'after': object, 'split': object},
     'train': {'outputs': dict, 'validation': [Real], 'test': float, 'steady': bool, 'made': [list], 'batch_sizes': [object],
               'modes': [str], 'start': float, 'trained_on': [str], 'reads': [(str, int)], 'trained': int,
-              'unchanged': [str], 'largest': float, 'added': bool},
+              'unchanged': [str], 'largest': float, 'steps': [float], 'added': bool},
 }
 
 

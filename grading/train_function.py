@@ -74,7 +74,8 @@ def judge_train(context, script, torch_kind, images, labels):
     if outputs['test'].shape[1:] != (CLASSES,):
         return context.incorrect(PART, f'{subject} returns a model whose outputs have shape {outputs["test"].shape} for '
                                        f'{TEST} images: there are {CLASSES} classes.', cause='classes', place=place_in(r'MLP\('))
-    _facts(context, subject, place_in, answer, because)
+    adds_up = answer['added'] and (torch_kind or context.gradients_add_up)  # others replace those of the batch before
+    _facts(context, subject, place_in, answer, because, adds_up)
     unseen = None
     if answer['largest'] and answer['steady'] and not answer['trained_on']:
         found = {split: float((out.argmax(axis=1) == labels[split][0]).mean()) for split, out in outputs.items()}
@@ -91,7 +92,7 @@ def judge_train(context, script, torch_kind, images, labels):
         raise Malformed(f'cannot be judged {because}') if because else unseen
 
 
-def _facts(context, subject, place_in, answer, mlp_is_incorrect):
+def _facts(context, subject, place_in, answer, mlp_is_incorrect, adds_up):
     """Report what was noted while train ran (see worker/watch.py)."""
     def incorrect(text, cause, pattern):
         context.incorrect(PART, f'{subject} {text}.', cause=cause, place=place_in(pattern))
@@ -102,9 +103,18 @@ def _facts(context, subject, place_in, answer, mlp_is_incorrect):
         return incorrect('changes no parameter of the MLP that it makes', 'no update', r'-=|step\(|params')
     if answer['unchanged'] and not mlp_is_incorrect:
         incorrect(f'never changes {", ".join(answer["unchanged"][:4])}', 'no update', r'-=|step\(|params')
-    if answer['added']:
-        incorrect('lets gradients of different batches add up: optimizer.zero_grad() is missing before a backward',
+    if adds_up:
+        incorrect('lets gradients of different batches add up: they are not set to zero before each backward',
                   'gradients add up', r'backward\(')
+    steps, lr = np.array(answer['steps']), ARGUMENTS['lr']  # NaN where a step is no multiple of the gradient
+    start = steps[:3]  # before lr may change, and before numbers may overflow
+    if len(start) and not steps.any():
+        incorrect('updates the parameters before backward, with the gradients of the batch before', 'no update', r'-=|params')
+    elif len(start) and (steps == 0).mean() > 0.5:
+        incorrect(f'changes the parameters after {(steps != 0).sum()} of {len(steps)} batches only', 'no update', r'-=|params')
+    elif (len(start) and np.ptp(start) < 1e-3 * abs(start[0]) and abs(start[0] - lr) > 1e-3 * lr
+          and not context.errors('cross_entropy')):  # the step may make up for its sign or its 1/S
+        incorrect(f'takes steps of {start[0]:.3g} times the gradient, although lr is {lr}', 'step size', r'-=|params')
 
 
 def _model(context, script, place_in, validation, answer, found):
@@ -164,7 +174,7 @@ def _settings(context, subject, place_in, ask, first, arguments):
     if not isinstance(answer, Exception):  # some have no best model if nothing was right
         validation, made = answer['validation'], answer['made']
         settings.append(('hidden_dims', OTHER['hidden_dims'], made))
-        if answer['largest'] > 1e-6:
+        if answer['largest'] > 1e-6 and 'step size' not in [finding.cause for finding in context.errors(PART)]:
             incorrect(f'takes another learning rate than its lr: with lr = {OTHER["lr"]:g}, too, parameters change by up to '
                       f'{answer["largest"]:.2g}.', 'argument not used', r'\blr\b|learning_rate|SGD|Adam|0\.\d|1e-')
         elif len(made) >= len(validation) and len(set(validation)) > 1:

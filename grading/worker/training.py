@@ -269,7 +269,7 @@ def train(module, arguments, images, torch_kind, own_accuracy):
     unchanged, largest = noted.changes()
     facts = {'made': noted.made, 'batch_sizes': noted.batch_sizes, 'modes': sorted(noted.modes), 'start': noted.start(),
              'trained_on': sorted(noted.trained_on), 'reads': noted.reads, 'trained': noted.trained,
-             'unchanged': unchanged, 'largest': largest,
+             'unchanged': unchanged, 'largest': largest, 'steps': noted.steps,
              'added': noted.stepped or len(noted.added) > 2 and all(noted.added[1:])}
     if not isinstance(returned, (tuple, list)) or len(returned) < 3:
         raise TypeError('it should return model, val_accuracies, test_accuracy, logging_info')

@@ -12,8 +12,9 @@ class Watch(contextlib.ExitStack):
 
     made: the arguments of each MLP. batch_sizes: those that the script asks for. trained: the number of batches that it
     has trained on. reads: (split, trained) of each pass over a loader. trained_on: the splits of batches before a backward.
-    modes: 'evaluated in training mode', 'trained in evaluation mode'. added: of each backward of PyTorch, were there
-    gradients already? stepped: was there one after a step of the optimizer?
+    modes: 'evaluated in training mode', 'trained in evaluation mode'. added: of each backward, were there gradients
+    already? stepped: was there one after a step of the optimizer? steps: of each backward of a NumPy MLP, what its gradients
+    were multiplied by until the next forward; NaN if the step is no multiple of them.
     """
 
     now = None  # the active one
@@ -23,7 +24,8 @@ class Watch(contextlib.ExitStack):
         super().__init__()
         self.torch_kind, self.firsts = torch_kind, firsts
         self.made, self.batch_sizes, self.reads, self.trained_on, self.modes = [], [], [], set(), set()
-        self.added, self.stepped = [], False
+        self.added, self.stepped, self.steps = [], False, []
+        self._before_step = {}  # of a NumPy MLP: its parameters and gradients after the last backward
         self.trained, self._model = 0, None  # _model: the last that got a batch
         self._made, self._started = [], []  # (MLP, its parameters) when it is made, and before its first backward
         self._is_open = self._has_stepped = False  # was there a batch without a backward, a step without one?
@@ -48,7 +50,7 @@ class Watch(contextlib.ExitStack):
                 from torch.optim.optimizer import register_optimizer_step_post_hook
                 self.callback(register_optimizer_step_post_hook(self._note_step).remove)
         for cls in self._classes if not self.torch_kind else ():
-            self._before(cls, 'backward', lambda *_, **__: self._note_backward())
+            self._before(cls, 'backward', self._note_numpy_backward, self._note_gradients_of)
         return super().__enter__()
 
     def _before(self, cls, method, note, after=lambda thing: None):
@@ -72,6 +74,7 @@ class Watch(contextlib.ExitStack):
     def _note_batch(self, model, x, *_, **__):
         first = float(x.reshape(-1)[0])
         self.end_batch()
+        self._note_step_of(model)
         self._model = model
         self._split, self._training = self.firsts.get(first), getattr(model, 'training', None)
         self._may_be_evaluation = bool(self.torch_kind and self._split and self._training)
@@ -92,6 +95,28 @@ class Watch(contextlib.ExitStack):
         if self.torch_kind and self._training is False:
             self.modes.add('trained in evaluation mode')
 
+    def _note_numpy_backward(self, thing, *_, **__):
+        self._note_backward()
+        if isinstance(thing, self._classes[0]):
+            self.added.append(any(has_gradient for _, has_gradient in self._parameters(thing).values()))
+
+    def _note_gradients_of(self, thing):
+        """After a backward of a NumPy MLP, or of a linear module."""
+        if isinstance(thing, self._classes[0]):
+            self._before_step = {name: (np.array(linear.params[key]), np.array(linear.grads[key]))
+                                 for name, (linear, key) in self._arrays(thing).items()}
+
+    def _note_step_of(self, model):
+        """Before the next forward: by what factor were the gradients taken?"""
+        before, self._before_step = self._before_step, {}
+        if before:
+            now = self._arrays(model)
+            step, gradient = (np.concatenate([array.ravel() for array in arrays]) for arrays in zip(*(
+                (old - linear.params[key], grad) for name, (old, grad) in before.items() for linear, key in [now[name]])))
+            factor = step @ gradient / (gradient @ gradient)
+            fits = np.abs(step - factor * gradient).max() <= 1e-3 * np.abs(step).max()
+            self.steps.append(float(factor) if fits else np.nan)
+
     def _note_step(self, *_):
         self._has_stepped = True
 
@@ -106,11 +131,16 @@ class Watch(contextlib.ExitStack):
         if self.torch_kind:
             return {name: (parameter.detach().cpu().numpy().copy(), parameter.grad is not None and bool(parameter.grad.any()))
                     for name, parameter in model.named_parameters()}
+        return {name: (np.array(linear.params[key]), bool(np.any(linear.grads[key])))
+                for name, (linear, key) in self._arrays(model).items()}
+
+    def _arrays(self, model):
+        """{name: (linear module, key)} of the parameters of a NumPy MLP."""
         from .operations import reach  # which imports this file
         found = []
         reach(model, tuple(self._classes[1:]), set(), found)
-        return {f'{name} of linear layer {number}': (np.array(array), bool(np.any(linear.grads[name])))
-                for number, linear in enumerate(found, 1) for name, array in linear.params.items()}
+        return {f'{key} of linear layer {number}': (linear, key)
+                for number, linear in enumerate(found, 1) for key in linear.params}
 
     def changes(self):
         """The names of parameters that training did not change, though they have a gradient; and the largest change.
