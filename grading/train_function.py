@@ -77,7 +77,8 @@ def judge_train(context, script, torch_kind, images, labels):
     adds_up = answer['added'] and (torch_kind or context.gradients_add_up)  # others replace those of the batch before
     _facts(context, subject, place_in, answer, because, adds_up)
     unseen = None
-    if answer['largest'] and answer['steady'] and not answer['trained_on']:
+    known = not {'accuracy', 'evaluate_model'} & wrong_accuracies(context, script)
+    if known and answer['largest'] and answer['steady'] and not answer['trained_on']:
         found = {split: float((out.argmax(axis=1) == labels[split][0]).mean()) for split, out in outputs.items()}
         unseen = attempt(lambda: _model(context, script, place_in, validation, answer, found))
     reads_validation = not answer['reads'] or 'validation' in [split for split, _ in answer['reads']]
@@ -154,7 +155,7 @@ def _model(context, script, place_in, validation, answer, found):
         context.incorrect(PART, f'{subject} returns {chosen}. On the small data set of this test, epoch {epoch} is the best: '
                                 f'train gives {accuracies}, and {shown_best}. {advice}{other}', cause='not the best model',
                           place=place_in(pattern))
-    elif not near(test, found['test']) and not {'accuracy', 'evaluate_model'} & wrong:
+    elif not near(test, found['test']):
         of = ('as test accuracy the one on the validation set' if near(test, found['validation']) else
               'the test accuracy of another model')
         context.incorrect(PART, f'{subject} gives {of}: on the small data set of this test {test:.3g}, and the model that '
@@ -180,7 +181,8 @@ def _settings(context, subject, place_in, ask, first, arguments):
         elif len(made) >= len(validation) and len(set(validation)) > 1:
             incorrect(f'makes a new MLP in each epoch: with lr = {OTHER["lr"]:g}, which learns nothing, the accuracies differ '
                       f'(validation accuracies {np.round(validation, 3).tolist()}).', 'new model in each epoch', r'MLP\(')
-    if 'seed' in arguments and abs(ask(epochs=1)['start'] - first['start']) > 1e-6:
+    again = attempt(lambda: ask(epochs=1))
+    if 'seed' in arguments and not isinstance(again, Exception) and abs(again['start'] - first['start']) > 1e-6:
         incorrect('does not use its seed: with the same seed the MLP starts with other weights.', 'argument not used',
                   r'seed|MLP\(')
     if 'use_batch_norm' in arguments:
