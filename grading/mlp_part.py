@@ -14,7 +14,7 @@ from grading.findings import BLOCKED, MISSING, NOT_GRADED, NOT_IMPLEMENTED
 from grading.formulas import softmax
 from grading.interface import Malformed, RemoteObject
 from grading.nets import CLASSES, INPUTS, WrongSizes, build, check_sizes, reference_for
-from grading.own_modules import WRONG_WAYS, own_modules, same, steps_to_failure
+from grading.own_modules import WRONG_WAYS, goes_this_way, own_modules, same, steps_to_failure
 from grading.remote import SolutionError
 
 PART = 'mlp'
@@ -258,7 +258,7 @@ def _check_backward(context, net, cases, hidden, words):
         if raised or not isinstance(first.actual, Exception):
             return False
     for way, text in WRONG_WAYS.items() if isinstance(first.actual, SolutionError) else ():
-        if same(own_modules(context, steps, way)[1][0], first.actual):
+        if goes_this_way(context, net, cases, way):
             context.incorrect(PART, f'{words}, backward {text} ({first.actual}).', cause=way,
                               place=context.mlp.place('MLP', 'backward', r'ward\('), hint=GRADIENT_HINT)
             return False

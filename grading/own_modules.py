@@ -24,15 +24,23 @@ def steps_to_failure(cases):
     return list(steps.values())
 
 
+def goes_this_way(context, net, cases, way):
+    """Does backward of the network raise what it raises in one of WRONG_WAYS, and leave the same gradients behind?"""
+    steps = list({case.inputs['samples']: case.inputs for case in cases}.values())
+    _, (result, *_), linears = own_modules(context, steps, way)
+    return isinstance(result, Exception) and str(result) == str(cases[-1].actual) and all(
+        same(*(attempt(lambda linear=linear: linear.gradient('weight')) for linear in pair)) for pair in zip(linears, net.linears))
+
+
 def own_modules(context, steps, way=''):
-    """(probabilities, gradients) of the solution's own modules, assembled rightly, after the steps of the network.
+    """(probabilities, gradients, linear modules) of the solution's own modules, assembled rightly, after these steps.
 
     way: one of WRONG_WAYS that backward takes, or ''.
     """
     parameters = 2 * len(steps[0]['net'].weights)
     modules = attempt(lambda: _put_together(context, steps[0]['net']))
     if isinstance(modules, Exception):
-        return modules, [modules] * parameters
+        return modules, [modules] * parameters, []
     linears = [module for module in modules if isinstance(module, Linear)]
 
     def forward(inputs, is_new):
@@ -57,8 +65,8 @@ def own_modules(context, steps, way=''):
         if not isinstance(y, Exception):
             result = attempt(lambda inputs=inputs: backward(inputs['D']))
     if isinstance(result, Exception):
-        return y, [result] * parameters
-    return y, [attempt(lambda: linear.gradient(name)) for linear in linears for name in ('weight', 'bias')]
+        return y, [result] * parameters, linears
+    return y, [attempt(lambda: linear.gradient(name)) for linear in linears for name in ('weight', 'bias')], linears
 
 
 def _put_together(context, reference):
